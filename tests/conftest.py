@@ -1,0 +1,29 @@
+"""What every test shares: one BLAS thread, no display, deterministic examples, a seeded generator."""
+
+import os
+
+# Before NumPy is imported: its BLAS reads these once.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+# The first example of a kernel test may compile for seconds, so no deadline anywhere. "ci" is the default:
+# the same examples on every machine. HYPOTHESIS_PROFILE=explore looks for new ones. "interpreted" serves
+# NUMBA_DISABLE_JIT=1, where a kernel runs a thousand times slower.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=500)
+hypothesis.settings.register_profile("interpreted", derandomize=True, deadline=None, max_examples=5)
+_interpreted = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "interpreted" if _interpreted else "ci")
+)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts every test at the same place."""
+    return np.random.default_rng(0)

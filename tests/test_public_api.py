@@ -1,0 +1,109 @@
+"""The names users type: all there, all documented, all examples true, and cheap to import."""
+
+import doctest
+import importlib
+import inspect
+import json
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastbp
+
+NAMES = """
+    MLPClassifier MLPRegressor
+    Sequential Dense Dropout Trainer History
+    SGD Adagrad RMSProp Adam AdamW NAdam Rprop
+    ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
+    EarlyStopping Checkpoint ReduceLROnPlateau ProgressBar CSVLogger TerminateOnNaN TimeLimit
+    DivergenceError
+    load gradient_descent
+    formats kernels plot reference
+""".split()
+
+# Rooms whose import or examples need an optional package.
+NEEDS = {"fastbp.plot": "matplotlib", "fastbp.formats.onnx": "onnx", "fastbp.formats.torch": "torch"}
+
+MODULES = ["fastbp"] + [
+    module.name
+    for module in pkgutil.walk_packages(fastbp.__path__, "fastbp.")
+    if not module.name.startswith("fastbp.kernels.") and module.name != "fastbp.__main__"
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_name_is_public(name):
+    assert getattr(fastbp, name) is not None
+    assert name in fastbp.__all__
+    assert name in dir(fastbp)
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("fastbp.kernels", "predict_one train_one"),
+        ("fastbp.formats", "to_onnx to_torch from_torch to_c save load"),
+        ("fastbp.plot", "descent_path loss_curve loss_surface decision_boundary network"),
+    ],
+)
+def test_submodule_names(module, names):
+    if module in NEEDS:
+        pytest.importorskip(NEEDS[module])
+    for name in names.split():
+        assert callable(getattr(importlib.import_module(module), name))
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = fastbp.no_such_name
+
+
+@pytest.mark.parametrize("name", fastbp.__all__)
+def test_every_public_object_is_documented(name):
+    """A docstring everywhere, with a runnable example for what is called."""
+    thing = getattr(fastbp, name)
+    if name.startswith("__") or not (inspect.isclass(thing) or callable(thing) or inspect.ismodule(thing)):
+        return
+    doc = inspect.getdoc(thing)
+    assert doc, f"fastbp.{name} has no docstring"
+    if inspect.isclass(thing) or inspect.isfunction(thing):
+        assert ">>>" in doc, f"fastbp.{name} has no example"
+    if inspect.isclass(thing):
+        for method, _ in inspect.getmembers(thing, inspect.isfunction):
+            if not method.startswith("_"):
+                assert inspect.getdoc(getattr(thing, method)), f"fastbp.{name}.{method} has no docstring"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_doctests(name, tmp_path, monkeypatch):
+    """Every example of every docstring, run in an empty folder."""
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    module = importlib.import_module(name)
+    monkeypatch.chdir(tmp_path)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    runner = doctest.DocTestRunner(optionflags=flags)
+    report: list[str] = []
+    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+        runner.run(test, out=report.append)
+    assert not runner.failures, "".join(report)
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Top-level packages in sys.modules after a statement in a new process."""
+    code = f"{statement}; import sys, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_import_loads_nothing_heavy(tmp_path):
+    heavy = {"sklearn", "matplotlib", "pandas", "torch", "jax", "onnx", "pyarrow", "polars", "IPython"}
+    assert not loaded_by("import fastbp") & heavy
+    assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
+
+
+def test_installed_package_is_typed():
+    assert (Path(fastbp.__file__).parent / "py.typed").exists()
