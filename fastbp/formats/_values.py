@@ -1,0 +1,238 @@
+"""Python and NumPy values as JSON and named arrays, and back: what a pickle would hold, without its power to run code.
+
+`encode` turns a value into something `json.dumps` takes, putting every numeric array aside under a name; `decode` is its
+inverse. What JSON has no word for is written as an object with one marked key:
+
+=============================================  ==========================================================
+value                                          written as
+=============================================  ==========================================================
+numeric array (bool, int, uint, float 16-64)   ``{"$array": name}``, the array in `arrays`
+array of strings                               ``{"$strings": [...], "width": n, "shape": [...]}``
+array of objects                               ``{"$objects": [...], "shape": [...]}``
+NumPy scalar                                   ``{"$scalar": ["float32", 0.5]}``
+list of NumPy scalars of one type              ``{"$scalars": ["float32", [0.5, 0.25]]}``
+tuple                                          ``{"$tuple": [...]}``
+dict whose keys are not all plain strings      ``{"$dict": [[key, value], ...]}``
+nan, inf, -inf                                 ``{"$float": "nan"}``
+numpy.random.RandomState                       ``{"$random_state": ["MT19937", key, position, has, cached]}``
+=============================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import numpy as np
+
+__all__ = ["decode", "encode"]
+
+DTYPES = frozenset(
+    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
+)
+# An array of strings costs 4 * width * count bytes, however short its strings: a file of a few kilobytes must not be
+# able to ask for gigabytes.
+MAX_TEXT_BYTES = 1 << 28
+
+
+def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> Any:
+    """JSON form of `value`; its numeric arrays are added to `arrays` under names that begin with `name`.
+
+    Parameters
+    ----------
+    value : object
+        None, bool, int, float, str, NumPy scalars and arrays, `numpy.random.RandomState`, and lists, tuples and dicts
+        of these.
+    arrays : dict of str to ndarray
+        Receives the arrays, of any shape and memory order.
+    name : str
+        Where in the whole the value stands; also used in messages.
+
+    Returns
+    -------
+    object
+        What `json.dumps(..., allow_nan=False)` takes.
+
+    Raises
+    ------
+    TypeError
+        For any other type: "cannot save callbacks.0 of type ...".
+
+    Examples
+    --------
+    >>> arrays = {}
+    >>> encode({"w": np.ones(2), "tol": float("inf"), "sizes": (3, 1)}, arrays, "net")
+    {'w': {'$array': 'net.w'}, 'tol': {'$float': 'inf'}, 'sizes': {'$tuple': [3, 1]}}
+    >>> list(arrays)
+    ['net.w']
+    """
+    if isinstance(value, np.generic):  # before float and str, which np.float64 and np.str_ are as well
+        if value.dtype.name not in DTYPES and value.dtype.kind != "U":
+            _refuse(value, name)
+        return {"$scalar": ["str" if value.dtype.kind == "U" else value.dtype.name, _number(value.item())]}
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, (int, float)):
+        return _number(value)
+    if isinstance(value, np.ndarray):
+        return _encode_array(value, arrays, name)
+    if isinstance(value, list):
+        kinds = {type(item) for item in value}
+        first = next(iter(kinds), None)
+        if len(kinds) == 1 and first is not None and issubclass(first, np.generic) and value[0].dtype.name in DTYPES:
+            return {"$scalars": [value[0].dtype.name, [_number(item.item()) for item in value]]}
+        return [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return {"$tuple": [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]}
+    if isinstance(value, Mapping):
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {key: encode(item, arrays, f"{name}.{key}") for key, item in value.items()}
+        pairs = enumerate(value.items())
+        return {
+            "$dict": [[encode(k, arrays, f"{name}.{i}.key"), encode(v, arrays, f"{name}.{i}")] for i, (k, v) in pairs]
+        }
+    if isinstance(value, np.random.RandomState):
+        state = value.get_state(legacy=True)
+        if not isinstance(state, tuple):  # another bit generator than the Mersenne Twister
+            _refuse(value, name)
+        algorithm, key, position, has_gauss, cached = state
+        return {
+            "$random_state": [
+                algorithm,
+                _encode_array(np.asarray(key), arrays, name),
+                position,
+                has_gauss,
+                _number(cached),
+            ]
+        }
+    _refuse(value, name)
+
+
+def _refuse(value: object, name: str) -> NoReturn:
+    raise TypeError(
+        f"cannot save {name} of type {type(value).__module__}.{type(value).__qualname__}: expected numbers, strings, "
+        "None, NumPy arrays, RandomState, or lists, tuples and dicts of them"
+    )
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$float": repr(float(value))}
+    return value
+
+
+def _encode_array(value: np.ndarray, arrays: dict[str, np.ndarray], name: str) -> Any:
+    if value.dtype.name in DTYPES:
+        while name in arrays:
+            name += "_"
+        # safetensors writes the memory as it lies: anything but C order in native bytes would be another array.
+        arrays[name] = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("=")).reshape(value.shape)
+        return {"$array": name}
+    if value.dtype.kind == "U":
+        width = value.dtype.itemsize // 4
+        if 4 * width * value.size > MAX_TEXT_BYTES:
+            raise ValueError(f"cannot save {name}: an array of strings of {4 * width * value.size} bytes")
+        return {"$strings": value.ravel().tolist(), "width": width, "shape": list(value.shape)}
+    if value.dtype.kind == "O":
+        items = [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value.ravel())]
+        return {"$objects": items, "shape": list(value.shape)}
+    raise TypeError(f"cannot save {name}: an array of dtype {value.dtype}")
+
+
+def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
+    """Inverse of `encode`.
+
+    Parameters
+    ----------
+    value : object
+        What `json.loads` returned.
+    arrays : mapping of str to ndarray
+
+    Returns
+    -------
+    object
+
+    Raises
+    ------
+    KeyError
+        A marked key is unknown, or an array is missing.
+    TypeError, ValueError
+        A marked value is not as `encode` writes it.
+
+    Examples
+    --------
+    >>> decode({"sizes": {"$tuple": [3, 1]}, "tol": {"$float": "-inf"}}, {})
+    {'sizes': (3, 1), 'tol': -inf}
+    """
+    if isinstance(value, list):
+        return [decode(item, arrays) for item in value]
+    if not isinstance(value, dict):
+        return value
+    mark = next((key for key in value if key.startswith("$")), None)
+    if mark is None:
+        return {key: decode(item, arrays) for key, item in value.items()}
+    content = value[mark]
+    if mark == "$array":
+        if content not in arrays:
+            raise KeyError(f"the array {content!r} is missing")
+        return arrays[content]
+    if mark == "$float":
+        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[content]
+    if mark == "$tuple":
+        return tuple(decode(item, arrays) for item in _listed(content))
+    if mark == "$dict":
+        return {decode(k, arrays): decode(v, arrays) for k, v in _listed(content)}
+    if mark == "$scalar":
+        name, number = content
+        return np.str_(number) if name == "str" else _scalars(name, [number])[0]
+    if mark == "$scalars":
+        name, numbers = content
+        return _scalars(name, _listed(numbers))
+    if mark == "$strings":
+        return _strings(_listed(content), value["width"], value["shape"])
+    if mark == "$objects":
+        items = np.empty(len(_listed(content)), dtype=object)
+        for i, item in enumerate(content):
+            items[i] = decode(item, arrays)
+        return items.reshape(_shape(value["shape"]))
+    if mark == "$random_state":
+        algorithm, key, position, has_gauss, cached = content
+        if algorithm != "MT19937" or not 0 <= position <= 624 or has_gauss not in (0, 1):
+            raise ValueError("the state of a random generator is not valid")
+        state = np.random.RandomState(0)
+        state.set_state((algorithm, decode(key, arrays), position, has_gauss, float(decode(cached, arrays))))
+        return state
+    raise KeyError(f"the mark {mark!r} is unknown")
+
+
+def _listed(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, got {type(value).__name__}")
+    return value
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    sizes = tuple(_listed(value))
+    if not all(type(size) is int and size >= 0 for size in sizes):
+        raise ValueError(f"not a shape: {sizes}")
+    return sizes
+
+
+def _scalars(name: str, numbers: list[Any]) -> list[Any]:
+    if name not in DTYPES:
+        raise ValueError(f"not a dtype: {name!r}")
+    kind = np.dtype(name)
+    expected = {"b": bool, "f": float}.get(kind.kind, int)
+    plain = [decode(number, {}) for number in numbers]
+    if not all(type(number) is expected for number in plain):
+        raise TypeError(f"not all numbers are of type {name}")
+    return [kind.type(number) for number in plain]
+
+
+def _strings(items: list[Any], width: Any, shape: Any) -> np.ndarray:
+    if type(width) is not int or not 0 <= 4 * width * len(items) <= MAX_TEXT_BYTES:
+        raise ValueError(f"an array of {len(items)} strings of width {width}")
+    if not all(isinstance(item, str) and len(item) <= width for item in items):
+        raise ValueError(f"an array of strings holds another value, or one longer than {width}")
+    return np.array(items, dtype=f"<U{max(width, 1)}").reshape(_shape(shape))
