@@ -11,7 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
-BUILD = "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1]); b.build_sdist(sys.argv[1])"
+BUILD = """
+import sys
+from setuptools import build_meta
+out = sys.argv[1]  # the build rewrites sys.argv
+build_meta.build_wheel(out)
+build_meta.build_sdist(out)
+"""
 
 
 def tree(folder: str) -> set[str]:
