@@ -28,14 +28,14 @@ html_theme = "furo"
 html_title = f"fastbp {release}"
 html_copy_source = False
 html_show_sphinx = False
-html_static_path: list[str] = []
+html_favicon = "favicon.svg"
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections state the types, with shapes
 autodoc_default_options = {
     "members": True,
     # what scikit-learn's own bases and NumPy document is not repeated
-    "inherited-members": "BaseEstimator,ClassifierMixin,RegressorMixin,tuple,dict,object,Exception,ArithmeticError",
+    "inherited-members": "BaseEstimator,ClassifierMixin,RegressorMixin,tuple,dict,object,Exception",
 }
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
@@ -49,6 +49,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "remove_config_comments": True,
     "show_memory": False,
+    "write_computation_times": False,
     "plot_gallery": "True",
     "only_warn_on_example_error": False,
     "abort_on_example_error": False,

@@ -59,7 +59,7 @@ def site(tmp_path_factory):
         return Path(built)
     for package in ("sphinx", "numpydoc", "furo", "sphinx_gallery"):
         pytest.importorskip(package)
-    # Sphinx writes generated pages beside their sources: build a copy. The gallery takes examples/ from beside it.
+    # Sphinx writes generated pages beside their sources, so build a copy, with the examples beside it.
     place = tmp_path_factory.mktemp("documentation")
     for folder in ("docs", "examples"):
         ignored = shutil.ignore_patterns("_build", "generated", "gallery", "*.png")
