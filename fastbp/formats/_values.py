@@ -93,19 +93,12 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> An
             "$dict": [[encode(k, arrays, f"{name}.{i}.key"), encode(v, arrays, f"{name}.{i}")] for i, (k, v) in pairs]
         }
     if isinstance(value, np.random.RandomState):
-        state = value.get_state(legacy=True)
-        if not isinstance(state, tuple):  # another bit generator than the Mersenne Twister
+        state: Any = value.get_state(legacy=False)
+        if state["bit_generator"] != "MT19937":
             _refuse(value, name)
-        algorithm, key, position, has_gauss, cached = state
-        return {
-            "$random_state": [
-                algorithm,
-                _encode_array(np.asarray(key), arrays, name),
-                position,
-                has_gauss,
-                _number(cached),
-            ]
-        }
+        twister = state["state"]
+        key = _encode_array(twister["key"], arrays, name)
+        return {"$random_state": ["MT19937", key, twister["pos"], state["has_gauss"], _number(state["gauss"])]}
     _refuse(value, name)
 
 

@@ -1,0 +1,372 @@
+"""C source: a trained network as one C99 file without dependencies, for whatever has a C compiler.
+
+`to_c` prints the parameters as constants that read back exactly (9 significant digits for float32, up to 17 for
+float64: IEEE 754-2019, 5.12.2) and the few loops that use them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from fastbp.formats._atomic import atomic_write
+from fastbp.formats._network import Affine, Network, describe
+
+__all__ = ["to_c"]
+
+# In the templates: $T is the type, $NAME the function, $UPPER the same in capitals, $f the suffix of a constant, and
+# $exp and the like the functions of <math.h> for that type.
+MATHS = "erf exp expm1 fabs log1p strto tanh".split()
+
+# a = f(z). NaN passes: comparisons are written so that it ends in a branch that returns z or computes with it.
+EXPRESSIONS = {
+    "elu": "z < 0 ? $expm1(z) : z",
+    "exp": "$exp(z)",
+    "gelu": "z * 0.5$f * (1 + $erf(z * 0.70710678118654752$f))",
+    "hard_sigmoid": "z <= -3 ? 0 : z >= 3 ? 1 : z / 6 + 0.5$f",
+    "hard_tanh": "z < -1 ? -1 : z > 1 ? 1 : z",
+    "leaky_relu": "z < 0 ? 0.01$f * z : z",
+    "mish": "z * $tanh((z > 0 ? z : 0) + $log1p($exp(-$fabs(z))))",
+    "relu": "z < 0 ? 0 : z",
+    "selu": "1.0507009873554805$f * (z < 0 ? 1.6732632423543772$f * $expm1(z) : z)",
+    "sigmoid": "1 / (1 + $exp(-z))",
+    "silu": "z / (1 + $exp(-z))",
+    "softplus": "(z > 0 ? z : 0) + $log1p($exp(-$fabs(z)))",
+    "softsign": "z / (1 + $fabs(z))",
+    "tanh": "$tanh(z)",
+}
+# Intermediate values live on the stack up to this many bytes, in static memory beyond.
+STACK_BYTES = 4096
+KEYWORDS = frozenset(
+    "auto break case char const continue default do double else enum extern float for goto if inline int long main "
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+)
+
+HEADER = """\
+/* $NAME: $model written by fastbp $version.
+ *
+ *   void $NAME(const $T *x, $T *out);
+ *
+ * x    $inputs numbers, one row; not the same memory as out
+ * out  $outputs numbers: $meaning
+ *
+ * Layers: $layers
+$classes * Compile: cc -std=c99 -O2 file.c -lm
+ * $threads
+ */
+#include <math.h>
+
+#define ${UPPER}_INPUTS $inputs
+#define ${UPPER}_OUTPUTS $outputs
+#define ${UPPER}_WORK $work /* numbers of scratch memory for ${NAME}_with */
+"""
+
+DENSE = """
+/* z = x W + b, W of shape (i, o) row by row */
+static void ${NAME}_dense(const $T *restrict x, int i, const $T *restrict W, const $T *restrict b, int o, $T *restrict z)
+{
+    for (int k = 0; k < o; k++)
+        z[k] = b ? b[k] : 0;
+    for (int j = 0; j < i; j++)
+        for (int k = 0; k < o; k++)
+            z[k] += x[j] * W[j * (long)o + k];
+}
+"""
+
+ACTIVATION = """
+static void ${NAME}_$kind($T *a, int n)
+{
+    for (int k = 0; k < n; k++) {
+        const $T z = a[k];
+        a[k] = $expression;
+    }
+}
+"""
+
+SOFTMAX = """
+static void ${NAME}_softmax($T *z, int n)
+{
+    $T top = z[0], sum = 0;
+    for (int k = 1; k < n; k++)
+        top = z[k] > top ? z[k] : top;
+    for (int k = 0; k < n; k++)
+        sum += z[k] = $exp(z[k] - top);
+    for (int k = 0; k < n; k++)
+        z[k] /= sum;
+}
+"""
+
+PREDICT = """
+/* As $NAME, with ${UPPER}_WORK numbers of memory from the caller: may run in several threads at once. */
+void ${NAME}_with(const $T *x, $T *out, $T *work)
+{
+$body}
+
+void $NAME(const $T *x, $T *out)
+{
+    $static$T work[${UPPER}_WORK];
+    ${NAME}_with(x, out, work);
+}
+"""
+
+MAIN = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+$labels
+static void ${NAME}_print(const $T *out)
+{
+$label    for (int k = 0; k < ${UPPER}_OUTPUTS; k++)
+        printf("%s%.${digits}g", k ? "," : "", (double)out[k]);
+    putchar('\n');
+}
+
+/* Rows of comma-separated numbers on stdin, predictions on stdout. A first line that begins with no number is a header. */
+int main(void)
+{
+    static $T x[${UPPER}_INPUTS], out[${UPPER}_OUTPUTS];
+    char field[64];
+    size_t length = 0;
+    long line = 1;
+    int columns = 0, header = 0, c;
+    do {
+        c = getchar();
+        if (c == EOF && ferror(stdin)) {
+            perror("stdin");
+            return 1;
+        }
+        if (c != EOF && c != '\n' && c != ',') {
+            if (length + 1 < sizeof field)
+                field[length] = (char)c;
+            length++;
+            continue;
+        }
+        size_t kept = length < sizeof field ? length : sizeof field - 1;
+        while (kept && strchr(" \t\r", field[kept - 1]))
+            kept--;
+        field[kept] = 0;
+        if (kept || columns || c == ',') { /* else a blank line */
+            char *start = line == 1 && columns == 0 && strncmp(field, "\357\273\277", 3) == 0 ? field + 3 : field, *end;
+            const $T value = $strto(start, &end);
+            const int number = end != start && *end == 0 && length < sizeof field;
+            if (!number && line == 1 && columns == 0)
+                header = 1;
+            if (!number && !header) {
+                fprintf(stderr, "line %ld, column %d: '%s' is no number\n", line, columns + 1, field);
+                return 1;
+            }
+            if (columns < ${UPPER}_INPUTS)
+                x[columns] = value;
+            columns++;
+        }
+        length = 0;
+        if (c == ',')
+            continue;
+        if (columns && !header) {
+            if (columns != ${UPPER}_INPUTS) {
+                fprintf(stderr, "line %ld: %d columns, expected %d\n", line, columns, ${UPPER}_INPUTS);
+                return 1;
+            }
+            $NAME(x, out);
+            ${NAME}_print(out);
+        }
+        line++;
+        columns = header = 0;
+    } while (c != EOF);
+    if (fflush(stdout) != 0) {
+        perror("stdout");
+        return 1;
+    }
+    return 0;
+}
+"""
+
+
+def to_c(
+    model: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    main: bool = False,
+    name: str = "predict",
+    probabilities: bool | str = False,
+) -> str:
+    """Write a model as one C99 file that needs nothing but the C library (``cc -std=c99 -O2 file.c -lm``).
+
+    Parameters
+    ----------
+    model : Sequential, or a fitted MLPClassifier or MLPRegressor
+    path : str or path-like, optional
+        Where to write it, atomically; None only returns the text.
+    main : bool, default=False
+        Add a program that reads rows of comma-separated numbers from stdin and prints one line of outputs for each;
+        for a classifier the label comes first (not for multilabel targets).
+    name : str, default="predict"
+        Name of the function, and the prefix of every other name in the file, so that several fit into one program.
+    probabilities : bool, "softmax" or "sigmoid", default=False
+        False: a classifier gives logits. True: probabilities; for a Sequential softmax over several outputs and
+        sigmoid of a single one. A binary classifier has one output, for its second class.
+
+    Returns
+    -------
+    str
+        The source. It defines ``void predict(const float *x, float *out)`` (double for a float64 model) for one row of
+        ``PREDICT_INPUTS`` numbers, and ``PREDICT_OUTPUTS``. The header comment says whether the function may run in
+        several threads at once: it may unless the hidden layers are too wide for the stack (4096 bytes); then
+        ``predict_with(x, out, work)``, which takes its memory from the caller, may.
+
+    Raises
+    ------
+    TypeError
+        `model` is none of these.
+    ValueError
+        `name` is no C identifier, `probabilities` does not fit the model, or a parameter is not finite.
+
+    Examples
+    --------
+    >>> import fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(3, "relu"), fb.Dense(1)], n_inputs=2)
+    >>> text = fb.formats.to_c(net)
+    >>> "void predict(const float *x, float *out)" in text
+    True
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
+        raise ValueError(f"name must be an identifier of C, got {name!r}")
+    network = describe(model, probabilities)
+    text = "".join(_source(network, type(model).__name__, name, main))
+    if path is not None:
+        with atomic_write(path, "w") as file:
+            file.write(text)
+    return text
+
+
+def _source(network: Network, model: str, name: str, main: bool) -> Iterator[str]:
+    from fastbp import __version__
+
+    layers = list(network.affine)
+    single = network.dtype == np.float32
+    width = max((layer.W.shape[1] for layer in layers[:-1]), default=0)
+    static = 2 * width * network.dtype.itemsize > STACK_BYTES
+    words = {word: word + "f" * single for word in MATHS} | {"strto": "strtof" if single else "strtod"}
+    words |= {"T": "float" if single else "double", "f": "f" * single, "NAME": name, "UPPER": name.upper()}
+    words |= {"inputs": str(network.sizes[0]), "outputs": str(network.sizes[-1]), "work": str(max(2 * width, 1))}
+
+    def fill(template: str, **more: str) -> str:
+        return Template(template).substitute(words, **more)
+
+    threads = (
+        f"{name} keeps intermediate values in static memory: one thread at a time. {name}_with may run in several."
+        if static
+        else f"{name} may run in several threads at once."
+    )
+    shapes = [f"{layer.W.shape[0]} -> {layer.W.shape[1]} {layer.activation}" for layer in layers]
+    yield fill(
+        HEADER,
+        model=model,
+        version=__version__,
+        meaning=_meaning(network),
+        layers=", ".join(shapes),
+        classes=_comment_of_classes(network),
+        threads=threads,
+    )
+    for i, layer in enumerate(layers):
+        yield _constants(f"{name}_W{i}", layer.W, words["T"])
+        if layer.b is not None:
+            yield _constants(f"{name}_b{i}", layer.b, words["T"])
+    yield fill(DENSE)
+    used = {layer.activation for layer in layers} | ({"sigmoid"} if network.head == "sigmoid" else set())
+    for kind in sorted(used - {"identity"}):
+        yield fill(ACTIVATION, kind=kind, expression=fill(EXPRESSIONS[kind]))
+    if network.head == "softmax":
+        yield fill(SOFTMAX)
+    yield fill(PREDICT, body="".join(_body(layers, network.head, name, width)), static="static " * static)
+    if main:
+        labels, label = _labels(network, fill)
+        yield fill(MAIN, labels=labels, label=label, digits="9" if single else "17")
+
+
+def _meaning(network: Network) -> str:
+    if network.classes is None:
+        what = {"": "the model's outputs", "softmax": "probabilities", "sigmoid": "probabilities"}[network.head]
+    else:
+        what = "probabilities" if network.head else "logits"
+        if network.multilabel:
+            what += ", one label each"
+        elif network.sizes[-1] == 1:
+            what += " of the second class"
+        else:
+            what += ", one class each"
+    return what
+
+
+def _comment_of_classes(network: Network) -> str:
+    if network.classes is None:
+        return ""
+    labels = ", ".join(_escape(str(label)) for label in network.classes.tolist())
+    return f" * Classes: {labels}\n"
+
+
+def _escape(text: str) -> str:
+    """Text as the inside of a C string or comment: whatever could end either, and non-ASCII, as octal bytes of UTF-8."""
+    plain = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+.,:;()[]<>=!#&|~^{}@'")
+    codes = text.encode("utf-8", "surrogatepass")
+    return "".join(chr(code) if code in plain else f"\\{code:03o}" for code in codes)
+
+
+def _constants(name: str, values: np.ndarray, kind: str) -> str:
+    if not np.isfinite(values).all():
+        raise ValueError(f"a parameter of the model is not finite (constants {name}): C has no constant for it")
+    numbers = values.ravel().tolist()
+    if kind == "float":
+        # "1f" is no constant of C, "1.f" is.
+        texts = [text + ("f" if "." in text or "e" in text else ".f") for text in (f"{number:.9g}" for number in numbers)]
+    else:
+        texts = [repr(number) for number in numbers]
+    rows = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]
+    return f"\nstatic const {kind} {name}[{values.size}] = {{\n    " + ",\n    ".join(rows) + ",\n};\n"
+
+
+def _body(layers: list[Affine], head: str, name: str, width: int) -> Iterator[str]:
+    source = "x"
+    if len(layers) == 1:
+        yield "    (void)work;\n"
+    for i, layer in enumerate(layers):
+        fan_in, fan_out = layer.W.shape
+        # Two halves of the scratch memory in turn; the last layer writes where the caller wants it.
+        target = "out" if layer is layers[-1] else "work" if i % 2 == 0 else f"work + {width}"
+        bias = "0" if layer.b is None else f"{name}_b{i}"
+        yield f"    {name}_dense({source}, {fan_in}, {name}_W{i}, {bias}, {fan_out}, {target});\n"
+        if layer.activation != "identity":
+            yield f"    {name}_{layer.activation}({target}, {fan_out});\n"
+        source = target
+    if head:
+        yield f"    {name}_{head}(out, {layers[-1].W.shape[1]});\n"
+
+
+def _labels(network: Network, fill: Any) -> tuple[str, str]:
+    """Table of the labels and the line that prints the winner, for main; both empty without labels."""
+    if network.classes is None or network.multilabel:
+        return "", ""
+    texts = []
+    for label in network.classes.tolist():
+        text = str(label)
+        # As the csv module writes it.
+        if re.search(r'[,"\r\n]', text):
+            text = '"' + text.replace('"', '""') + '"'
+        texts.append(f'"{_escape(text)}"')
+    table = fill("\nstatic const char *const ${NAME}_labels[] = {") + ", ".join(texts) + "};\n"
+    outputs = network.sizes[-1]
+    if len(texts) == 1:
+        choice = "    const int best = 0;\n    "
+    elif outputs == 1:
+        choice = f"    const int best = out[0] > {'0.5$f' if network.head else '0'};\n    "
+    else:
+        choice = (
+            "    int best = 0;\n    for (int k = 1; k < ${UPPER}_OUTPUTS; k++)\n"
+            "        best = out[k] > out[best] ? k : best;\n    "
+        )
+    return table, fill(choice + 'printf("%s,", ${NAME}_labels[best]);\n')

@@ -1,0 +1,233 @@
+"""PyTorch both ways: a fastbp model as `torch.nn.Sequential`, and such a module as a fastbp model."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbp.formats._network import Drop, describe
+
+if TYPE_CHECKING:
+    import torch
+
+    from fastbp.sequential import Sequential
+
+__all__ = ["from_torch", "to_torch"]
+
+# name: (class in torch.nn, arguments). torch's own softplus turns into z itself beyond 20, where it is still 2e-9 off;
+# beyond 80 the two agree in float64, and exp(80) is finite in float32.
+MODULES: dict[str, tuple[str, dict[str, Any]]] = {
+    "elu": ("ELU", {"alpha": 1.0}),
+    "gelu": ("GELU", {"approximate": "none"}),
+    "hard_sigmoid": ("Hardsigmoid", {}),
+    "hard_tanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
+    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01}),
+    "mish": ("Mish", {}),
+    "relu": ("ReLU", {}),
+    "selu": ("SELU", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "silu": ("SiLU", {}),
+    "softplus": ("Softplus", {"beta": 1.0, "threshold": 80.0}),
+    "softsign": ("Softsign", {}),
+    "tanh": ("Tanh", {}),
+}
+
+
+@cache
+def _exp() -> type[torch.nn.Module]:
+    """Make the module torch lacks; `Exp` of this module, so that a pickle of it finds it again."""
+    from torch import Tensor, nn
+
+    class Exp(nn.Module):
+        """a = exp(z)."""
+
+        def forward(self, z: Tensor) -> Tensor:
+            """Apply it to a tensor of any shape."""
+            return z.exp()
+
+    Exp.__module__, Exp.__qualname__ = __name__, "Exp"
+    return Exp
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Exp":
+        return _exp()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _import_torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError("this needs PyTorch: see https://pytorch.org/get-started") from error
+    return torch
+
+
+def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Sequential:
+    """Return a model as `torch.nn.Sequential`, with copies of its parameters.
+
+    Parameters
+    ----------
+    model : Sequential, or a fitted MLPClassifier or MLPRegressor
+    probabilities : bool, "softmax" or "sigmoid", default=False
+        False: a classifier gives logits, what torch's losses want. True adds the last step, for a Sequential softmax
+        over several outputs and sigmoid of a single one.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        On the CPU, of the model's dtype, in evaluation mode (call ``train()`` to have dropout). Maps (n, n_inputs) to
+        (n, n_outputs); a binary or multilabel classifier's outputs are the probabilities of the positive class(es).
+
+    Raises
+    ------
+    TypeError
+        `model` is none of these.
+    ValueError
+        `probabilities` does not fit the model.
+    ImportError
+        PyTorch is missing.
+
+    Examples
+    --------
+    >>> import fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(3, "relu"), fb.Dense(1)], n_inputs=2)
+    >>> fb.formats.to_torch(net)
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=3, out_features=1, bias=True)
+    )
+    """
+    torch = _import_torch()
+    nn = torch.nn
+    network = describe(model, probabilities)
+    dtype = getattr(torch, network.dtype.name)
+    modules: list[Any] = []
+    for layer in network.layers:
+        if isinstance(layer, Drop):
+            modules.append(nn.Dropout(layer.rate))
+            continue
+        # Not initialized: torch's global generator stays where the caller left it.
+        linear = nn.utils.skip_init(nn.Linear, *layer.W.shape, bias=layer.b is not None, dtype=dtype)
+        with torch.no_grad():
+            # torch keeps weights as (out, in); copy_ makes them contiguous in its own order.
+            linear.weight.copy_(torch.from_numpy(np.array(layer.W.T)))
+            if layer.b is not None:
+                linear.bias.copy_(torch.from_numpy(np.array(layer.b)))
+        modules.append(linear)
+        if layer.activation == "exp":
+            modules.append(_exp()())
+        elif layer.activation != "identity":
+            name, arguments = MODULES[layer.activation]
+            modules.append(getattr(nn, name)(**arguments))
+    if network.head:
+        modules.append(nn.Softmax(dim=1) if network.head == "softmax" else nn.Sigmoid())
+    module: torch.nn.Sequential = nn.Sequential(*modules).eval()
+    return module
+
+
+def from_torch(module: torch.nn.Module) -> Sequential:
+    """Return a feed-forward torch module as `Sequential`, with copies of its parameters.
+
+    Parameters
+    ----------
+    module : torch.nn.Sequential or torch.nn.Linear
+        Linear layers, each followed by at most one activation and any number of Dropout; Sequential inside
+        Sequential, Identity, and Flatten (which does nothing to rows) are looked through.
+
+    Returns
+    -------
+    Sequential
+        Of the module's dtype, float32 or float64.
+
+    Raises
+    ------
+    TypeError
+        It is no torch module, or holds a layer fastbp does not have: "layer '2' is BatchNorm1d: ...".
+    ValueError
+        An activation has parameters fastbp does not have (LeakyReLU(0.2)), stands where it cannot, the sizes of two
+        layers do not fit, or the dtypes differ.
+    ImportError
+        PyTorch is missing.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> import fastbp as fb
+    >>> net = fb.formats.from_torch(nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1)))
+    >>> net.n_inputs, [layer.activation for layer in net.layers]
+    (2, ['tanh', 'identity'])
+    """
+    torch = _import_torch()
+    from fastbp.layers import Dense, Dropout
+    from fastbp.sequential import Sequential
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
+    layers: list[Any] = []
+    linears: list[Any] = []
+    open_for_activation = False
+    for path, part in _parts(module, torch.nn):
+        if isinstance(part, torch.nn.Linear):
+            if linears and part.in_features != linears[-1].out_features:
+                raise ValueError(
+                    f"layer {path!r} takes {part.in_features} inputs, but the one before has "
+                    f"{linears[-1].out_features} outputs"
+                )
+            layers.append(Dense(part.out_features, use_bias=part.bias is not None))
+            linears.append(part)
+            open_for_activation = True
+        elif isinstance(part, torch.nn.Dropout):
+            layers.append(Dropout(part.p))
+            open_for_activation = False
+        else:
+            name = _activation(path, part, torch.nn)
+            if not open_for_activation:
+                raise ValueError(f"layer {path!r} is {type(part).__name__}: an activation must follow a Linear directly")
+            layers[-1] = Dense(layers[-1].units, name, use_bias=layers[-1].use_bias)
+            open_for_activation = False
+    if not linears:
+        raise ValueError("module has no Linear layer")
+    dtypes = {str(parameter.dtype).removeprefix("torch.") for part in linears for parameter in part.parameters()}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        raise ValueError(f"module must be float32 or float64 throughout, got {', '.join(sorted(dtypes))}")
+    model = Sequential(layers, n_inputs=linears[0].in_features, dtype=dtypes.pop())
+    weights = [np.ascontiguousarray(part.weight.detach().cpu().numpy().T) for part in linears]
+    biases = [None if part.bias is None else part.bias.detach().cpu().numpy() for part in linears]
+    model.set_weights(weights, biases)
+    return model
+
+
+def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
+    """Return the leaves of nested Sequentials in order, with their names; what does nothing to rows is left out."""
+    if isinstance(module, nn.Identity) or (isinstance(module, nn.Flatten) and module.start_dim == 1):
+        return []
+    if not isinstance(module, nn.Sequential):
+        return [(path or type(module).__name__, module)]
+    children = module.named_children()
+    return [part for name, child in children for part in _parts(child, nn, f"{path}.{name}" if path else name)]
+
+
+def _activation(path: str, part: Any, nn: Any) -> str:
+    if isinstance(part, _exp()):
+        return "exp"
+    kind = type(part).__name__
+    if isinstance(part, (nn.Softmax, nn.LogSoftmax)):
+        raise TypeError(f"layer {path!r} is {kind}: leave it out, fastbp's cross_entropy works on logits")
+    for name, (module, arguments) in MODULES.items():
+        if type(part) is not getattr(nn, module):
+            continue
+        found = {key: getattr(part, key) for key in arguments}
+        # Any threshold that leaves softplus as it is to 2e-9 will do.
+        if name == "softplus" and found["threshold"] >= 20.0:
+            found["threshold"] = arguments["threshold"]
+        if found != arguments:
+            raise ValueError(f"layer {path!r} is {part}: fastbp's {name} has {arguments}")
+        return name
+    raise TypeError(
+        f"layer {path!r} is {kind}: expected Linear, Dropout, Flatten, Identity, Sequential or one of "
+        + ", ".join(sorted(module for module, _ in MODULES.values()))
+    )

@@ -1,0 +1,358 @@
+"""The package fastbp.formats: what it offers, atomic writes, values without pickle, the container of model files."""
+
+import json
+import math
+import os
+import pickle
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save as to_bytes
+
+from fastbp import formats
+from fastbp.formats import FormatError, _container, _values, atomic_write
+
+
+def test_package_is_lazy():
+    code = (
+        "import sys, fastbp.formats; fastbp.formats.save; fastbp.formats.to_c; fastbp.formats.to_onnx; "
+        "fastbp.formats.to_torch; print([m for m in ('onnx', 'torch', 'skl2onnx', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_package_lists_its_names():
+    for name in formats.__all__:
+        assert callable(getattr(formats, name))
+        assert name in dir(formats)
+    with pytest.raises(AttributeError, match="no_such_format"):
+        _ = formats.no_such_format
+
+
+# atomic_write
+
+
+@pytest.mark.parametrize(("mode", "content"), [("wb", b"a\r\nb"), ("w", "a\r\nä")])
+def test_atomic_write_leaves_only_the_file(tmp_path, mode, content):
+    path = tmp_path / "file"
+    with atomic_write(path, mode) as file:
+        file.write(content)
+        assert not path.exists()
+    assert path.read_bytes() == (content if mode == "wb" else content.encode())
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_atomic_write_keeps_the_old_file_on_error(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), atomic_write(path) as file:
+        file.write(b"new")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_atomic_write_survives_a_kill(tmp_path):
+    """Killed between writing and renaming: the old file is there, whole."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    code = (
+        "import os, signal, sys; from fastbp.formats import atomic_write\n"
+        "with atomic_write(sys.argv[1]) as f:\n"
+        "    f.write(b'new'); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode != 0
+    assert path.read_text() == "old"
+
+
+def test_atomic_write_permissions(tmp_path):
+    path = tmp_path / "file"
+    old = os.umask(0o027)
+    try:
+        with atomic_write(path) as file:
+            file.write(b"")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o600)
+        with atomic_write(path) as file:
+            file.write(b"")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    finally:
+        os.umask(old)
+
+
+def test_atomic_write_follows_links_and_leaves_devices(tmp_path):
+    (tmp_path / "real").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with atomic_write(tmp_path / "link", "w") as file:
+        file.write("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_text() == "new"
+    with atomic_write(os.devnull) as file:
+        file.write(b"gone")
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_atomic_write_refuses(tmp_path):
+    with pytest.raises(ValueError, match="mode must be 'wb' or 'w', got 'a'"), atomic_write(tmp_path / "a", "a"):
+        pass
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a"):
+        pass
+
+
+# values
+
+
+def roundtrip(value):
+    arrays = {}
+    text = json.dumps(_values.encode(value, arrays), allow_nan=False)
+    return _values.decode(json.loads(text), arrays)
+
+
+def same(a, b):
+    """Equal with equal types all the way down; NaN equals NaN."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, np.ndarray):
+        if a.dtype != b.dtype or a.shape != b.shape:
+            return False
+        return all(map(same, a.ravel().tolist(), b.ravel().tolist()))
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b or (a != a and b != b)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        2**200,
+        -0.1,
+        math.nan,
+        [math.inf, -math.inf],
+        "\ud800 ü\0",
+        (1, (2.5, [])),
+        {"a": {"b": (1,)}, "c": []},
+        {1: 2.0, ("x", None): "y"},
+        {"$array": "not an array"},
+        np.float32(0.1),
+        np.float64("nan"),
+        np.bool_(True),
+        np.uint8(7),
+        np.str_("é"),
+        [np.float64(0.1), np.float64("inf")],
+        [np.float32(0.1), np.float64(0.1), 3],
+        np.zeros((2, 0, 3), np.float16),
+        np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        np.arange(20)[::-3],
+        np.array(5.0),
+        np.array([True, False]),
+        np.array(["ab", "", "cdé"]),
+        np.array([["a"], ["b"]], dtype="<U9"),
+        np.array([], dtype="<U1"),
+        np.array(["x", 3, None, (1, 2)], dtype=object),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_values_come_back(value):
+    assert same(roundtrip(value), value)
+
+
+def test_big_endian_arrays_come_back_native():
+    array = np.arange(5, dtype=">f8")
+    back = roundtrip(array)
+    assert np.array_equal(back, array)
+    assert back.dtype == np.dtype("=f8")
+
+
+def test_random_state_goes_on():
+    generator = np.random.RandomState(3)
+    generator.normal(size=5)  # leaves a cached gaussian
+    twin = roundtrip(generator)
+    assert np.array_equal(generator.normal(size=700), twin.normal(size=700))
+
+
+def test_names_of_arrays_are_unique():
+    arrays = {}
+    value = {"a.b": np.zeros(1), "a": {"b": np.ones(1)}}
+    text = _values.encode(value, arrays, "x")
+    assert len(arrays) == 2
+    assert same(_values.decode(text, arrays), value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        object(),
+        1j,
+        np.complex128(1),
+        np.zeros(2, complex),
+        np.zeros(2, "datetime64[s]"),
+        np.array([object()]),
+        {1, 2},
+        b"x",
+        np.random.RandomState(np.random.PCG64(0)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_values_are_refused(value):
+    with pytest.raises(TypeError, match="cannot save net"):
+        _values.encode(value, {}, "net")
+
+
+def test_strings_cannot_ask_for_gigabytes():
+    text = {"$strings": ["a"], "width": 10**10, "shape": [1]}
+    with pytest.raises(ValueError, match="width"):
+        _values.decode(text, {})
+    wide = np.zeros(2, dtype=f"<U{2**26}")
+    with pytest.raises(ValueError, match="cannot save"):
+        _values.encode(wide, {})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                "$array $float $tuple $dict $scalar $scalars $strings $objects $random_state width shape".split()
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=12,
+)
+HARMLESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+@given(JSON)
+def test_decoding_anything_raises_plain_errors(value):
+    try:
+        _values.decode(value, {"a": np.zeros(3)})
+    except HARMLESS:
+        pass
+
+
+# container
+
+
+def test_container_round_trip(tmp_path):
+    path = tmp_path / "a.safetensors"
+    state = {"w": [np.eye(2, dtype=np.float32), None], "note": ("ü", 1.5)}
+    _container.write(path, "example", state)
+    kind, back = _container.read(path)
+    assert kind == "example"
+    assert same(back, state)
+    back["w"][0][0, 0] = 7  # writable
+    first = path.read_bytes()
+    _container.write(path, "example", state)
+    assert path.read_bytes() == first
+
+
+def test_bytes_are_the_same_in_another_process(tmp_path):
+    code = (
+        "import sys, numpy as np; from fastbp.formats import _container\n"
+        "_container.write(sys.argv[1], 'k', {c * 3: np.full(2, i) for i, c in enumerate('hgfedcba')})"
+    )
+    for name, seed in (("a", "1"), ("b", "2")):
+        env = os.environ | {"PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path / name)], check=True, env=env)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def forge(path, document, arrays=None, checksum=True):
+    """Write a document as it is, with a checksum that fits: what an attacker can do."""
+    arrays = arrays or {}
+    if checksum and isinstance(document, dict):
+        document = document | {"checksum": _container._checksum(document, arrays)}
+    path.write_bytes(to_bytes(arrays, {"fastbp": json.dumps(document)}))
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ([1], "not an object"),
+        ({}, "format version must be a positive integer, got None"),
+        ({"format_version": True}, "format version must be a positive integer, got True"),
+        ({"format_version": 0}, "positive integer"),
+        ({"format_version": 2, "fastbp_version": "9.0"}, "format 2 by fastbp 9.0; this fastbp reads formats up to 1"),
+        ({"format_version": 1, "kind": "k"}, "no kind or no state"),
+        ({"format_version": 1, "kind": 3, "state": {}}, "no kind or no state"),
+        ({"format_version": 1, "kind": "k", "state": {"w": {"$array": "w"}}}, "the array 'w' is missing"),
+        ({"format_version": 1, "kind": "k", "state": {"w": {"$array": []}}}, "not valid"),
+        ({"format_version": 1, "kind": "k", "state": {"w": {"$run": "rm"}}}, "the mark '\\$run' is unknown"),
+    ],
+)
+def test_forged_documents(tmp_path, document, problem):
+    path = tmp_path / "forged"
+    forge(path, document)
+    with pytest.raises(FormatError, match=problem) as caught:
+        _container.read(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("text", ["{", "NaN", '{"format_version": NaN}', '{"format_version": 1e999}', "[" * 100_000, "1" * 5000])
+def test_metadata_that_is_no_json(tmp_path, text):
+    path = tmp_path / "forged"
+    path.write_bytes(to_bytes({}, {"fastbp": text}))
+    with pytest.raises(FormatError):
+        _container.read(path)
+
+
+def test_missing_or_wrong_checksum(tmp_path):
+    path = tmp_path / "forged"
+    for document in ({}, {"checksum": "sha256:" + "0" * 64}, {"checksum": None}):
+        forge(path, {"format_version": 1, "kind": "k", "state": {}} | document, checksum=False)
+        with pytest.raises(FormatError, match="checksum does not match"):
+            _container.read(path)
+
+
+def test_other_files_are_refused(tmp_path):
+    path = tmp_path / "other"
+    path.write_bytes(to_bytes({"w": np.eye(2)}, {"format": "pt"}))
+    with pytest.raises(FormatError, match="not one of fastbp's"):
+        _container.read(path)
+    path.write_bytes(to_bytes({"w": np.eye(2)}))
+    with pytest.raises(FormatError, match="not one of fastbp's"):
+        _container.read(path)
+    for content in (b"", b"\x80\x04]q\x00.", b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}", b"\2\0\0\0\0\0\0\0{}x"):
+        path.write_bytes(content)
+        with pytest.raises(FormatError):
+            _container.read(path)
+    header = json.dumps(
+        {"__metadata__": {"fastbp": '{"format_version":1}'}, "w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
+    ).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
+    with pytest.raises(FormatError, match="dtype BF16"):
+        _container.read(path)
+    with pytest.raises(FileNotFoundError):
+        _container.read(tmp_path / "none")
+    with pytest.raises(IsADirectoryError):
+        _container.read(tmp_path)
+
+
+@given(entry=st.fixed_dictionaries({}, optional={"dtype": JSON, "shape": JSON, "data_offsets": JSON, "x": JSON}))
+def test_random_tensor_headers(tmp_path_factory, entry):
+    path = tmp_path_factory.getbasetemp() / "header"
+    header = json.dumps({"__metadata__": {"fastbp": '{"format_version":1}'}, "w": entry}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0" * 16)
+    with pytest.raises(FormatError):
+        _container.read(path)
+
+
+def test_format_error_is_a_value_error_that_pickles():
+    error = FormatError("m", "wrong")
+    assert isinstance(error, ValueError)
+    twin = pickle.loads(pickle.dumps(error))
+    assert (str(twin), twin.path, twin.problem) == ("m: wrong", "m", "wrong")
