@@ -1,0 +1,187 @@
+"""Runs a case: one process per peer, all prepared first, then one repeat each in turn, several rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.peers.machine import ROOT
+from bench.peers.registry import PEAK, Peer, Suite
+from bench.peers.subject import Case
+from bench.peers.worker import environment
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How long to measure."""
+
+    repeats: int = 7
+    """Rounds."""
+    seconds: float = 0.5
+    """Length of one repeat; a subject whose single run takes longer is repeated three times only."""
+    timeout: float = 600.0
+    """Longest wait for one answer of a peer (compilation included)."""
+
+
+class PeerError(RuntimeError):
+    """A peer's process ended or did not answer."""
+
+
+class Worker:
+    """A peer's process, seen from the outside."""
+
+    def __init__(self, case: Case, peer: Peer, timeout: float) -> None:
+        self.peer, self.timeout = peer, timeout
+        self.log = tempfile.TemporaryFile("w+")
+        message = asdict(case) | {"factory": peer.factory}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.peers.worker", json.dumps(message)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=environment(case.threads, case.dtype),
+            cwd=ROOT,
+            text=True,
+        )
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for one line; PeerError with the end of the peer's log when there is none."""
+        assert self.process.stdout is not None
+        timer = threading.Timer(self.timeout, self.process.kill)
+        timer.start()
+        try:
+            line = self.process.stdout.readline()
+        finally:
+            expired = not timer.is_alive()
+            timer.cancel()
+        if line:
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        if expired:
+            raise PeerError(f"no answer within {self.timeout:.0f} s")
+        self.process.wait()
+        self.log.seek(0)
+        lines = self.log.read().strip().splitlines()
+        raise PeerError(lines[-1] if lines else f"ended with code {self.process.returncode}")
+
+    def run(self, times: int) -> dict[str, Any]:
+        """One repeat."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(json.dumps({"times": times}) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return self.answer()  # which finds out why
+        return self.answer()
+
+    def close(self) -> None:
+        """Let the process end; it has nothing left to do once its input closes."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.log.close()
+
+
+Entry = dict[str, Any]
+
+
+def run_case(
+    suite: Suite, case: Case, peers: list[Peer], settings: Settings, say: Callable[[str], None] = print
+) -> dict[str, Any]:
+    """Measure one case for the given peers.
+
+    Returns
+    -------
+    dict
+        The case's fields, "unit", and "peers": name -> entry. An entry has "status" ("ok", "skipped", "failed",
+        "disagrees"), "note", and when it was measured "rate" (median), "low", "high" and all "rates".
+    """
+    entries: dict[str, Entry] = {}
+    running: dict[str, tuple[Worker, int, int]] = {}
+    workers: list[Worker] = []
+    try:
+        for peer in peers:
+            if module := peer.missing():
+                entries[peer.name] = {"status": "skipped", "note": f"{module} is not installed"}
+                say(f"  {peer.name}: skipped, {module} is not installed")
+                continue
+            worker = Worker(case, peer, settings.timeout)
+            workers.append(worker)
+            try:
+                ready = worker.answer()
+            except PeerError as error:
+                entries[peer.name] = {"status": "failed", "note": str(error)}
+                say(f"  {peer.name}: failed, {error}")
+                worker.close()
+                continue
+            once = max(ready["once"], 1e-9)
+            times = max(1, round(settings.seconds / once))
+            rounds = min(3, settings.repeats) if once > 2 * settings.seconds else settings.repeats
+            entries[peer.name] = {"status": "ok", "note": ready["note"], "check": ready["check"], "rates": []}
+            running[peer.name] = (worker, times, rounds)
+        judge(entries, suite.tolerance[case.dtype == "float64"])
+        for lap in range(settings.repeats):
+            for name, (worker, times, rounds) in list(running.items()):
+                if lap >= rounds:
+                    continue
+                try:
+                    entries[name]["rates"].append(worker.run(times)["rate"])
+                except PeerError as error:
+                    entries[name] |= {"status": "failed", "note": str(error)}
+                    del running[name]
+                time.sleep(0.01)  # idle OpenMP threads spin for a few milliseconds before they sleep
+    finally:
+        for worker in workers:
+            if worker.process.stdin is not None and not worker.process.stdin.closed:
+                worker.close()
+    for name, entry in entries.items():
+        summarize(entry)
+        if "rate" in entry:
+            say(f"  {name}: {describe(entry, 'FLOP/s' if name == PEAK.name else suite.unit)}")
+    return asdict(case) | {"unit": suite.unit, "peers": entries}
+
+
+def summarize(entry: Entry) -> None:
+    """Add the median and the range of an entry's rates."""
+    if rates := entry.get("rates"):
+        entry |= {"rate": statistics.median(rates), "low": min(rates), "high": max(rates)}
+
+
+def describe(entry: Entry, unit: str) -> str:
+    """One line on an entry: median, range, remarks."""
+    text = (
+        f"{entry['rate']:.4g} {unit} ({entry['low']:.4g} to {entry['high']:.4g}, {len(entry['rates'])} runs)"
+    )
+    return text if entry["status"] == "ok" else f"{text}; {entry['status']}: {entry['note']}"
+
+
+def judge(entries: dict[str, Entry], tolerance: float) -> None:
+    """Mark the peers whose check numbers differ from the median of all by more than `tolerance`, relatively."""
+    checks = {name: entry["check"] for name, entry in entries.items() if entry.get("check")}
+    if len(checks) < 2:
+        return
+    columns = list(zip(*checks.values(), strict=True))
+    middle = [statistics.median(column) for column in columns]
+    for name, check in checks.items():
+        worst = max(abs(c - m) / max(abs(m), 1e-12) for c, m in zip(check, middle, strict=True))
+        if worst > tolerance:
+            entries[name] |= {
+                "status": "disagrees",
+                "note": f"its check differs by {worst:.2g} (relative) from the median of the peers",
+            }

@@ -1,0 +1,110 @@
+"""One peer in a process of its own, told over a pipe when to prepare and when to run.
+
+`python -m bench.peers.worker '{"peer": ..., "suite": ..., ...}'`; one JSON object per line in, one per line out.
+Thread counts come with the environment and the affinity is set before anything is imported that reads it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any, TextIO
+
+SLOW = 1.5
+"""Seconds of a run from which on it is not warmed up again."""
+
+
+def pin(threads: int) -> None:
+    """Stay on the last `threads` of the cores this process may use (the first ones serve the interrupts)."""
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, allowed[-threads:])
+
+
+def environment(threads: int, dtype: str) -> dict[str, str]:
+    """Variables that hold every numerical library to `threads` threads, on top of our own environment."""
+    count = str(threads)
+    env = dict(os.environ)
+    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "BLIS"):
+        env[f"{name}_NUM_THREADS"] = count
+    env["VECLIB_MAXIMUM_THREADS"] = count
+    env["JAX_PLATFORMS"] = "cpu"
+    env["NPROC"] = count  # the size of XLA's thread pool
+    env["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    env["JAX_ENABLE_X64"] = "1" if dtype == "float64" else "0"
+    if threads == 1:
+        env["XLA_FLAGS"] = (env.get("XLA_FLAGS", "") + " --xla_cpu_multi_thread_eigen=false").strip()
+    if "KERAS_BACKEND" not in env:
+        import importlib.util
+
+        env["KERAS_BACKEND"] = "jax" if importlib.util.find_spec("jax") else "torch"
+    env["PYTHONUNBUFFERED"] = "1"
+    return env
+
+
+def load(factory: str) -> Any:
+    """Import "module:callable" below bench.peers."""
+    import importlib
+
+    module, _, name = factory.partition(":")
+    return getattr(importlib.import_module(f"bench.peers.{module}"), name)
+
+
+def prepare(subject: Any) -> dict[str, Any]:
+    """Check the subject, warm it up, and time one run."""
+    start = time.perf_counter()
+    check = subject.check()
+    once = (time.perf_counter() - start) / max(subject.check_runs, 1)
+    note = getattr(subject, "note", "")
+    if hasattr(subject, "rate"):
+        return {"check": check, "once": 0.0, "note": note}
+    # The check may have compiled something. A slow subject needs no second look to know that one run is enough.
+    for _ in range(2):
+        if once < SLOW:
+            subject.reset()
+            start = time.perf_counter()
+            subject.run(1)
+            once = time.perf_counter() - start
+    return {"check": check, "once": once, "note": note}
+
+
+def measure(subject: Any, times: int) -> dict[str, float]:
+    """One timed repeat, from the start."""
+    if hasattr(subject, "rate"):
+        return {"rate": subject.rate()}
+    subject.reset()
+    start = time.perf_counter()
+    subject.run(times)
+    seconds = time.perf_counter() - start
+    return {"rate": subject.work * times / seconds, "seconds": seconds}
+
+
+def serve(subject: Any, commands: TextIO, answers: TextIO) -> None:
+    """Answer until the pipe closes."""
+
+    def say(what: dict[str, Any]) -> None:
+        answers.write(json.dumps(what) + "\n")
+        answers.flush()
+
+    say(prepare(subject))
+    for line in commands:
+        say(measure(subject, json.loads(line)["times"]))
+
+
+def main() -> None:
+    """Child process: build the subject that the first argument names and serve."""
+    # Libraries print; the answers must not be mixed with that.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    wanted = json.loads(sys.argv[1])
+    pin(wanted["threads"])
+    factory = wanted.pop("factory")
+    from bench.peers.subject import Case
+
+    serve(load(factory)(Case(**wanted)), sys.stdin, answers)
+
+
+if __name__ == "__main__":
+    main()
