@@ -81,7 +81,7 @@ def _run(argv: Sequence[str]) -> int:
     if arguments.command == "explain":
         from fastbp import explain
 
-        return explain.run(arguments)
+        return int(explain.run(arguments))
     from fastbp import commands
 
     run: Callable[[argparse.Namespace], int] = getattr(commands, arguments.command)

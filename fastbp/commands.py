@@ -23,9 +23,10 @@ from fastbp import data
 from fastbp.cli import OPTIMIZERS, complain
 from fastbp.formats import FormatError, atomic_write
 from fastbp.preprocessing import Prepared, Preprocessor, prepare
+from fastbp.table import InputError, Table, listed
 from fastbp.training import DivergenceError
 
-FAULTS = (data.InputError, FormatError, DivergenceError)
+FAULTS = (InputError, FormatError, DivergenceError)
 """Exceptions whose message tells the user what to change; cli.py shows it without a traceback."""
 
 MODEL = "model.safetensors"
@@ -116,9 +117,7 @@ def _default_out() -> str:
         with path.open("rb") as file:
             start = file.read(1 << 16)
         if b'"__metadata__":{"fastbp":' not in start:
-            raise data.InputError(
-                f"{MODEL}: exists and is no model of fastbp; choose another name with --out"
-            )
+            raise InputError(f"{MODEL}: exists and is no model of fastbp; choose another name with --out")
     return MODEL
 
 
@@ -126,14 +125,14 @@ def _check_output(out: str, source: str) -> None:
     """Find out before the work, not after it, that the result cannot be written."""
     path = Path(out)
     if path.is_dir():
-        raise data.InputError(f"{out}: is a folder, where a file shall be written")
+        raise InputError(f"{out}: is a folder, where a file shall be written")
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
-        raise data.InputError(f"{out}: there is no folder {folder}")
+        raise InputError(f"{out}: there is no folder {folder}")
     if not os.access(path if path.exists() else folder, os.W_OK):
-        raise data.InputError(f"{out}: no permission to write it")
+        raise InputError(f"{out}: no permission to write it")
     if path.exists() and Path(source).exists() and path.samefile(source):
-        raise data.InputError(f"{out}: would overwrite the input")
+        raise InputError(f"{out}: would overwrite the input")
 
 
 def _check_plot(plot: str, source: str) -> None:
@@ -141,10 +140,10 @@ def _check_plot(plot: str, source: str) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise data.InputError('--plot needs matplotlib: pip install "fastbp[plot]"') from None
+        raise InputError('--plot needs matplotlib: pip install "fastbp[plot]"') from None
     kinds = sorted(Figure().canvas.get_supported_filetypes())
     if Path(plot).suffix[1:].lower() not in kinds:
-        raise data.InputError(f"{plot}: the name of a picture must end in one of .{', .'.join(kinds)}")
+        raise InputError(f"{plot}: the name of a picture must end in one of .{', .'.join(kinds)}")
 
 
 def _network(preprocessor: Preprocessor, arguments: Namespace) -> fb.Sequential:
@@ -200,12 +199,12 @@ def _compile(net: fb.Sequential, prepared: Prepared, options: dict[str, Any]) ->
 
 
 def _introduce(
-    table: data.Table, prepared: Prepared, net: fb.Sequential, arguments: Namespace, epochs: int
+    table: Table, prepared: Prepared, net: fb.Sequential, arguments: Namespace, epochs: int
 ) -> None:
     preprocessor = prepared.preprocessor
     goal = ", ".join(preprocessor.target)
     if preprocessor.task == "classification":
-        goal += f" ({len(preprocessor.classes)} classes: {data.listed(preprocessor.classes, 5)})"
+        goal += f" ({len(preprocessor.classes)} classes: {listed(preprocessor.classes, 5)})"
     parts = f"{len(prepared.train):,} to learn from, "
     if len(prepared.validation):
         parts += f"{len(prepared.validation):,} to know when to stop, "
@@ -269,15 +268,15 @@ def predict(arguments: Namespace) -> int:
     net = fb.load(arguments.model)
     record = getattr(net, "metadata", {}).get(RECORD)
     if record is None:
-        raise data.InputError(
+        raise InputError(
             f"{arguments.model}: a {type(net).__name__} that `fastbp train` did not make; use fastbp.load in Python"
         )
     try:
         preprocessor = Preprocessor.from_json(record)
-    except data.InputError as error:
-        raise data.InputError(f"{arguments.model}: {error}") from None
+    except InputError as error:
+        raise InputError(f"{arguments.model}: {error}") from None
     if (preprocessor.n_inputs, preprocessor.n_outputs) != (net.n_inputs, net.n_outputs):
-        raise data.InputError(
+        raise InputError(
             f"{arguments.model}: the record of how its columns were prepared fits another network"
         )
     table = data.read(arguments.data)
@@ -293,7 +292,7 @@ def predict(arguments: Namespace) -> int:
         _write_predictions(sys.stdout, preprocessor, outputs)
     try:
         y = preprocessor.encode_target(table, net.dtype)
-    except data.InputError:  # no targets, or not of every row: nothing to compare with
+    except InputError:  # no targets, or not of every row: nothing to compare with
         return 0
     complain(
         f"{table.source} holds the target: {_score_line(_score(preprocessor, outputs, y), table.n_rows)}"
@@ -371,7 +370,7 @@ def warmup(arguments: Namespace) -> int:
     from fastbp.kernels import warmup as compile_all
 
     if jit.cache_dir() is None:
-        raise data.InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
+        raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
     say(f"compiling the kernels for this machine (about {COMPILE_SECONDS} s; faster if already done) ...")
     start = time.perf_counter()
     compile_all(

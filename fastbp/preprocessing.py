@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastbp.data import InputError, Table, label, listed, quoted
+from fastbp.table import InputError, Table, label, listed, quoted
 
 Task = Literal["classification", "regression"]
 
@@ -64,7 +64,8 @@ class Categorical:
         """Shape (n, number of categories), float64; a category never seen in training is a row of zeros."""
         values = table.column(name, text=True)
         known = np.array(self.categories, dtype=object)
-        return (values[:, None] == known).astype(np.float64)
+        encoded: NDArray[np.float64] = (values[:, None] == known).astype(np.float64)
+        return encoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +152,16 @@ class Preprocessor:
         """
         table.require(self.target)
         if self.task == "classification":
-            labels = _labels(table.column(self.target[0], text=None))
-            codes = {name: code for code, name in enumerate(self.classes)}
-            for row, name in enumerate(labels):
-                if name not in codes:
-                    raise table.fault(
-                        f"{quoted(name)} is none of the classes: {listed(self.classes)}",
-                        row=row,
-                        column=self.target[0],
-                    )
-            return np.array([codes[name] for name in labels], dtype=np.int64)
+            name = self.target[0]
+            codes = {known: code for code, known in enumerate(self.classes)}
+            labels = table.column(name, text=True).tolist()
+            if not codes.keys() >= set(labels):  # the file may write 1.0 where the one for training wrote 1
+                labels = _labels(table.column(name))
+            for row, found in enumerate(labels):
+                if found not in codes:
+                    what = f"{quoted(found)} is none of the classes: {listed(self.classes)}"
+                    raise table.fault(what, row=row, column=name)
+            return np.array([codes[found] for found in labels], dtype=np.int64)
         values = np.column_stack([table.column(name, text=False) for name in self.target])
         return np.ascontiguousarray((values - self.target_mean) / self.target_scale, dtype=dtype)
 
@@ -194,6 +195,8 @@ class Preprocessor:
             fields = json.loads(text)
             if fields.pop("version") != 1:
                 raise ValueError("written by another version of fastbp")
+            if fields["task"] not in ("classification", "regression"):
+                raise ValueError(f"task {fields['task']!r}")
             features = tuple(
                 Categorical(str(f["name"]), tuple(str(c) for c in f["categories"]))
                 if "categories" in f
@@ -212,11 +215,11 @@ class Preprocessor:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InputError(f"the record of how its columns were prepared is damaged ({error})") from None
         lengths = {len(result.target), len(result.target_mean), len(result.target_scale)}
-        sound = {
-            "classification": len(result.classes) > 1 and len(result.target) == 1,
-            "regression": len(lengths) == 1 and 0 not in lengths,
-        }
-        if not sound.get(result.task, False) or not features:
+        if result.task == "classification":
+            sound = len(result.classes) > 1 and len(result.target) == 1
+        else:
+            sound = len(lengths) == 1 and 0 not in lengths
+        if not sound or not features:
             raise InputError(
                 "the record of how its columns were prepared is damaged (its parts do not fit together)"
             )
@@ -284,7 +287,9 @@ def prepare(
     if table.n_rows < MIN_ROWS:
         raise InputError(f"{table.source}: {table.n_rows} rows, where at least {MIN_ROWS} are needed")
     columns = {name: table.column(name, text=True if name in text else None) for name in names}
-    values = [table.column(name, text=True if name in text else None) for name in goals]
+    values = [
+        table.column(name, text=True if name in text or _is_bool(table, name) else None) for name in goals
+    ]
     task = _choose_task(table, goals, values, task)
     parsed = dict(zip([*names, *goals], [*columns.values(), *values], strict=True))
     table = replace(table, columns={**table.columns, **parsed})  # so that no cell is parsed twice
@@ -325,6 +330,11 @@ def _choose_target(table: Table, target: Sequence[str]) -> tuple[str, ...]:
     return ("target",) if "target" in table.columns else (list(table.columns)[-1],)
 
 
+def _is_bool(table: Table, name: str) -> bool:
+    values = table.columns.get(name)
+    return isinstance(values, np.ndarray) and values.dtype.kind == "b"
+
+
 def _choose_task(table: Table, goals: tuple[str, ...], values: list[NDArray[Any]], task: Task | None) -> Task:
     texts = [name for name, column in zip(goals, values, strict=True) if column.dtype.kind == "O"]
     if len(goals) > 1:
@@ -337,9 +347,6 @@ def _choose_task(table: Table, goals: tuple[str, ...], values: list[NDArray[Any]
         return "classification"
     if task is not None:
         return task
-    stored = table.columns[goals[0]]
-    if isinstance(stored, np.ndarray) and stored.dtype.kind == "b":
-        return "classification"
     distinct = np.unique(values[0])
     few = distinct.size <= min(MAX_NUMERIC_CLASSES, table.n_rows // 2)
     return "classification" if few and bool(np.all(distinct == np.floor(distinct))) else "regression"
