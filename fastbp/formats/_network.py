@@ -155,7 +155,8 @@ def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Ne
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(model)
-    dtype = np.result_type(*model.coefs_)
+    # What predict computes in, given inputs of that dtype.
+    dtype = np.dtype(model.dtype or np.result_type(*model.coefs_))
     hidden = len(model.coefs_) - 1
     names = [model.activation] * hidden if isinstance(model.activation, str) else list(model.activation)
     names = ["sigmoid" if name == "logistic" else name for name in [*names, model.out_activation_]]
@@ -166,7 +167,7 @@ def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Ne
         raise ValueError("probabilities are for classifiers, got a regressor")
     if classifier:
         names[-1] = "identity"
-    rates = list(np.broadcast_to(np.asarray(getattr(model, "dropout", 0.0), dtype=float), hidden))
+    rates = list(np.broadcast_to(np.asarray(model.dropout, dtype=float), hidden))
     layers: list[Affine | Drop] = []
     for i, (W, b, name) in enumerate(zip(model.coefs_, model.intercepts_, names, strict=True)):
         layers.append(_affine(W, b, name, dtype))

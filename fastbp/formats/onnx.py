@@ -378,7 +378,7 @@ def register() -> None:
         raise ImportError('register needs the package skl2onnx: pip install "fastbp[onnx]"') from error
     from fastbp.estimators import MLPClassifier, MLPRegressor
 
-    # "nocl" (labels as integers) is left out: Gather takes strings everywhere.
-    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True]}
+    # The options skl2onnx has for every classifier; its own steps before and after ours heed them.
+    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
     update_registered_converter(MLPClassifier, "FastbpMLPClassifier", _shapes, _convert, options=options)
     update_registered_converter(MLPRegressor, "FastbpMLPRegressor", _shapes, _convert)

@@ -25,7 +25,7 @@ __all__ = ["load", "save"]
 
 # Fitted attributes as scikit-learn names them: coefs_, n_iter_, validation_scores_. Those below are private there, but
 # partial_fit and warm starts go on from them.
-FITTED = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]_")
+FITTED = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?_")
 PRIVATE = ("_random_state", "_no_improvement_count", "_best_coefs", "_best_intercepts")
 BINARIZER = ("neg_label", "pos_label", "sparse_output", "y_type_", "sparse_input_", "classes_")
 # What a well-formed document with senseless contents can provoke in whatever reads it.
