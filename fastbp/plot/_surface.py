@@ -114,7 +114,7 @@ def loss_surface(
     if pca and spots is not None:
         low = np.minimum(spots.min(axis=0), 0.0)
         high = np.maximum(spots.max(axis=0), 0.0)
-        margin = 0.25 * (high - low) + 0.05 * (high - low).max()
+        margin = 0.25 * (high - low) + (0.05 * (high - low).max() or 1.0)
         low, high = low - margin, high + margin
     else:
         low, high = np.full(2, -float(span)), np.full(2, float(span))
