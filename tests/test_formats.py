@@ -100,7 +100,10 @@ def test_atomic_write_follows_links_and_leaves_devices(tmp_path):
 
 
 def test_atomic_write_refuses(tmp_path):
-    with pytest.raises(ValueError, match="mode must be 'wb' or 'w', got 'a'"), atomic_write(tmp_path / "a", "a"):
+    with (
+        pytest.raises(ValueError, match="mode must be 'wb' or 'w', got 'a'"),
+        atomic_write(tmp_path / "a", "a"),
+    ):
         pass
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a"):
         pass
@@ -219,7 +222,11 @@ def test_strings_cannot_ask_for_gigabytes():
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=4)
         | st.dictionaries(st.text(max_size=4), inner, max_size=4)
@@ -286,7 +293,10 @@ def forge(path, document, arrays=None, checksum=True):
         ({}, "format version must be a positive integer, got None"),
         ({"format_version": True}, "format version must be a positive integer, got True"),
         ({"format_version": 0}, "positive integer"),
-        ({"format_version": 2, "fastbp_version": "9.0"}, "format 2 by fastbp 9.0; this fastbp reads formats up to 1"),
+        (
+            {"format_version": 2, "fastbp_version": "9.0"},
+            "format 2 by fastbp 9.0; this fastbp reads formats up to 1",
+        ),
         ({"format_version": 1, "kind": "k"}, "no kind or no state"),
         ({"format_version": 1, "kind": 3, "state": {}}, "no kind or no state"),
         ({"format_version": 1, "kind": "k", "state": {"w": {"$array": "w"}}}, "the array 'w' is missing"),
@@ -302,7 +312,9 @@ def test_forged_documents(tmp_path, document, problem):
     assert str(caught.value).startswith(f"{path}: ")
 
 
-@pytest.mark.parametrize("text", ["{", "NaN", '{"format_version": NaN}', '{"format_version": 1e999}', "[" * 100_000, "1" * 5000])
+@pytest.mark.parametrize(
+    "text", ["{", "NaN", '{"format_version": NaN}', '{"format_version": 1e999}', "[" * 100_000, "1" * 5000]
+)
 def test_metadata_that_is_no_json(tmp_path, text):
     path = tmp_path / "forged"
     path.write_bytes(to_bytes({}, {"fastbp": text}))
@@ -326,12 +338,21 @@ def test_other_files_are_refused(tmp_path):
     path.write_bytes(to_bytes({"w": np.eye(2)}))
     with pytest.raises(FormatError, match="not one of fastbp's"):
         _container.read(path)
-    for content in (b"", b"\x80\x04]q\x00.", b"\xff" * 64, (2**60).to_bytes(8, "little") + b"{}", b"\2\0\0\0\0\0\0\0{}x"):
+    for content in (
+        b"",
+        b"\x80\x04]q\x00.",
+        b"\xff" * 64,
+        (2**60).to_bytes(8, "little") + b"{}",
+        b"\2\0\0\0\0\0\0\0{}x",
+    ):
         path.write_bytes(content)
         with pytest.raises(FormatError):
             _container.read(path)
     header = json.dumps(
-        {"__metadata__": {"fastbp": '{"format_version":1}'}, "w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]}}
+        {
+            "__metadata__": {"fastbp": '{"format_version":1}'},
+            "w": {"dtype": "BF16", "shape": [1], "data_offsets": [0, 2]},
+        }
     ).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\0\0")
     with pytest.raises(FormatError, match="dtype BF16"):
@@ -342,7 +363,9 @@ def test_other_files_are_refused(tmp_path):
         _container.read(tmp_path)
 
 
-@given(entry=st.fixed_dictionaries({}, optional={"dtype": JSON, "shape": JSON, "data_offsets": JSON, "x": JSON}))
+@given(
+    entry=st.fixed_dictionaries({}, optional={"dtype": JSON, "shape": JSON, "data_offsets": JSON, "x": JSON})
+)
 def test_random_tensor_headers(tmp_path_factory, entry):
     path = tmp_path_factory.getbasetemp() / "header"
     header = json.dumps({"__metadata__": {"fastbp": '{"format_version":1}'}, "w": entry}).encode()

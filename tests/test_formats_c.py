@@ -20,7 +20,12 @@ FLAGS = ["gcc", "-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-
 
 
 def network(activation="tanh", dtype="float32", seed=0, units=(7, 5), outputs=3):
-    layers = [fb.Dropout(0.1), fb.Dense(units[0], activation), fb.Dense(units[1], activation, use_bias=False), fb.Dense(outputs)]
+    layers = [
+        fb.Dropout(0.1),
+        fb.Dense(units[0], activation),
+        fb.Dense(units[1], activation, use_bias=False),
+        fb.Dense(outputs),
+    ]
     net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
     for b in net.biases:
         if b is not None:
@@ -32,7 +37,9 @@ def library(folder, model, name="predict", **arguments):
     """The compiled function as one of NumPy: rows in, rows out."""
     to_c(model, folder / f"{name}.c", name=name, **arguments)
     # A name of its own: a library that is loaded once more from another file of the same name is the first one still.
-    subprocess.run([*FLAGS, "-shared", "-fPIC", f"{name}.c", "-o", f"{name}.so", "-lm"], cwd=folder, check=True)
+    subprocess.run(
+        [*FLAGS, "-shared", "-fPIC", f"{name}.c", "-o", f"{name}.so", "-lm"], cwd=folder, check=True
+    )
     function = getattr(ctypes.CDLL(str(folder / f"{name}.so")), name)
 
     def predict(x):
@@ -76,7 +83,9 @@ def test_activations_far_out(tmp_path):
         net.set_weights([[[1.0]]], [[0.0]])
         folder = tmp_path / name
         folder.mkdir()
-        np.testing.assert_allclose(library(folder, net)(x), net.predict(x), rtol=1e-13, atol=1e-13, err_msg=name)
+        np.testing.assert_allclose(
+            library(folder, net)(x), net.predict(x), rtol=1e-13, atol=1e-13, err_msg=name
+        )
 
 
 def test_constants_are_exact(tmp_path, rng):
@@ -115,7 +124,9 @@ def test_several_models_in_one_program(tmp_path, rng):
     nets = [network(seed=1), fb.Sequential([fb.Dense(2)], n_inputs=4, seed=2)]
     for name, net in zip(("first", "second"), nets, strict=True):
         to_c(net, tmp_path / f"{name}.c", name=name)
-    subprocess.run([*FLAGS, "-shared", "-fPIC", "first.c", "second.c", "-o", "m.so", "-lm"], cwd=tmp_path, check=True)
+    subprocess.run(
+        [*FLAGS, "-shared", "-fPIC", "first.c", "second.c", "-o", "m.so", "-lm"], cwd=tmp_path, check=True
+    )
     compiled = ctypes.CDLL(str(tmp_path / "m.so"))
     x = rng.normal(size=4).astype("float32")
     for name, net in zip(("first", "second"), nets, strict=True):
@@ -133,7 +144,9 @@ def test_probabilities(tmp_path, rng):
     net = network(dtype="float64")
     x = rng.normal(size=(6, 4))
     e = np.exp(net.predict(x))
-    np.testing.assert_allclose(library(tmp_path, net, "soft", probabilities=True)(x), e / e.sum(1, keepdims=True))
+    np.testing.assert_allclose(
+        library(tmp_path, net, "soft", probabilities=True)(x), e / e.sum(1, keepdims=True)
+    )
     np.testing.assert_allclose(library(tmp_path, net, "sigm", probabilities="sigmoid")(x), e / (1 + e))
 
 

@@ -23,7 +23,13 @@ def run(proto, x):
 
 
 def network(activation, dtype, seed=0):
-    layers = [fb.Dropout(0.1), fb.Dense(7, activation), fb.Dropout(0.2), fb.Dense(5, activation, use_bias=False), fb.Dense(3)]
+    layers = [
+        fb.Dropout(0.1),
+        fb.Dense(7, activation),
+        fb.Dropout(0.2),
+        fb.Dense(5, activation, use_bias=False),
+        fb.Dense(3),
+    ]
     net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
     for b in net.biases:
         if b is not None:
@@ -56,7 +62,9 @@ def test_activations_far_out(activation, dtype):
     net = fb.Sequential([fb.Dense(1, activation)], n_inputs=1, dtype=dtype)
     net.set_weights([[[1.0]]], [[0.0]])
     x = np.array([-1e4, -100.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 100.0, 1e4], dtype=dtype).reshape(-1, 1)
-    np.testing.assert_allclose(run(fb.formats.to_onnx(net), x)["output"], net.predict(x), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        run(fb.formats.to_onnx(net), x)["output"], net.predict(x), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_file_is_the_model(tmp_path, rng):
@@ -102,7 +110,9 @@ def test_arguments_are_checked():
         fb.formats.to_onnx(net, probabilities=True)
     with pytest.raises(ValueError, match="probabilities must be True, False"):
         fb.formats.to_onnx(net, probabilities="maybe")
-    with pytest.raises(TypeError, match="model must be a fastbp Sequential, MLPClassifier or MLPRegressor, got builtins.int"):
+    with pytest.raises(
+        TypeError, match="model must be a fastbp Sequential, MLPClassifier or MLPRegressor, got builtins.int"
+    ):
         fb.formats.to_onnx(3)
     from sklearn.exceptions import NotFittedError
 

@@ -15,7 +15,13 @@ from fastbp.formats import FormatError, _container
 
 
 def network(dtype="float32", seed=0):
-    layers = [fb.Dropout(0.1), fb.Dense(5, "relu", l2=0.1), fb.Dropout(0.2), fb.Dense(3, "mish", use_bias=False), fb.Dense(2)]
+    layers = [
+        fb.Dropout(0.1),
+        fb.Dense(5, "relu", l2=0.1),
+        fb.Dropout(0.2),
+        fb.Dense(3, "mish", use_bias=False),
+        fb.Dense(2),
+    ]
     net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
     net.metadata["unit"] = "mm ü"
     return net
@@ -109,7 +115,9 @@ def test_only_own_classes_are_saved(tmp_path):
         """A subclass, which load could not make again."""
 
     for model in (Mine([fb.Dense(1)], n_inputs=1), object(), None):
-        with pytest.raises(TypeError, match="model must be a fastbp Sequential, MLPClassifier or MLPRegressor"):
+        with pytest.raises(
+            TypeError, match="model must be a fastbp Sequential, MLPClassifier or MLPRegressor"
+        ):
             fb.formats.save(model, tmp_path / "m")
 
 
@@ -137,7 +145,9 @@ SMALL = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0}
 def equal_state(a, b):
     """Parameters and public fitted attributes equal, types included."""
     assert repr(a.get_params()) == repr(b.get_params())
-    assert {name for name in vars(a) if name.endswith("_")} == {name for name in vars(b) if name.endswith("_")}
+    assert {name for name in vars(a) if name.endswith("_")} == {
+        name for name in vars(b) if name.endswith("_")
+    }
     for name, value in vars(a).items():
         if not name.endswith("_"):
             continue
@@ -330,7 +340,12 @@ def test_altered_header_is_found(files, tmp_path, name):
     """Words changed for others of the same length, so that the file stays well-formed."""
     whole = (files / name).read_bytes()
     path = tmp_path / "altered"
-    changes = [(b"relu", b"selu"), (b'\\"mish\\"', b'\\"elu\\" '), (b"mm", b"cm"), (b'"shape":[4,5]', b'"shape":[5,4]')]
+    changes = [
+        (b"relu", b"selu"),
+        (b'\\"mish\\"', b'\\"elu\\" '),
+        (b"mm", b"cm"),
+        (b'"shape":[4,5]', b'"shape":[5,4]'),
+    ]
     changes += [(b'\\"no\\"', b'\\"mo\\"'), (b"random_state", b"random_stats"), (b"adam", b"adan")]
     changed = 0
     for old, new in changes:
@@ -385,7 +400,9 @@ NET_LIES = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value"), NET_LIES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in NET_LIES])
+@pytest.mark.parametrize(
+    ("place", "value"), NET_LIES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in NET_LIES]
+)
 def test_lies_about_a_network(files, tmp_path, place, value):
     path = lie(files, tmp_path, "net", place, value)
     with pytest.raises(FormatError, match="its contents|it holds|description") as caught:
@@ -431,7 +448,9 @@ CLF_LIES = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value"), CLF_LIES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in CLF_LIES])
+@pytest.mark.parametrize(
+    ("place", "value"), CLF_LIES, ids=[f"{'.'.join(map(str, p))}={v}" for p, v in CLF_LIES]
+)
 def test_lies_about_a_classifier(files, tmp_path, place, value):
     with pytest.raises(FormatError, match="its contents|it holds|description"):
         fb.load(lie(files, tmp_path, "clf", place, value))
@@ -458,7 +477,9 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.text(max_size=4), inner, max_size=3)
-        | st.sampled_from(["$float", "$tuple", "$scalar"]).flatmap(lambda key: st.fixed_dictionaries({key: inner}))
+        | st.sampled_from(["$float", "$tuple", "$scalar"]).flatmap(
+            lambda key: st.fixed_dictionaries({key: inner})
+        )
     ),
     max_leaves=6,
 ).map(lambda tree: json.loads(json.dumps(tree).replace("NaN", "null").replace("Infinity", "1e400")))

@@ -15,7 +15,13 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 
 def network(activation="tanh", dtype="float32", seed=0):
-    layers = [fb.Dropout(0.1), fb.Dense(7, activation), fb.Dropout(0.2), fb.Dense(5, activation, use_bias=False), fb.Dense(3)]
+    layers = [
+        fb.Dropout(0.1),
+        fb.Dense(7, activation),
+        fb.Dropout(0.2),
+        fb.Dense(5, activation, use_bias=False),
+        fb.Dense(3),
+    ]
     net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
     for b in net.biases:
         if b is not None:
@@ -130,7 +136,9 @@ def test_regressor(rng):
 
 def test_what_does_nothing_is_looked_through(rng):
     inner = nn.Sequential(nn.Linear(4, 5, dtype=torch.float64), nn.Identity(), nn.Softplus())
-    module = nn.Sequential(nn.Flatten(), inner, nn.Dropout(0.25), nn.Sequential(nn.Linear(5, 2, bias=False, dtype=torch.float64)))
+    module = nn.Sequential(
+        nn.Flatten(), inner, nn.Dropout(0.25), nn.Sequential(nn.Linear(5, 2, bias=False, dtype=torch.float64))
+    )
     net = from_torch(module)
     assert [repr(layer) for layer in net.layers] == [
         repr(layer) for layer in (fb.Dense(5, "softplus"), fb.Dropout(0.25), fb.Dense(2, use_bias=False))
@@ -138,6 +146,15 @@ def test_what_does_nothing_is_looked_through(rng):
     x = rng.normal(size=(6, 4))
     y = module.eval()(torch.from_numpy(x)).detach().numpy()
     np.testing.assert_allclose(net.predict(x), y, atol=1e-8)  # torch's softplus is linear beyond 20
+
+
+def test_a_module_used_twice_counts_twice(rng):
+    relu, linear = nn.ReLU(), nn.Linear(4, 4)
+    module = nn.Sequential(linear, relu, linear, relu)
+    net = from_torch(module)
+    assert [layer.activation for layer in net.layers] == ["relu", "relu"]
+    x = rng.normal(size=(6, 4)).astype("float32")
+    np.testing.assert_allclose(net.predict(x), module(torch.from_numpy(x)).detach().numpy(), atol=1e-6)
 
 
 def test_a_single_linear(rng):
@@ -156,22 +173,50 @@ LINEAR = nn.Linear(2, 2)
         (3, TypeError, "module must be a torch.nn.Module, got int"),
         (nn.Sequential(), ValueError, "no Linear layer"),
         (nn.ReLU(), ValueError, "'ReLU' is ReLU: an activation must follow a Linear directly"),
-        (nn.Sequential(LINEAR, nn.BatchNorm1d(2)), TypeError, "layer '1' is BatchNorm1d: expected Linear, Dropout"),
+        (
+            nn.Sequential(LINEAR, nn.BatchNorm1d(2)),
+            TypeError,
+            "layer '1' is BatchNorm1d: expected Linear, Dropout",
+        ),
         (nn.Sequential(nn.Sequential(LINEAR, nn.Conv1d(1, 1, 1))), TypeError, "layer '0.1' is Conv1d"),
-        (nn.Sequential(LINEAR, nn.Softmax(1)), TypeError, "leave it out, fastbp's cross_entropy works on logits"),
+        (
+            nn.Sequential(LINEAR, nn.Softmax(1)),
+            TypeError,
+            "leave it out, fastbp's cross_entropy works on logits",
+        ),
         (nn.Sequential(LINEAR, nn.LogSoftmax(1)), TypeError, "leave it out"),
         (nn.Sequential(LINEAR, nn.Flatten(0)), TypeError, "layer '1' is Flatten"),
-        (nn.Sequential(LINEAR, nn.LeakyReLU(0.2)), ValueError, r"LeakyReLU\(negative_slope=0.2\): fastbp's leaky_relu has"),
+        (
+            nn.Sequential(LINEAR, nn.LeakyReLU(0.2)),
+            ValueError,
+            r"LeakyReLU\(negative_slope=0.2\): fastbp's leaky_relu has",
+        ),
         (nn.Sequential(LINEAR, nn.ELU(2.0)), ValueError, "fastbp's elu has"),
         (nn.Sequential(LINEAR, nn.GELU("tanh")), ValueError, "fastbp's gelu has"),
         (nn.Sequential(LINEAR, nn.Hardtanh(0, 1)), ValueError, "fastbp's hard_tanh has"),
         (nn.Sequential(LINEAR, nn.Softplus(2)), ValueError, "fastbp's softplus has"),
         (nn.Sequential(LINEAR, nn.Softplus(1, 5)), ValueError, "fastbp's softplus has"),
         (nn.Sequential(LINEAR, nn.ReLU6()), TypeError, "layer '1' is ReLU6"),
-        (nn.Sequential(LINEAR, nn.ReLU(), nn.Tanh()), ValueError, "layer '2' is Tanh: an activation must follow"),
-        (nn.Sequential(LINEAR, nn.Dropout(), nn.Tanh()), ValueError, "layer '2' is Tanh: an activation must follow"),
-        (nn.Sequential(nn.Linear(2, 3), LINEAR), ValueError, "layer '1' takes 2 inputs, but the one before has 3 outputs"),
-        (nn.Sequential(LINEAR, nn.Linear(2, 2).double()), ValueError, "float32 or float64 throughout, got float32, float64"),
+        (
+            nn.Sequential(LINEAR, nn.ReLU(), nn.Tanh()),
+            ValueError,
+            "layer '2' is Tanh: an activation must follow",
+        ),
+        (
+            nn.Sequential(LINEAR, nn.Dropout(), nn.Tanh()),
+            ValueError,
+            "layer '2' is Tanh: an activation must follow",
+        ),
+        (
+            nn.Sequential(nn.Linear(2, 3), LINEAR),
+            ValueError,
+            "layer '1' takes 2 inputs, but the one before has 3 outputs",
+        ),
+        (
+            nn.Sequential(LINEAR, nn.Linear(2, 2).double()),
+            ValueError,
+            "float32 or float64 throughout, got float32, float64",
+        ),
         (nn.Linear(2, 2).bfloat16(), ValueError, "float32 or float64 throughout, got bfloat16"),
     ],
     ids=str,

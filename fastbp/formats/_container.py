@@ -154,7 +154,9 @@ def _open(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
     with safe_open(os.fspath(Path(path)), framework="np") as file:
         metadata = file.metadata() or {}
         if KEY not in metadata:
-            raise FormatError(path, "a safetensors file, but not one of fastbp's (no metadata entry 'fastbp')")
+            raise FormatError(
+                path, "a safetensors file, but not one of fastbp's (no metadata entry 'fastbp')"
+            )
         document = json.loads(metadata[KEY], parse_constant=_constant)
         if not isinstance(document, dict):
             raise FormatError(path, "the description of the model is not an object")
@@ -172,7 +174,9 @@ def _open(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
         for name in file.keys():  # noqa: SIM118 - no mapping
             dtype = file.get_slice(name).get_dtype()
             if dtype not in SAFE_DTYPES:
-                raise FormatError(path, f"the array {name!r:.80} has dtype {dtype}, which fastbp does not write")
+                raise FormatError(
+                    path, f"the array {name!r:.80} has dtype {dtype}, which fastbp does not write"
+                )
             arrays[name] = file.get_tensor(name)
     return document, arrays
 
@@ -191,5 +195,5 @@ def _checksum(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> 
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"\0{name}\0{array.dtype.name}\0{array.shape}\0".encode("utf-8", "surrogatepass"))
-        digest.update(memoryview(array).cast("B") if array.size else b"")
+        digest.update(array.data.cast("B") if array.size else b"")
     return f"sha256:{digest.hexdigest()}"

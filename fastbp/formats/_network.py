@@ -115,7 +115,9 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
         network = _of_estimator(model, isinstance(model, MLPClassifier), probabilities)
     for layer in network.affine:
         if layer.activation not in ACTIVATIONS:
-            raise ValueError(f"cannot export the activation {layer.activation!r}: known are {', '.join(ACTIVATIONS)}")
+            raise ValueError(
+                f"cannot export the activation {layer.activation!r}: known are {', '.join(ACTIVATIONS)}"
+            )
     return network
 
 
@@ -162,7 +164,9 @@ def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Ne
     names = ["sigmoid" if name == "logistic" else name for name in [*names, model.out_activation_]]
     trained: Head = {"softmax": "softmax", "sigmoid": "sigmoid"}.get(names[-1], "") if classifier else ""  # type: ignore[assignment]
     if isinstance(probabilities, str) and probabilities != trained:
-        raise ValueError(f"probabilities={probabilities!r}, but this model was trained with {trained or 'none'!r}")
+        raise ValueError(
+            f"probabilities={probabilities!r}, but this model was trained with {trained or 'none'!r}"
+        )
     if probabilities and not classifier:
         raise ValueError("probabilities are for classifiers, got a regressor")
     if classifier:
@@ -177,4 +181,6 @@ def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Ne
         return Network(tuple(layers), "", dtype)
     # scikit-learn's classifier keeps whether it saw several labels per row only in its binarizer.
     multilabel = model._label_binarizer.y_type_.startswith("multilabel")
-    return Network(tuple(layers), trained if probabilities else "", dtype, np.asarray(model.classes_), multilabel)
+    return Network(
+        tuple(layers), trained if probabilities else "", dtype, np.asarray(model.classes_), multilabel
+    )

@@ -1,7 +1,7 @@
-"""Python and NumPy values as JSON and named arrays, and back: what a pickle would hold, without its power to run code.
+"""Python and NumPy values as JSON and named arrays, and back: what a pickle holds, without its power to run code.
 
-`encode` turns a value into something `json.dumps` takes, putting every numeric array aside under a name; `decode` is its
-inverse. What JSON has no word for is written as an object with one marked key:
+`encode` turns a value into something `json.dumps` takes, putting every numeric array aside under a name; `decode` is
+its inverse. What JSON has no word for is written as an object with one marked key:
 
 =============================================  ==========================================================
 value                                          written as
@@ -28,9 +28,7 @@ import numpy as np
 
 __all__ = ["decode", "encode"]
 
-DTYPES = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
-)
+DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 # An array of strings costs 4 * width * count bytes, however short its strings: a file of a few kilobytes must not be
 # able to ask for gigabytes.
 MAX_TEXT_BYTES = 1 << 28
@@ -80,7 +78,12 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> An
     if isinstance(value, list):
         kinds = {type(item) for item in value}
         first = next(iter(kinds), None)
-        if len(kinds) == 1 and first is not None and issubclass(first, np.generic) and value[0].dtype.name in DTYPES:
+        if (
+            len(kinds) == 1
+            and first is not None
+            and issubclass(first, np.generic)
+            and value[0].dtype.name in DTYPES
+        ):
             return {"$scalars": [value[0].dtype.name, [_number(item.item()) for item in value]]}
         return [encode(item, arrays, f"{name}.{i}") for i, item in enumerate(value)]
     if isinstance(value, tuple):
@@ -90,7 +93,10 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> An
             return {key: encode(item, arrays, f"{name}.{key}") for key, item in value.items()}
         pairs = enumerate(value.items())
         return {
-            "$dict": [[encode(k, arrays, f"{name}.{i}.key"), encode(v, arrays, f"{name}.{i}")] for i, (k, v) in pairs]
+            "$dict": [
+                [encode(k, arrays, f"{name}.{i}.key"), encode(v, arrays, f"{name}.{i}")]
+                for i, (k, v) in pairs
+            ]
         }
     if isinstance(value, np.random.RandomState):
         state: Any = value.get_state(legacy=False)
@@ -98,7 +104,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> An
             _refuse(value, name)
         twister = state["state"]
         key = _encode_array(twister["key"], arrays, name)
-        return {"$random_state": ["MT19937", key, twister["pos"], state["has_gauss"], _number(state["gauss"])]}
+        return {
+            "$random_state": ["MT19937", key, twister["pos"], state["has_gauss"], _number(state["gauss"])]
+        }
     _refuse(value, name)
 
 

@@ -44,7 +44,8 @@ EXPRESSIONS = {
 STACK_BYTES = 4096
 KEYWORDS = frozenset(
     "auto break case char const continue default do double else enum extern float for goto if inline int long main "
-    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile while".split()
+    "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
+    "while".split()
 )
 
 HEADER = """\
@@ -68,7 +69,8 @@ $classes * Compile: cc -std=c99 -O2 file.c -lm
 
 DENSE = """
 /* z = x W + b, W of shape (i, o) row by row */
-static void ${NAME}_dense(const $T *restrict x, int i, const $T *restrict W, const $T *restrict b, int o, $T *restrict z)
+static void ${NAME}_dense(const $T *restrict x, int i, const $T *restrict W, const $T *restrict b,
+                          int o, $T *restrict z)
 {
     for (int k = 0; k < o; k++)
         z[k] = b ? b[k] : 0;
@@ -126,7 +128,8 @@ $label    for (int k = 0; k < ${UPPER}_OUTPUTS; k++)
     putchar('\n');
 }
 
-/* Rows of comma-separated numbers on stdin, predictions on stdout. A first line that begins with no number is a header. */
+/* Rows of comma-separated numbers on stdin, predictions on stdout.
+ * A first line that begins with no number is a header. */
 int main(void)
 {
     static $T x[${UPPER}_INPUTS], out[${UPPER}_OUTPUTS];
@@ -151,10 +154,11 @@ int main(void)
             kept--;
         field[kept] = 0;
         if (kept || columns || c == ',') { /* else a blank line */
-            char *start = line == 1 && columns == 0 && strncmp(field, "\357\273\277", 3) == 0 ? field + 3 : field, *end;
+            const int first = line == 1 && columns == 0;
+            char *start = first && strncmp(field, "\357\273\277", 3) == 0 ? field + 3 : field, *end; /* UTF-8's mark */
             const $T value = $strto(start, &end);
             const int number = end != start && *end == 0 && length < sizeof field;
-            if (!number && line == 1 && columns == 0)
+            if (!number && first)
                 header = 1;
             if (!number && !header) {
                 fprintf(stderr, "line %ld, column %d: '%s' is no number\n", line, columns + 1, field);
@@ -253,7 +257,11 @@ def _source(network: Network, model: str, name: str, main: bool) -> Iterator[str
     static = 2 * width * network.dtype.itemsize > STACK_BYTES
     words = {word: word + "f" * single for word in MATHS} | {"strto": "strtof" if single else "strtod"}
     words |= {"T": "float" if single else "double", "f": "f" * single, "NAME": name, "UPPER": name.upper()}
-    words |= {"inputs": str(network.sizes[0]), "outputs": str(network.sizes[-1]), "work": str(max(2 * width, 1))}
+    words |= {
+        "inputs": str(network.sizes[0]),
+        "outputs": str(network.sizes[-1]),
+        "work": str(max(2 * width, 1)),
+    }
 
     def fill(template: str, **more: str) -> str:
         return Template(template).substitute(words, **more)
@@ -291,7 +299,9 @@ def _source(network: Network, model: str, name: str, main: bool) -> Iterator[str
 
 def _meaning(network: Network) -> str:
     if network.classes is None:
-        what = {"": "the model's outputs", "softmax": "probabilities", "sigmoid": "probabilities"}[network.head]
+        what = {"": "the model's outputs", "softmax": "probabilities", "sigmoid": "probabilities"}[
+            network.head
+        ]
     else:
         what = "probabilities" if network.head else "logits"
         if network.multilabel:
@@ -311,19 +321,24 @@ def _comment_of_classes(network: Network) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text as the inside of a C string or comment: whatever could end either, and non-ASCII, as octal bytes of UTF-8."""
-    plain = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+.,:;()[]<>=!#&|~^{}@'")
+    """Text as the inside of a C string or comment; what could end either, and non-ASCII, as octal bytes of UTF-8."""
+    plain = frozenset(
+        b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _-+.,:;()[]<>=!#&|~^{}@'"
+    )
     codes = text.encode("utf-8", "surrogatepass")
     return "".join(chr(code) if code in plain else f"\\{code:03o}" for code in codes)
 
 
 def _constants(name: str, values: np.ndarray, kind: str) -> str:
     if not np.isfinite(values).all():
-        raise ValueError(f"a parameter of the model is not finite (constants {name}): C has no constant for it")
+        raise ValueError(
+            f"a parameter of the model is not finite (constants {name}): C has no constant for it"
+        )
     numbers = values.ravel().tolist()
     if kind == "float":
+        texts = [f"{number:.9g}" for number in numbers]
         # "1f" is no constant of C, "1.f" is.
-        texts = [text + ("f" if "." in text or "e" in text else ".f") for text in (f"{number:.9g}" for number in numbers)]
+        texts = [text + ("f" if "." in text or "e" in text else ".f") for text in texts]
     else:
         texts = [repr(number) for number in numbers]
     rows = [", ".join(texts[start : start + 8]) for start in range(0, len(texts), 8)]

@@ -1,14 +1,14 @@
 """ONNX: a trained network for onnxruntime and every other program that reads the format.
 
-The graph is written operator by operator with `onnx.helper`, opset 17 and IR version 8, which runtimes of 2022 and later
-take. `register` teaches skl2onnx the same formulas, for fastbp's estimators inside a scikit-learn Pipeline.
+The graph is written operator by operator with `onnx.helper`, opset 17 and IR version 8, which runtimes of 2022 and
+later take. `register` teaches skl2onnx the same formulas, for fastbp's estimators inside a scikit-learn Pipeline.
 """
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -38,13 +38,13 @@ class Emitter(Protocol):
 
 
 # Activations that are one operator everywhere, and those that onnxruntime has in float32 alone.
-OPERATORS: dict[str, tuple[str, dict[str, float]]] = {
+OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
     "exp": ("Exp", {}),
     "relu": ("Relu", {}),
     "sigmoid": ("Sigmoid", {}),
     "tanh": ("Tanh", {}),
 }
-OPERATORS32: dict[str, tuple[str, dict[str, float]]] = {
+OPERATORS32: dict[str, tuple[str, dict[str, Any]]] = {
     "elu": ("Elu", {"alpha": 1.0}),
     "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
@@ -82,7 +82,9 @@ def _softplus(emit: Emitter, z: str) -> str:
     if emit.dtype == np.float32:
         return emit.node("Softplus", z)
     tail = emit.node("Exp", emit.node("Neg", emit.node("Abs", z)))  # never overflows
-    return emit.node("Add", emit.node("Relu", z), emit.node("Log", emit.node("Add", tail, emit.constant(1.0))))
+    return emit.node(
+        "Add", emit.node("Relu", z), emit.node("Log", emit.node("Add", tail, emit.constant(1.0)))
+    )
 
 
 def _softsign(emit: Emitter, z: str) -> str:
@@ -262,7 +264,7 @@ def to_onnx(
     real = _type(network.dtype)
     rows, columns = "n", network.sizes[-1]
     y = _forward(emit, network, "X")
-    outputs: list[tuple[str, int, Sequence[str | int]]]
+    outputs: list[tuple[str, int, list[Any]]]
     if network.classes is not None:
         _classify(emit, network, y, "label", "probabilities")
         kind = _type(np.dtype(np.int64)) if network.multilabel else _type(_labels(network).dtype)
@@ -336,7 +338,12 @@ def _convert(scope: Any, operator: Any, container: Any) -> None:
 
 def _shapes(operator: Any) -> None:
     """Types and shapes of an estimator's outputs for skl2onnx."""
-    from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType, Int64TensorType, StringTensorType
+    from skl2onnx.common.data_types import (
+        DoubleTensorType,
+        FloatTensorType,
+        Int64TensorType,
+        StringTensorType,
+    )
 
     network = describe(operator.raw_operator)
     rows, columns = operator.inputs[0].get_first_dimension(), network.sizes[-1]
@@ -379,6 +386,10 @@ def register() -> None:
     from fastbp.estimators import MLPClassifier, MLPRegressor
 
     # The options skl2onnx has for every classifier; its own steps before and after ours heed them.
-    options = {"zipmap": [True, False, "columns"], "output_class_labels": [False, True], "nocl": [True, False]}
+    options = {
+        "zipmap": [True, False, "columns"],
+        "output_class_labels": [False, True],
+        "nocl": [True, False],
+    }
     update_registered_converter(MLPClassifier, "FastbpMLPClassifier", _shapes, _convert, options=options)
     update_registered_converter(MLPRegressor, "FastbpMLPRegressor", _shapes, _convert)

@@ -106,7 +106,9 @@ def load(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegres
     kind, state = read(path)
     cls = _classes(kind)
     if cls is None:
-        raise FormatError(path, f"it holds a {kind!r:.40}, expected Sequential, MLPClassifier or MLPRegressor")
+        raise FormatError(
+            path, f"it holds a {kind!r:.40}, expected Sequential, MLPClassifier or MLPRegressor"
+        )
     try:
         return _sequential(cls, state) if kind == "Sequential" else _estimator(cls, state)
     except SENSELESS as error:
@@ -160,7 +162,9 @@ def _check_arrays(sizes: Sequence[Any], weights: Any, biases: Any, dtype: Any) -
             if array is None and name == "biases":
                 continue
             if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
-                found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                found = (
+                    f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                )
                 raise ValueError(f"the {name} of layer {i} must be {dtype} {shape}, got {found}")
 
 
@@ -168,7 +172,9 @@ def _state_of_estimator(model: Any) -> dict[str, Any]:
     params = model.get_params(deep=False)
     if params.get("callbacks"):
         params["callbacks"] = None
-        warnings.warn("callbacks are live objects and are not saved; set them again after loading", stacklevel=3)
+        warnings.warn(
+            "callbacks are live objects and are not saved; set them again after loading", stacklevel=3
+        )
     present = vars(model)
     fitted = {name: value for name, value in present.items() if FITTED.fullmatch(name)}
     fitted |= {name: present[name] for name in PRIVATE if name in present}
@@ -181,7 +187,9 @@ def _state_of_estimator(model: Any) -> dict[str, Any]:
         "params": params,
         "fitted": fitted,
         "best_is_present": best_is_present,
-        "label_binarizer": None if binarizer is None else {name: getattr(binarizer, name) for name in BINARIZER},
+        "label_binarizer": None
+        if binarizer is None
+        else {name: getattr(binarizer, name) for name in BINARIZER},
         "optimizer": None if optimizer is None else _public(optimizer.__getstate__()),
     }
 
@@ -221,7 +229,9 @@ def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] 
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
         _check_arrays(sizes[i : i + 2], [W], [b], W.dtype.name if b.dtype == W.dtype else b.dtype.name)
     if fitted["n_outputs_"] != sizes[-1] or fitted["n_layers_"] != len(sizes):
-        raise ValueError(f"n_layers_ {fitted['n_layers_']!r}, n_outputs_ {fitted['n_outputs_']!r}, but sizes {sizes}")
+        raise ValueError(
+            f"n_layers_ {fitted['n_layers_']!r}, n_outputs_ {fitted['n_outputs_']!r}, but sizes {sizes}"
+        )
     names = model.activation if isinstance(model.activation, (list, tuple)) else [model.activation]
     for name in [*names, fitted["out_activation_"]]:
         if name not in (*ACTIVATIONS, "logistic", "softmax"):
@@ -232,7 +242,11 @@ def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] 
         raise ValueError("classes_ and the label binarizer must come together")
     if binarizer is not None:
         classes = fitted["classes_"]
-        outputs = 1 if len(classes) <= 2 and not str(binarizer["y_type_"]).startswith("multilabel") else len(classes)
+        outputs = (
+            1
+            if len(classes) <= 2 and not str(binarizer["y_type_"]).startswith("multilabel")
+            else len(classes)
+        )
         if not isinstance(classes, np.ndarray) or classes.ndim != 1 or outputs != sizes[-1]:
             raise ValueError(f"classes_ {classes!r:.80} for {sizes[-1]} outputs")
 
@@ -256,7 +270,9 @@ def _optimizer(model: Any, state: dict[str, Any]) -> Any:
 
     optimizer = StochasticOptimizer(model, 0)
     own = _public(vars(optimizer))
-    if {name: type(value) for name, value in state.items()} != {name: type(value) for name, value in own.items()}:
+    if {name: type(value) for name, value in state.items()} != {
+        name: type(value) for name, value in own.items()
+    }:
         raise ValueError("the state of the optimizer is not valid")
     shapes = [array.shape for array in (*model.coefs_, *model.intercepts_)]
     for slot in state["slots"].values():

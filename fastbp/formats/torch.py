@@ -101,10 +101,10 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
       (2): Linear(in_features=3, out_features=1, bias=True)
     )
     """
-    torch = _import_torch()
-    nn = torch.nn
+    library = _import_torch()
+    nn = library.nn
     network = describe(model, probabilities)
-    dtype = getattr(torch, network.dtype.name)
+    dtype = getattr(library, network.dtype.name)
     modules: list[Any] = []
     for layer in network.layers:
         if isinstance(layer, Drop):
@@ -112,11 +112,11 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
             continue
         # Not initialized: torch's global generator stays where the caller left it.
         linear = nn.utils.skip_init(nn.Linear, *layer.W.shape, bias=layer.b is not None, dtype=dtype)
-        with torch.no_grad():
+        with library.no_grad():
             # torch keeps weights as (out, in); copy_ makes them contiguous in its own order.
-            linear.weight.copy_(torch.from_numpy(np.array(layer.W.T)))
+            linear.weight.copy_(library.from_numpy(np.array(layer.W.T)))
             if layer.b is not None:
-                linear.bias.copy_(torch.from_numpy(np.array(layer.b)))
+                linear.bias.copy_(library.from_numpy(np.array(layer.b)))
         modules.append(linear)
         if layer.activation == "exp":
             modules.append(_exp()())
@@ -161,17 +161,17 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     >>> net.n_inputs, [layer.activation for layer in net.layers]
     (2, ['tanh', 'identity'])
     """
-    torch = _import_torch()
+    nn = _import_torch().nn
     from fastbp.layers import Dense, Dropout
     from fastbp.sequential import Sequential
 
-    if not isinstance(module, torch.nn.Module):
+    if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}")
     layers: list[Any] = []
     linears: list[Any] = []
     open_for_activation = False
-    for path, part in _parts(module, torch.nn):
-        if isinstance(part, torch.nn.Linear):
+    for path, part in _parts(module, nn):
+        if isinstance(part, nn.Linear):
             if linears and part.in_features != linears[-1].out_features:
                 raise ValueError(
                     f"layer {path!r} takes {part.in_features} inputs, but the one before has "
@@ -180,18 +180,21 @@ def from_torch(module: torch.nn.Module) -> Sequential:
             layers.append(Dense(part.out_features, use_bias=part.bias is not None))
             linears.append(part)
             open_for_activation = True
-        elif isinstance(part, torch.nn.Dropout):
+        elif isinstance(part, nn.Dropout):
             layers.append(Dropout(part.p))
             open_for_activation = False
         else:
-            name = _activation(path, part, torch.nn)
+            name = _activation(path, part, nn)
             if not open_for_activation:
-                raise ValueError(f"layer {path!r} is {type(part).__name__}: an activation must follow a Linear directly")
+                kind = type(part).__name__
+                raise ValueError(f"layer {path!r} is {kind}: an activation must follow a Linear directly")
             layers[-1] = Dense(layers[-1].units, name, use_bias=layers[-1].use_bias)
             open_for_activation = False
     if not linears:
         raise ValueError("module has no Linear layer")
-    dtypes = {str(parameter.dtype).removeprefix("torch.") for part in linears for parameter in part.parameters()}
+    dtypes = {
+        str(parameter.dtype).removeprefix("torch.") for part in linears for parameter in part.parameters()
+    }
     if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
         raise ValueError(f"module must be float32 or float64 throughout, got {', '.join(sorted(dtypes))}")
     model = Sequential(layers, n_inputs=linears[0].in_features, dtype=dtypes.pop())
@@ -207,8 +210,13 @@ def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
         return []
     if not isinstance(module, nn.Sequential):
         return [(path or type(module).__name__, module)]
-    children = module.named_children()
-    return [part for name, child in children for part in _parts(child, nn, f"{path}.{name}" if path else name)]
+    # Not named_children, which leaves out the second use of one module.
+    paths = [f"{path}.{i}" if path else f"{i}" for i in range(len(module))]
+    return [
+        leaf
+        for child_path, child in zip(paths, module, strict=True)
+        for leaf in _parts(child, nn, child_path)
+    ]
 
 
 def _activation(path: str, part: Any, nn: Any) -> str:
