@@ -34,7 +34,7 @@ def peers_chart(results: Results, path: Path) -> None:
         raise ValueError("no training results to draw")
     columns = max(len(list(cases(results, "training", *row))) for row in rows)
     figure = Figure(figsize=(3.6 * columns, 3.5 * len(rows)), layout="constrained")
-    axes = figure.subplots(len(rows), columns, squeeze=False)
+    axes = figure.subplots(len(rows), columns, squeeze=False, sharex="col")
     for line, (threads, dtype) in zip(axes, rows, strict=True):
         found = list(cases(results, "training", threads, dtype))
         for ax, case in zip(line, found, strict=False):
@@ -42,9 +42,10 @@ def peers_chart(results: Results, path: Path) -> None:
         line[0].set_ylabel(f"{threads} thread{'s' * (threads > 1)}, {dtype}", color=INK)
         for ax in line[len(found) :]:
             ax.set_axis_off()
-    figure.suptitle(
-        "Training throughput, samples per second (median; whiskers: slowest and fastest run)", color=INK
-    )
+    if columns > 2:
+        figure.suptitle(
+            "Training throughput, samples per second (median; whiskers: slowest and fastest run)", color=INK
+        )
     _save(figure, path)
 
 
@@ -92,9 +93,8 @@ def roofline(results: Results, path: Path) -> None:
     ax = figure.subplots()
     intensity = np.logspace(-1.5, 2.5, 200)
     peak = float(np.nanmedian([compare(case).peak for case in found]))
-    for name, rate in results["machine"]["bandwidth"].items():
+    for at, (name, rate) in zip((0.05, 0.12, 0.3), results["machine"]["bandwidth"].items(), strict=False):
         ax.plot(intensity, np.fmin(peak, rate * intensity) / 1e9, color=PEER_COLOR, linewidth=1)
-        at = 0.05
         ax.annotate(
             f"{name} {rate / 1e9:.0f} GB/s",
             (at, rate * at / 1e9),
