@@ -175,8 +175,8 @@ def test_dark_style(name):
 
 
 def test_colors_differ_in_grey():
-    grey = np.array([_style.luminance(color) ** (1 / 2.2) for color in _style.COLORS])
-    assert np.abs(np.diff(grey)).min() > 0.1
+    gray = np.array([_style.luminance(color) ** (1 / 2.2) for color in _style.COLORS])
+    assert np.abs(np.diff(gray)).min() > 0.1
     assert abs(_style.luminance(_style.POSITIVE) - _style.luminance(_style.NEGATIVE)) > 0.3
     ramp = np.array([_style.luminance(color) for color in _style.landscape()(np.linspace(0, 1, 50))[:, :3]])
     assert (np.diff(ramp) < 1e-3).all()
@@ -228,6 +228,13 @@ def test_learning_rates_from_one_start():
 def test_plain_arrays_from_one_start_are_numbered():
     ax = plot.descent_path(np.square, [1.0, 0.5], [1.0, 0.2, 0.1])
     assert legend(ax) == ["path 1: 1 step", "path 2: 2 steps"]
+
+
+def test_one_result_is_named_by_its_rate():
+    ax = plot.descent_path(np.square, descend(lambda x: 2 * x, 1.0, 0.25, 3))
+    assert legend(ax) == ["learning rate 0.25: 3 steps"]
+    twice = [descend(lambda x: 2 * x, 1.0, 0.25, 3)] * 2  # two rules of one rate
+    assert legend(plot.descent_path(np.square, *twice)) == ["path 1: 3 steps", "path 2: 3 steps"]
 
 
 def test_divergence_stays_readable():
@@ -792,6 +799,13 @@ def test_estimator():
 def test_network_errors(x, y, options, message):
     with pytest.raises(ValueError, match=message):
         plot.network(Net([3, 2, 1], ["tanh", "tanh"]), x, y, **options)
+
+
+def test_diverged_network():
+    net = Net([3, 2, 1], ["tanh", "tanh"])
+    net.weights[1][0, 0] = np.nan
+    with pytest.raises(ValueError, match="weights of layer 2 are not finite"):
+        plot.network(net)
 
 
 def test_network_needs_weights():

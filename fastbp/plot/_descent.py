@@ -50,8 +50,8 @@ def descent_path(
     *paths : result of `fastbp.gradient_descent`, or array of shape (k,), (k, 1) or (k, 2)
         One per start or learning rate; all of one dimension.
     labels : sequence of str, optional
-        One per path. Default: where it starts, or its learning rate if all start together, and the
-        number of steps.
+        One per path. Default: where it starts, or its learning rate if all start together or it is
+        alone, and the number of steps.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure if None.
     xlim, ylim : tuple of float, optional
@@ -125,19 +125,21 @@ def _points(path: Any, index: int) -> Floats:
 
 
 def _names(paths: Sequence[Any], points: list[Floats]) -> list[str]:
-    starts = [tuple(np.atleast_1d(path[0])) for path in points]
+    """What tells the paths apart, their starts or else their learning rates, and the number of steps."""
+    starts = [tuple(np.atleast_1d(path[0]).tolist()) for path in points]
     rates = [getattr(path, "learning_rate", None) for path in paths]
+    by_start = len(paths) > 1 and len(set(starts)) == len(starts)
+    by_rate = all(isinstance(rate, (int, float)) for rate in rates) and len(set(rates)) == len(rates)
     names = []
-    for index, start in enumerate(starts):
-        place = number(start[0]) if len(start) == 1 else f"({', '.join(number(value) for value in start)})"
-        name = f"from {place}"
-        if len(set(starts)) < len(starts):
-            rate = rates[index]
-            name = (
-                f"path {index + 1}" if not isinstance(rate, (int, float)) else f"learning rate {number(rate)}"
-            )
-        steps = len(points[index]) - 1
-        names.append(f"{name}: {steps} step{'s' * (steps != 1)}")
+    for index, (path, start, rate) in enumerate(zip(points, starts, rates, strict=True)):
+        if by_rate and not by_start:
+            name = f"learning rate {number(float(rate or 0))}"
+        elif by_start or len(paths) == 1:
+            place = ", ".join(map(number, start))
+            name = f"from {place}" if len(start) == 1 else f"from ({place})"
+        else:
+            name = f"path {index + 1}"
+        names.append(f"{name}: {len(path) - 1} step{'s' * (len(path) != 2)}")
     return names
 
 

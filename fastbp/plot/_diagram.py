@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.plot._style import MINUS, NEGATIVE, POSITIVE, Floats, diverging, luminance, number, own_or_new
+from fastbp.plot._style import (
+    MINUS,
+    NEGATIVE,
+    POSITIVE,
+    Floats,
+    diverging,
+    luminance,
+    number,
+    own_or_new,
+    seen_on,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,11 +127,12 @@ class Diagram:
         solid: Any = "-"
         dashed: Any = (0, (3.5, 1.2))
         for sign, color, dash, word in ((1, POSITIVE, solid, "positive"), (-1, NEGATIVE, dashed, "negative")):
+            line = seen_on(ax, color)
             mine = np.sign(weights) == sign
             style: dict[str, Any] = {"linestyles": [dash], "linewidths": 0.5 + 3.0 * strength[mine]}
-            style["colors"] = [to_rgba(color, 0.25 + 0.7 * value) for value in strength[mine]]
+            style["colors"] = [to_rgba(line, 0.25 + 0.7 * value) for value in strength[mine]]
             ax.add_collection(LineCollection(list(lines[mine]), label=f"{word} weight", zorder=1, **style))
-            handles.append(Line2D([], [], color=color, linestyle=dash, linewidth=2.2, label=f"{word} weight"))
+            handles.append(Line2D([], [], color=line, linestyle=dash, linewidth=2.2, label=f"{word} weight"))
         title = f"width: size of the weight, at most {number(largest)}"
         style = {"frameon": False, "borderpad": 0.0, "borderaxespad": 0.2, "fontsize": 9, "title_fontsize": 9}
         ax.legend(handles=handles, title=title, ncols=2, loc="upper center", **style)

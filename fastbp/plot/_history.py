@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.plot._style import MARKERS, Floats, check_labels, number, own_or_new, run_color
+from fastbp.plot._style import COLORS, MARKERS, Floats, check_labels, number, own_or_new, seen_on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def loss_curve(
 
     ax = own_or_new(ax, (6.4, 4.4))
     for index, ((loss, val_loss), time) in enumerate(zip(runs, times, strict=True)):
-        color = run_color(index, ax)
+        color = seen_on(ax, COLORS[index % len(COLORS)])
         marker = MARKERS[index % len(MARKERS)] if len(runs) > 1 or len(loss) == 1 else ""
         # Markers stand at other epochs in each run, so that runs which agree do not hide each other.
         every = max(1, len(loss) // 8)
@@ -135,14 +135,14 @@ def _finish(ax: Axes, runs: list[tuple[Floats, Floats | None]], x: str, yscale: 
     ax.spines[["top", "right"]].set_visible(False)
     handles, texts = ax.get_legend_handles_labels()
     if named and any(val_loss is not None for _, val_loss in runs):
-        grey = "0.5"
+        gray = "0.5"
         handles += [
-            Line2D([], [], color=grey, linewidth=1.8),
-            Line2D([], [], color=grey, linewidth=1.8, linestyle=(0, (4, 1.5))),
+            Line2D([], [], color=gray, linewidth=1.8),
+            Line2D([], [], color=gray, linewidth=1.8, linestyle=(0, (4, 1.5))),
             Line2D(
                 [],
                 [],
-                color=grey,
+                color=gray,
                 linestyle="none",
                 marker="o",
                 markersize=9,

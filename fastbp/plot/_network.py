@@ -113,6 +113,9 @@ def _parameters(net: Any) -> tuple[list[Floats], list[Floats | None]]:
             f"net must have weights and biases (Sequential) or coefs_ and intercepts_ (a fitted estimator), "
             f"but {type(net).__name__} has not"
         )
+    for layer, W in enumerate(weights):
+        if not np.isfinite(W).all():
+            raise ValueError(f"the weights of layer {layer + 1} are not finite")
     return (
         [np.asarray(W, dtype=np.float64) for W in weights],
         [None if b is None else np.asarray(b, dtype=np.float64) for b in biases],

@@ -1,4 +1,4 @@
-"""What the pictures share: Axes, colors that survive greyscale, number labels, filled contours."""
+"""What the pictures share: Axes, colors that survive grayscale, number labels, filled contours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-# Neighbors are far apart in lightness (CIELAB L* 22, 66, 44, 59, 34, 71), so that they differ in grey too.
+# Neighbors are far apart in lightness (CIELAB L* 22, 66, 44, 59, 34, 71), so that they differ in gray too.
 COLORS = ("#14375e", "#e58b1a", "#0f7173", "#d8639b", "#7a2048", "#58b4e3")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
 POSITIVE, NEGATIVE = "#14375e", "#e58b1a"
@@ -44,17 +44,17 @@ def _require_matplotlib() -> None:
         raise ImportError("fastbp.plot needs matplotlib: pip install matplotlib") from error
 
 
-def run_color(index: int, ax: Axes) -> tuple[float, float, float]:
-    """Color of the index-th run; lighter where the Axes are dark."""
+def seen_on(ax: Axes, color: str) -> tuple[float, float, float]:
+    """Return the color, lighter where the Axes are dark."""
     from matplotlib.colors import to_rgb
 
-    red, green, blue = to_rgb(COLORS[index % len(COLORS)])
+    red, green, blue = to_rgb(color)
     mix = 0.45 if luminance(ax.get_facecolor()) < 0.4 else 0.0
     return red + mix * (1 - red), green + mix * (1 - green), blue + mix * (1 - blue)
 
 
 def luminance(color: Any) -> float:
-    """Brightness of a color as a greyscale print shows it, 0 black to 1 white (Rec. 709)."""
+    """Brightness of a color as a grayscale print shows it, 0 black to 1 white (Rec. 709)."""
     from matplotlib.colors import to_rgb
 
     return float(np.dot(to_rgb(color), (0.2126, 0.7152, 0.0722)))
@@ -125,7 +125,7 @@ def contour_levels(values: Floats, count: int) -> Floats:
 
 
 def filled_contours(ax: Axes, u: Floats, v: Floats, values: Floats, count: int, label: str) -> None:
-    """Draw ``values`` (len(v), len(u)) as filled contours with a colorbar; non-finite cells stay grey."""
+    """Draw ``values`` (len(v), len(u)) as filled contours with a colorbar; non-finite cells stay gray."""
     from matplotlib.colors import BoundaryNorm
 
     edges = contour_levels(values, count)

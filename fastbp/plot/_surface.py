@@ -124,7 +124,7 @@ def loss_surface(
     values = np.empty((resolution, resolution))
     for row, column in np.ndindex(values.shape):
         _place(moving, center + u[column] * plane[0] + v[row] * plane[1])
-        with np.errstate(all="ignore"):  # far away the loss may overflow: such cells are left grey
+        with np.errstate(all="ignore"):  # far away the loss may overflow: such cells are left gray
             values[row, column] = moving.evaluate(x, y, loss=loss)
     if not np.isfinite(values).any():
         raise ValueError("the loss is not finite anywhere on the plane; is the network trained?")
