@@ -1,0 +1,194 @@
+"""One dense layer on a block of rows. Shapes: x (n, i), W (i, o), b (o,), z, a, delta (n, o), rows padded to 64 bytes.
+
+Equations as in Nielsen (2015), ch. 2, for row batches; BP1 is in losses.py. Reference: fastbp/reference.py. `at` is the
+place of the layer's record in the plan.
+"""
+
+from . import activations
+from .jit import kernel
+from .matmul import product
+from .plan import (
+    A_IN,
+    ACTIVATION,
+    D_IN,
+    FAN_IN,
+    FAN_OUT,
+    LD,
+    LD_IN,
+    LDT,
+    LDW,
+    TRANSPOSED,
+    ZEROS,
+    A,
+    B,
+    D,
+    T,
+    W,
+    Z,
+)
+from .simd import fill, lanes, load, store
+from .tile import transpose_square
+
+
+@kernel
+def activate(plan, at, work, row, m):
+    """a = f(z) on m rows, padding kept at zero."""
+    code = plan[at + ACTIVATION]
+    if code == 0:
+        return
+    ld = plan[at + LD]
+    a0 = plan[at + A] + row * ld
+    z0 = a0 if plan[at + Z] < 0 else plan[at + Z] + row * ld
+    activations.forward(code, work, z0, work, a0, m * ld)
+    if code in (activations.SIGMOID, activations.SOFTPLUS, activations.HARD_SIGMOID, activations.EXP):
+        for r in range(m):
+            for j in range(plan[at + FAN_OUT], ld):
+                work[a0 + r * ld + j] = 0.0
+
+
+@kernel
+def forward(plan, at, params, work, row, m):
+    """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache."""
+    ld = plan[at + LD]
+    z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
+    x0 = plan[at + A_IN] + row * plan[at + LD_IN]
+    w0 = plan[at + T] if plan[at + TRANSPOSED] else plan[at + W]
+    ldw = plan[at + LDT] if plan[at + TRANSPOSED] else plan[at + LDW]
+    b0 = plan[at + B]
+    x_step = plan[at + LD_IN]
+    if b0 >= 0:
+        product(work, x0, x_step, 1, params, w0, ldw, params, b0, 0, work, z0, ld, m, plan[at + FAN_OUT], plan[at + FAN_IN])
+    else:
+        product(
+            work, x0, x_step, 1, params, w0, ldw, work, plan[ZEROS], 0, work, z0, ld, m, plan[at + FAN_OUT], plan[at + FAN_IN]
+        )
+    activate(plan, at, work, row, m)
+
+
+@kernel
+def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m):
+    """The first layer on CSR rows: z = b + sum over the row's entries of x_k W[k, :], no densification."""
+    o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
+    z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
+    w0, b0 = plan[at + W], plan[at + B]
+    for r in range(m):
+        source = order[first + r] if order.size > 0 else first + r
+        begin, end = indptr[source], indptr[source + 1]
+        z = z0 + r * ld
+        if plan[at + TRANSPOSED]:
+            for j in range(o):
+                acc = params[b0 + j] if b0 >= 0 else params[w0] * 0
+                for k in range(begin, end):
+                    acc += x[k] * params[w0 + j * ldw + indices[k]]
+                work[z + j] = acc
+        else:
+            for j in range(0, ld, lanes(work)):
+                acc = load(params, b0 + j) if b0 >= 0 else fill(work, 0.0)
+                for k in range(begin, end):
+                    acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
+                store(work, z + j, acc)
+    activate(plan, at, work, row, m)
+
+
+@kernel
+def propagate(plan, at, params, work, row, m):
+    """Error felt by the layer's input: delta W'  (the first half of BP2)."""
+    ld, ld_in = plan[at + LD], plan[at + LD_IN]
+    d0 = plan[at + D] + row * ld
+    w0 = plan[at + W] if plan[at + TRANSPOSED] else plan[at + T]
+    ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
+    product(
+        work,
+        d0,
+        ld,
+        1,
+        params,
+        w0,
+        ldw,
+        work,
+        plan[ZEROS],
+        0,
+        work,
+        plan[at + D_IN] + row * ld_in,
+        ld_in,
+        m,
+        plan[at + FAN_IN],
+        plan[at + FAN_OUT],
+    )
+
+
+@kernel
+def weight_gradients(plan, at, work, grad, begin, end, m, accumulate):
+    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is what is stored; summed over the batch."""
+    ld, ld_in, ldw = plan[at + LD], plan[at + LD_IN], plan[at + LDW]
+    x0, d0 = plan[at + A_IN], plan[at + D]
+    c0 = plan[at + W] + begin * ldw
+    if plan[at + TRANSPOSED]:
+        a0, step, b0, ldb, n = d0 + begin, ld, x0, ld_in, plan[at + FAN_IN]
+    else:
+        a0, step, b0, ldb, n = x0 + begin, ld_in, d0, ld, plan[at + FAN_OUT]
+    if accumulate:
+        product(work, a0, 1, step, work, b0, ldb, grad, c0, ldw, grad, c0, ldw, end - begin, n, m)
+    else:
+        product(work, a0, 1, step, work, b0, ldb, work, plan[ZEROS], 0, grad, c0, ldw, end - begin, n, m)
+
+
+@kernel
+def weight_gradients_sparse(plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate):
+    """Rows [begin, end) of dW for CSR rows: every entry x_k of a row adds x_k delta to row k."""
+    o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
+    d0, g0 = plan[at + D], plan[at + W]
+    if not accumulate:
+        for j in range(g0 + begin * ldw, g0 + end * ldw):
+            grad[j] = 0.0
+    for r in range(m):
+        source = order[first + r] if order.size > 0 else first + r
+        d = d0 + r * ld
+        if plan[at + TRANSPOSED]:
+            for j in range(begin, end):
+                for k in range(indptr[source], indptr[source + 1]):
+                    grad[g0 + j * ldw + indices[k]] += x[k] * work[d + j]
+        else:
+            for k in range(indptr[source], indptr[source + 1]):
+                i = indices[k]
+                if begin <= i < end:
+                    for j in range(0, o, lanes(work)):
+                        g = g0 + i * ldw + j
+                        store(grad, g, load(grad, g) + load(work, d + j) * x[k])
+
+
+@kernel
+def bias_gradients(plan, at, work, grad, m, accumulate):
+    """db = sum over the rows of delta  (BP3)."""
+    b0, ld, d0 = plan[at + B], plan[at + LD], plan[at + D]
+    for j in range(0, ld, lanes(work)):
+        acc = load(grad, b0 + j) if accumulate else fill(work, 0.0)
+        for r in range(m):
+            acc = acc + load(work, d0 + r * ld + j)
+        store(grad, b0 + j, acc)
+
+
+@kernel
+def transpose_rows(plan, at, params, begin, end):
+    """Bring columns [begin, end) of the copy T up to date with rows [begin, end) of what is stored."""
+    t0 = plan[at + T]
+    if t0 < 0:
+        return
+    w0, ldw, ldt = plan[at + W], plan[at + LDW], plan[at + LDT]
+    side = lanes(params)
+    r = begin
+    while r + side <= end:
+        for c in range(0, ldw, side):
+            transpose_square(params, w0 + r * ldw + c, ldw, params, t0 + c * ldt + r, ldt)
+        r += side
+    columns = plan[at + FAN_IN] if plan[at + TRANSPOSED] else plan[at + FAN_OUT]
+    while r < end:
+        for c in range(columns):
+            params[t0 + c * ldt + r] = params[w0 + r * ldw + c]
+        r += 1
+
+
+@kernel
+def stored_rows(plan, at):
+    """Return how many rows the stored orientation has: fan_in, or fan_out where W' is stored."""
+    return plan[at + FAN_OUT] if plan[at + TRANSPOSED] else plan[at + FAN_IN]

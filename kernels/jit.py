@@ -1,0 +1,164 @@
+"""The one place that knows Numba's options and where compiled code is kept.
+
+`kernel` compiles a building block, `entry` a function that Python calls; only entries are cached on disk, because a
+cached entry holds the machine code of everything it calls. Numba's own cache watches a single file, so an edit in a
+callee would be answered with stale numbers; this one is keyed by a hash of every file in kernels/.
+"""
+
+import functools
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numba
+from numba.core import caching, config
+
+# No "nnan" and "ninf": a diverging network must show NaN and inf, not garbage.
+FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def _fingerprint():
+    """Return the hash that names this version of the kernels, with all that changes the code made from them."""
+    digest = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    for fact in (
+        numba.__version__,
+        sys.version,
+        platform.platform(),
+        str(config.BOUNDSCHECK),
+        str(config.OPT),
+        str(config.CPU_NAME),
+        os.environ.get("FASTBP_VECTOR_BYTES", ""),
+    ):
+        digest.update(fact.encode())
+    return digest.hexdigest()[:20]
+
+
+def _candidates():
+    if chosen := os.environ.get("FASTBP_CACHE_DIR"):
+        yield Path(chosen)
+        return
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        yield Path(chosen) / "fastbp"
+    elif sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
+        yield Path(os.environ["LOCALAPPDATA"]) / "fastbp" / "cache"
+    elif sys.platform == "darwin":
+        yield Path("~/Library/Caches/fastbp").expanduser()
+    else:
+        yield Path("~/.cache/fastbp").expanduser()
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    yield Path(tempfile.gettempdir()) / f"fastbp-{user}"
+
+
+@functools.cache
+def cache_dir():
+    """Return the folder that holds this version's compiled kernels, or None where none can be written.
+
+    `FASTBP_CACHE_DIR` overrides the choice. A folder in a shared place that belongs to another user is refused: machine
+    code is loaded from it.
+    """
+    for root in _candidates():
+        folder = root / _fingerprint()
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if hasattr(os, "getuid") and root.stat().st_uid not in (os.getuid(), 0):
+                continue
+            with tempfile.TemporaryFile(dir=folder):
+                return folder
+        except (OSError, RuntimeError):
+            continue
+    warnings.warn(
+        "fastbp found no folder to keep its compiled kernels in and will compile them anew in every process;"
+        " set FASTBP_CACHE_DIR to a writable folder",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+def cache_is_warm(name="network.run"):
+    """Return whether compiled code of the entry `name` (module.function) lies in the cache."""
+    folder = cache_dir()
+    return folder is not None and any(folder.glob(f"{name}-*.nbc"))
+
+
+class _Locator(caching._CacheLocator):
+    """Tell Numba to use `cache_dir`, and that its name already stands for the state of the sources."""
+
+    def __init__(self, py_func):
+        self._py_func = py_func
+
+    def get_cache_path(self):
+        return str(cache_dir())
+
+    def get_source_stamp(self):
+        return _fingerprint()
+
+    def get_disambiguator(self):
+        return "0"
+
+    @classmethod
+    def from_function(cls, py_func, py_file):
+        return cls(py_func)
+
+
+class _Impl(caching.CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+    def get_filename_base(self, fullname, abiflags):
+        function = self._locator._py_func
+        module = function.__module__.rpartition(".")[2]
+        return f"{module}.{function.__name__}-py{sys.version_info[0]}{sys.version_info[1]}{abiflags}"
+
+
+class _Cache(caching.FunctionCache):
+    """A cache whose failures cost a compilation, never the program: the disk may be full, a file cut short."""
+
+    _impl_class = _Impl
+
+    def load_overload(self, sig, target_context):
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            return None
+
+    def save_overload(self, sig, data):
+        try:
+            super().save_overload(sig, data)
+        except OSError as error:
+            warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
+
+
+def kernel(function=None, *, fast=False, inline=False):
+    """Compile a building block: no Python objects, the GIL released, division without a zero check.
+
+    Parameters
+    ----------
+    fast : bool
+        Let LLVM reorder the sums of plain loops (`FAST`); explicit vectors need no such licence.
+    inline : bool
+        Substitute the body at the call, for functions of a few lines on the per-row path.
+    """
+    if function is None:
+        return functools.partial(kernel, fast=fast, inline=inline)
+    return numba.njit(
+        nogil=True,
+        error_model="numpy",
+        fastmath=FAST if fast else False,
+        forceinline=inline,
+    )(function)
+
+
+def entry(function):
+    """Compile a function that Python calls, and keep the machine code on disk."""
+    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    if not config.DISABLE_JIT and cache_dir() is not None:
+        compiled._cache = _Cache(function)
+    return compiled

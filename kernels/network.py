@@ -1,0 +1,439 @@
+"""All layers: predictions, losses, gradients, and training a run of batches, in one kernel.
+
+`run` is entered by every thread of a team with the same arguments but `member`. Per batch: blocks of rows go forward,
+through the loss and back (no row needs another); a barrier; blocks of weights gather their gradient over all rows and,
+hot in cache, are updated; a barrier. Blocks are the same for any number of threads and every sum has a fixed order, so
+the numbers are too. Kernels trust their callers: engine.py checks shapes, dtypes and ranges.
+"""
+
+import math
+
+from . import activations, dense, losses, optimizers, random
+from .jit import entry, kernel
+from .plan import (
+    A_IN,
+    ACTIVATION,
+    BATCH,
+    BLOCK_ROWS,
+    BLOCKS,
+    CLASS_INDEX,
+    CLIPPED,
+    D_IN,
+    DROPOUT,
+    FAN_IN,
+    FAN_OUT,
+    FIRST_BLOCK,
+    HEADER,
+    HYPER,
+    INPUT_DROPOUT,
+    L1,
+    L2,
+    L2_PER_ROW,
+    LAYER_HYPER,
+    LD,
+    LD_IN,
+    LDW,
+    LOSS,
+    MAX_NORM,
+    N_BLOCKS,
+    N_LAYERS,
+    N_OUT,
+    RECORD,
+    ROW_BLOCK,
+    SPARSE,
+    TRANSPOSED,
+    WANT_INPUTS,
+    A,
+    B,
+    D,
+    W,
+    Z,
+)
+from .sync import BLOCKS as BLOCK_COUNTER
+from .sync import ROWS as ROW_COUNTER
+from .sync import barrier, claim
+
+# What `run` is asked for.
+TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
+
+# Places in `numbers` (float64): results, this step's coefficients, then per row value and weight, then per block.
+LOSS_SUM, STEPS, PRODUCT, NORM = 0, 1, 2, 3
+COEFFICIENTS = 8
+ROWS = 16
+
+
+@kernel
+def gather_rows(plan, work, x, order, first, row, m):
+    """Copy m rows of the data set, chosen by `order`, into the padded input of the first layer."""
+    i, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
+    a0 = plan[HEADER + A_IN] + row * ld
+    for r in range(m):
+        source = order[first + r] if order.size > 0 else first + r
+        for k in range(i):
+            work[a0 + r * ld + k] = x[source * i + k]
+
+
+@kernel
+def gather_targets(plan, work, y, order, first, row, m):
+    """Copy the rows' targets to where delta of the output will be; class codes become rows of one-hot."""
+    at = HEADER + (plan[N_LAYERS] - 1) * RECORD
+    o, ld = plan[at + FAN_OUT], plan[at + LD]
+    d0 = plan[at + D] + row * ld
+    for r in range(m):
+        source = order[first + r] if order.size > 0 else first + r
+        if plan[CLASS_INDEX] != 0:
+            for j in range(o):
+                work[d0 + r * ld + j] = 0.0
+            work[d0 + r * ld + int(y[source])] = 1.0
+        else:
+            for j in range(o):
+                work[d0 + r * ld + j] = y[source * o + j]
+
+
+@kernel
+def forward_rows(plan, hyper, params, work, x, indices, indptr, order, first, row, m, layers, training, step, seed):
+    """The first `layers` layers on one block of rows, dropout included while training."""
+    if plan[SPARSE] == 0:
+        gather_rows(plan, work, x, order, first, row, m)
+        if training and hyper[INPUT_DROPOUT] > 0.0:
+            ld = plan[HEADER + LD_IN]
+            key = random.key_of(seed, step, -1)
+            random.drop(work, plan[HEADER + A_IN] + row * ld, ld, row, m, hyper[INPUT_DROPOUT], key)
+    for layer in range(layers):
+        at = HEADER + layer * RECORD
+        if layer == 0 and plan[SPARSE] != 0:
+            dense.forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m)
+        else:
+            dense.forward(plan, at, params, work, row, m)
+        rate = hyper[HYPER + layer * LAYER_HYPER + DROPOUT]
+        if training and rate > 0.0:
+            ld = plan[at + LD]
+            random.drop(work, plan[at + A] + row * ld, ld, row, m, rate, random.key_of(seed, step, layer))
+
+
+@kernel
+def derive(plan, at, work, row, m, rate):
+    """delta = delta * f'(z) in the layer's delta buffer, where a may have been scaled by dropout."""
+    code = plan[at + ACTIVATION]
+    if code == 0:
+        return
+    ld = plan[at + LD]
+    a0 = plan[at + A] + row * ld
+    z0 = a0 if plan[at + Z] < 0 else plan[at + Z] + row * ld
+    activations.backward(code, work, z0, work, a0, work, plan[at + D] + row * ld, m * ld, 1.0 - rate)
+
+
+@kernel
+def backward_rows(plan, hyper, params, work, row, m, training, step, seed):
+    """delta of every layer for one block of rows, from the loss's delta of the output down (BP2)."""
+    last = plan[N_LAYERS] - 1
+    derive(plan, HEADER + last * RECORD, work, row, m, 0.0)
+    for down in range(last + 1):
+        layer = last - down
+        at = HEADER + layer * RECORD
+        if plan[at + D_IN] < 0:
+            continue
+        dense.propagate(plan, at, params, work, row, m)
+        below = at - RECORD
+        ld = plan[at + LD_IN]
+        rate = hyper[INPUT_DROPOUT] if layer == 0 else hyper[HYPER + (layer - 1) * LAYER_HYPER + DROPOUT]
+        if training and rate > 0.0:
+            key = random.key_of(seed, step, layer - 1)
+            random.drop(work, plan[at + D_IN] + row * ld, ld, row, m, rate, key)
+        if layer > 0:
+            derive(plan, below, work, row, m, rate if training else 0.0)
+
+
+@kernel
+def copy_out(work, a0, ld, out, out0, width, m):
+    """Write m padded rows to the caller's unpadded array."""
+    for r in range(m):
+        for j in range(width):
+            out[out0 + r * width + j] = work[a0 + r * ld + j]
+
+
+@kernel
+def gather_weights(numbers, sample_weight, order, first, row, m):
+    """Put the rows' weights (1 where there are none) behind the rows' values."""
+    for r in range(m):
+        if sample_weight.size > 0:
+            source = order[first + r] if order.size > 0 else first + r
+            numbers[row + r] = sample_weight[source]
+        else:
+            numbers[row + r] = 1.0
+
+
+@kernel
+def weight_of(sample_weight, order, first, m):
+    """Return the sum of the weights of m rows."""
+    if sample_weight.size == 0:
+        return float(m)
+    acc = 0.0
+    for r in range(m):
+        acc += sample_weight[order[first + r] if order.size > 0 else first + r]
+    return acc
+
+
+@kernel
+def layer_of_block(plan, block):
+    """Return the layer that a block of weights belongs to."""
+    layer = 0
+    while block >= plan[HEADER + layer * RECORD + FIRST_BLOCK] + plan[HEADER + layer * RECORD + BLOCKS]:
+        layer += 1
+    return layer
+
+
+@kernel
+def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh):
+    """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then their transposed copy."""
+    step = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+    ldw, w0 = plan[at + LDW], plan[at + W]
+    optimizers.update(plan, hyper, step, params, grad, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
+    if block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0:
+        b0 = plan[at + B]
+        optimizers.update(plan, hyper, step, params, grad, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
+    if refresh:
+        dense.transpose_rows(plan, at, params, begin, end)
+
+
+@kernel
+def run_batch(
+    mode,
+    plan,
+    hyper,
+    params,
+    grad,
+    state,
+    work,
+    numbers,
+    x,
+    indices,
+    indptr,
+    y,
+    sample_weight,
+    order,
+    first,
+    m,
+    whole,
+    layers,
+    out,
+    step,
+    seed,
+    accumulate,
+    refresh,
+    sync,
+    member,
+    team,
+):
+    """One batch of m rows, from row `first` of `order`; `whole` is the weight that the mean is taken over."""
+    values = ROWS
+    weights = ROWS + plan[BATCH]
+    partial = ROWS + 2 * plan[BATCH]
+    height = plan[ROW_BLOCK]
+    n_row_blocks = (m + height - 1) // height
+    training = mode == TRAIN
+    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
+    row_block = claim(sync, ROW_COUNTER, team, -1)
+    while row_block < n_row_blocks:
+        row = row_block * height
+        rows = min(height, m - row)
+        forward_rows(
+            plan, hyper, params, work, x, indices, indptr, order, first + row, row, rows, layers, training, step, seed
+        )
+        if mode == PREDICT:
+            at = HEADER + (layers - 1) * RECORD
+            ld, width = plan[at + LD], plan[at + FAN_OUT]
+            copy_out(work, plan[at + A] + row * ld, ld, out, (first + row) * width, width, rows)
+        else:
+            gather_targets(plan, work, y, order, first + row, row, rows)
+            gather_weights(numbers, sample_weight, order, first + row, weights + row, rows)
+            ld = plan[top + LD]
+            losses.evaluate(
+                plan[LOSS],
+                hyper,
+                work,
+                plan[top + A] + row * ld,
+                ld,
+                work,
+                plan[top + D] + row * ld,
+                ld,
+                rows,
+                plan[N_OUT],
+                numbers[weights + row : weights + row + rows],
+                0,
+                1.0 / whole,
+                numbers[values + row : values + row + rows],
+            )
+            if mode != VALUE:
+                backward_rows(plan, hyper, params, work, row, rows, training, step, seed)
+                if plan[WANT_INPUTS] != 0:
+                    width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
+                    copy_out(work, plan[HEADER + D_IN] + row * ld, ld, out, (first + row) * width, width, rows)
+        row_block = claim(sync, ROW_COUNTER, team, row_block)
+    if mode == PREDICT:
+        return
+    if team > 1:
+        barrier(sync, team)
+    n_blocks = plan[N_BLOCKS]
+    if mode != VALUE:
+        per_row = hyper[L2_PER_ROW] / whole
+        clipped = training and plan[CLIPPED] != 0
+        block = claim(sync, BLOCK_COUNTER, team, -1)
+        while block < n_blocks:
+            layer = layer_of_block(plan, block)
+            at = HEADER + layer * RECORD
+            begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+            end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+            if layer == 0 and plan[SPARSE] != 0:
+                dense.weight_gradients_sparse(
+                    plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
+                )
+            else:
+                dense.weight_gradients(plan, at, work, grad, begin, end, m, accumulate)
+            biased = block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0
+            if biased:
+                dense.bias_gradients(plan, at, work, grad, m, accumulate)
+            if training:
+                place = HYPER + layer * LAYER_HYPER
+                l1 = hyper[place + L1]
+                l2 = hyper[place + L2] + per_row
+                ldw, w0 = plan[at + LDW], plan[at + W]
+                cost = 0.0
+                if l1 != 0.0 or l2 != 0.0:
+                    cost = optimizers.penalty(params, w0 + begin * ldw, w0 + end * ldw, l1, l2)
+                numbers[partial + 2 * block] = cost
+                if clipped:
+                    square = optimizers.norm_squared(params, grad, w0 + begin * ldw, w0 + end * ldw, l1, l2)
+                    if biased:
+                        b0 = plan[at + B]
+                        square += optimizers.norm_squared(params, grad, b0, b0 + plan[at + LD], 0.0, 0.0)
+                    numbers[partial + 2 * block + 1] = square
+                else:
+                    update_block(
+                        plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, 1.0, refresh
+                    )
+            block = claim(sync, BLOCK_COUNTER, team, block)
+        if clipped:
+            if team > 1:
+                barrier(sync, team)
+            square = 0.0
+            for block in range(n_blocks):
+                square += numbers[partial + 2 * block + 1]
+            norm = math.sqrt(square)
+            # As torch.nn.utils.clip_grad_norm_. NaN compares false and leaves the gradient as it is: divergence must show.
+            scale = hyper[MAX_NORM] / (norm + 1e-6)
+            scale = scale if scale < 1.0 else 1.0
+            block = claim(sync, BLOCK_COUNTER, team, -1)
+            while block < n_blocks:
+                layer = layer_of_block(plan, block)
+                at = HEADER + layer * RECORD
+                begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+                end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+                place = HYPER + layer * LAYER_HYPER
+                l2 = hyper[place + L2] + per_row
+                l1 = hyper[place + L1]
+                update_block(plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh)
+                block = claim(sync, BLOCK_COUNTER, team, block)
+    if member == 0:
+        value = 0.0
+        for r in range(m):
+            value += numbers[values + r]
+        value /= whole
+        if training:
+            for block in range(n_blocks):
+                value += numbers[partial + 2 * block]
+            value *= m
+        numbers[LOSS_SUM] += value
+    if team > 1:
+        barrier(sync, team)
+
+
+@entry
+def run(
+    mode,
+    plan,
+    hyper,
+    params,
+    grad,
+    state,
+    work,
+    numbers,
+    x,
+    indices,
+    indptr,
+    y,
+    sample_weight,
+    order,
+    begin,
+    end,
+    rates,
+    whole,
+    layers,
+    out,
+    seed,
+    sync,
+    member,
+    team,
+):
+    """Rows [begin, end) of `order` (or of the data where `order` is empty), in batches; one call is one chunk.
+
+    mode TRAIN: an optimizer step per batch. GRADIENT: `grad` of the mean over `whole`, batches accumulated. VALUE: the
+    mean loss only. PREDICT: the outputs of layer `layers` in `out`. `numbers[LOSS_SUM]` is increased by the sum over
+    batches of mean loss times rows (TRAIN), or by the weighted mean (GRADIENT, VALUE). Returns how many rows are done:
+    fewer than asked only where the weights of a batch sum to 0.
+    """
+    for layer in range(plan[N_LAYERS]):
+        at = HEADER + layer * RECORD
+        needed = plan[at + TRANSPOSED] != 0 or (mode <= GRADIENT and plan[at + D_IN] >= 0)
+        if needed and member == 0:
+            dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at))
+    done_before = int(numbers[STEPS])
+    if team > 1:
+        barrier(sync, team)
+    batch = plan[BATCH]
+    first = begin
+    count = 0
+    while first < end:
+        m = min(batch, end - first)
+        total = whole
+        step = done_before + count + 1
+        if mode == TRAIN:
+            total = weight_of(sample_weight, order, first, m)
+            if total == 0.0:
+                return first - begin
+            if member == 0:
+                rate = rates[count if rates.size > 1 else 0]
+                step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+                numbers[STEPS] = step
+                numbers[PRODUCT] = optimizers.coefficients(plan, hyper, rate, step, numbers[PRODUCT], step_now)
+        run_batch(
+            mode,
+            plan,
+            hyper,
+            params,
+            grad,
+            state,
+            work,
+            numbers,
+            x,
+            indices,
+            indptr,
+            y,
+            sample_weight,
+            order,
+            first,
+            m,
+            total,
+            layers,
+            out,
+            step,
+            seed,
+            mode == GRADIENT and count > 0,
+            first + m < end,
+            sync,
+            member,
+            team,
+        )
+        count += 1
+        first += m
+    return first - begin

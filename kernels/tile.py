@@ -1,0 +1,196 @@
+"""The register tile: the innermost loop of every matrix product, as LLVM IR, and the square transpose.
+
+C[m, n] = I[m, n] + sum_k A[m, k] B[k, n] for `rows` values of m and `vectors` machine vectors of n. The sum stays in
+rows x vectors registers while k runs; each step loads `vectors` of B and broadcasts `rows` scalars of A. Element (m, k)
+of A is at a0 + m sam + k sak, so x and x' are both read in place; B, I and C are row-major. I is where the sum starts:
+the bias (ldi = 0), zeros, or C itself. Every element is one chain of multiply-adds in the order of k whatever the
+shape of the tile, which is what makes results independent of how the work is split.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import config, types
+
+from .simd import REGISTERS, VECTOR_BYTES, Vector, _call, _splat, checked_pointer, operation
+
+# 8 x 2 keeps 16 of 32 registers busy, 6 x 2 keeps 12 of 16; both cover the latency of the multiply-add.
+TILE_ROWS = 8 if REGISTERS == 32 else 6
+TILE_VECTORS = 2
+
+
+def _width(dtype, vectors, half):
+    lanes = VECTOR_BYTES // dtype.itemsize
+    return lanes // 2 if half else lanes * vectors
+
+
+def make_tile(rows, vectors, *, half=False):
+    """Return the tile operation for `rows` x `vectors` (or half a vector, for narrow layers)."""
+
+    def twin(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K):  # noqa: E741
+        width = _width(A.dtype, vectors, half)
+        for m in range(rows):
+            total = I[i0 + m * ldi : i0 + m * ldi + width].copy()
+            for k in range(K):
+                total += A[a0 + m * sam + k * sak] * B[b0 + k * ldb : b0 + k * ldb + width]
+            C[c0 + m * ldc : c0 + m * ldc + width] = total
+
+    @operation(twin=twin)
+    def tile(typingctx, A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K):  # noqa: E741
+        """tile(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K): see the head of this file."""
+        lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8) // (2 if half else 1)
+        vector = Vector(A.dtype, lanes)
+        align = A.dtype.bitwidth // 8
+
+        def codegen(context, builder, sig, args):
+            kinds = dict(zip("ABIC", (sig.args[0], sig.args[4], sig.args[7], sig.args[10]), strict=True))
+            A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K = args  # noqa: E741
+            word = context.get_value_type(types.intp)
+            element = context.get_value_type(A_dtype)
+            llvm_vector = context.get_value_type(vector)
+            number = lambda value: ir.Constant(word, value)  # noqa: E731
+
+            def pointer(name, array, offset, reach):
+                return checked_pointer(context, builder, kinds[name], array, offset, reach)
+
+            def reach(*strides_and_counts):
+                span = number(1)
+                for stride, count in strides_and_counts:
+                    span = builder.add(span, builder.mul(stride, count))
+                return span
+
+            last = builder.sub(K, number(1))
+            full = number(lanes * vectors - 1)
+            a = pointer("A", A, a0, reach((sam, number(rows - 1)), (sak, last)))
+            b = pointer("B", B, b0, reach((ldb, last), (full, number(1))))
+            start = pointer("I", I, i0, reach((ldi, number(rows - 1)), (full, number(1))))
+            c = pointer("C", C, c0, reach((ldc, number(rows - 1)), (full, number(1))))
+
+            def load_vector(base, offset):
+                address = builder.gep(base, [offset])
+                value = builder.load(builder.bitcast(address, llvm_vector.as_pointer()))
+                value.align = align
+                return value
+
+            row_starts = [builder.gep(a, [builder.mul(sam, number(m))]) for m in range(rows)]
+            first = [
+                [
+                    load_vector(start, builder.add(builder.mul(ldi, number(m)), number(v * lanes)))
+                    for v in range(vectors)
+                ]
+                for m in range(rows)
+            ]
+            entry_block = builder.block
+            loop = builder.append_basic_block("tile.k")
+            done = builder.append_basic_block("tile.done")
+            builder.cbranch(builder.icmp_signed(">", K, number(0)), loop, done)
+
+            builder.position_at_end(loop)
+            k = builder.phi(word)
+            k.add_incoming(number(0), entry_block)
+            sums = [[builder.phi(llvm_vector) for _ in range(vectors)] for _ in range(rows)]
+            row_b = builder.mul(k, ldb)
+            loaded = [load_vector(b, builder.add(row_b, number(v * lanes))) for v in range(vectors)]
+            column_a = builder.mul(k, sak)
+            updated = []
+            for m in range(rows):
+                scalar = builder.load(builder.gep(row_starts[m], [column_a]))
+                scalar.align = align
+                broadcast = _splat(builder, scalar, lanes)
+                updated.append(
+                    [_call(builder, "fmuladd", broadcast, loaded[v], sums[m][v]) for v in range(vectors)]
+                )
+            following = builder.add(k, number(1))
+            k.add_incoming(following, loop)
+            for m in range(rows):
+                for v in range(vectors):
+                    sums[m][v].add_incoming(first[m][v], entry_block)
+                    sums[m][v].add_incoming(updated[m][v], loop)
+            builder.cbranch(builder.icmp_signed("<", following, K), loop, done)
+
+            builder.position_at_end(done)
+            for m in range(rows):
+                for v in range(vectors):
+                    result = builder.phi(llvm_vector)
+                    result.add_incoming(first[m][v], entry_block)
+                    result.add_incoming(updated[m][v], loop)
+                    sums[m][v] = result
+            for m in range(rows):
+                for v in range(vectors):
+                    address = builder.gep(c, [builder.add(builder.mul(ldc, number(m)), number(v * lanes))])
+                    stored = builder.store(sums[m][v], builder.bitcast(address, llvm_vector.as_pointer()))
+                    stored.align = align
+            assert element is not None
+            return context.get_dummy_value()
+
+        A_dtype = A.dtype
+        p = types.intp
+        return types.void(A, p, p, p, B, p, p, I, p, p, C, p, p, p), codegen
+
+    return tile
+
+
+def _transpose_twin(S, s0, lds, D, d0, ldd):
+    n = VECTOR_BYTES // S.dtype.itemsize
+    for r in range(n):
+        for c in range(n):
+            D[d0 + c * ldd + r] = S[s0 + r * lds + c]
+
+
+@operation(twin=_transpose_twin)
+def transpose_square(typingctx, S, s0, lds, D, d0, ldd):
+    """transpose_square(S, s0, lds, D, d0, ldd): D = S' for one square of lanes x lanes elements.
+
+    log2(lanes) rounds of exchanging halves between pairs of rows; lanes log2(lanes) shuffles in all.
+    """
+    lanes = VECTOR_BYTES // (S.dtype.bitwidth // 8)
+    vector = Vector(S.dtype, lanes)
+    align = S.dtype.bitwidth // 8
+
+    def codegen(context, builder, sig, args):
+        S, s0, lds, D, d0, ldd = args
+        word = context.get_value_type(types.intp)
+        llvm_vector = context.get_value_type(vector)
+        number = lambda value: ir.Constant(word, value)  # noqa: E731
+        span = lambda stride: builder.add(builder.mul(stride, number(lanes - 1)), number(lanes))  # noqa: E731
+        source = checked_pointer(context, builder, sig.args[0], S, s0, span(lds))
+        target = checked_pointer(context, builder, sig.args[3], D, d0, span(ldd))
+        rows = []
+        for r in range(lanes):
+            address = builder.gep(source, [builder.mul(lds, number(r))])
+            value = builder.load(builder.bitcast(address, llvm_vector.as_pointer()))
+            value.align = align
+            rows.append(value)
+        index = ir.VectorType(ir.IntType(32), lanes)
+        step = 1
+        while step < lanes:
+            low = [lane if not lane & step else lanes + lane - step for lane in range(lanes)]
+            high = [lane + step if not lane & step else lanes + lane for lane in range(lanes)]
+            for r in range(lanes):
+                if not r & step:
+                    a, b = rows[r], rows[r + step]
+                    rows[r] = builder.shuffle_vector(a, b, ir.Constant(index, low))
+                    rows[r + step] = builder.shuffle_vector(a, b, ir.Constant(index, high))
+            step *= 2
+        for r in range(lanes):
+            address = builder.gep(target, [builder.mul(ldd, number(r))])
+            stored = builder.store(rows[r], builder.bitcast(address, llvm_vector.as_pointer()))
+            stored.align = align
+        return context.get_dummy_value()
+
+    p = types.intp
+    return types.void(S, p, p, D, p, p), codegen
+
+
+tile_8_2 = make_tile(TILE_ROWS, 2)
+tile_4_2 = make_tile(4, 2)
+tile_2_2 = make_tile(2, 2)
+tile_1_2 = make_tile(1, 2)
+tile_1_4 = make_tile(1, 4)
+tile_8_1 = make_tile(TILE_ROWS, 1)
+tile_4_1 = make_tile(4, 1)
+tile_2_1 = make_tile(2, 1)
+tile_1_1 = make_tile(1, 1)
+tile_8_h = make_tile(TILE_ROWS, 1, half=True)
+tile_4_h = make_tile(4, 1, half=True)
+tile_2_h = make_tile(2, 1, half=True)
+tile_1_h = make_tile(1, 1, half=True)
