@@ -137,7 +137,7 @@ ACTIVATIONS: dict[str, Activation] = {
     ),
     "softplus": Activation(softplus, sigmoid),  # Dugas et al. (2001)
     "softsign": Activation(
-        lambda z: z / (1.0 + abs(z)), lambda z: 1.0 / (1.0 + abs(z)) ** 2
+        lambda z: z / (1.0 + abs(z)), lambda z: (1.0 / (1.0 + abs(z))) ** 2
     ),  # Turian et al. (2009)
     "hard_sigmoid": Activation(  # torch.nn.Hardsigmoid; Keras' has slope 1/5 before version 3, 1/6 since
         lambda z: min(max(z / 6.0 + 0.5, 0.0), 1.0), lambda z: 1.0 / 6.0 if -3.0 < z < 3.0 else 0.0
@@ -243,9 +243,9 @@ def clipped_log(p: float, clip: float) -> float:
 
 LOSSES: dict[str, Loss | CrossEntropy] = {
     "half_squared_error": Loss(
-        lambda z, y, _: 0.5 * (z - y) ** 2, lambda z, y, _: z - y, summed=True
+        lambda z, y, _: 0.5 * (z - y) * (z - y), lambda z, y, _: z - y, summed=True
     ),  # E = 1/2 (y - y_hat)^2
-    "mse": Loss(lambda z, y, _: (z - y) ** 2, lambda z, y, _: 2.0 * (z - y)),  # torch.nn.MSELoss
+    "mse": Loss(lambda z, y, _: (z - y) * (z - y), lambda z, y, _: 2.0 * (z - y)),  # torch.nn.MSELoss
     "mae": Loss(lambda z, y, _: abs(z - y), lambda z, y, _: sign(z - y)),  # torch.nn.L1Loss
     "huber": Loss(huber, lambda z, y, width: min(max(z - y, -width), width), parameter=1.0),
     "log_cosh": Loss(  # log cosh e = |e| + log(1 + e^-2|e|) - log 2; keras.losses.LogCosh
