@@ -1,0 +1,78 @@
+"""asv suite. FASTBP_BENCH=quick (under two minutes) or full (default) chooses how much of it runs.
+
+Everything goes through the public interface, so that old commits can be measured with today's benchmarks; one kernel
+serves every network, so a part is timed by a network in which that part is nearly all the work. Whatever compiles is
+called once in `setup`; compiling and importing are benchmarks of their own. One thread unless threads are the subject.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+
+PROFILE = os.environ.get("FASTBP_BENCH", "full")
+if PROFILE not in ("quick", "full"):
+    raise ValueError(f"FASTBP_BENCH must be quick or full, got {PROFILE!r}")
+QUICK = PROFILE == "quick"
+
+
+def _load_workloads():
+    """Import peers/workloads.py by its place: asv offers this package alone, and it needs nothing but NumPy."""
+    name = "fastbp_bench_workloads"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "peers" / "workloads.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+workloads = _load_workloads()
+DTYPES = ["float32"] if QUICK else ["float32", "float64"]
+
+
+class Timed:
+    """How long a benchmark is timed; asv reads these names."""
+
+    rounds = 1 if QUICK else 2
+    repeat = (2, 4, 0.2) if QUICK else (3, 10, 2.0)
+    sample_time = 0.01 if QUICK else 0.05
+    warmup_time = 0.0 if QUICK else 0.1
+    timeout = 180
+
+
+def randn(*shape, dtype="float32", seed=0):
+    """Standard normal numbers, seeded."""
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def make_engine(sizes, activation, dtype, seed=1):
+    """An engine with the common initial parameters, identity outputs."""
+    from fastbp.engine import Engine, Layer
+
+    layers = [Layer(units, activation) for units in sizes[1:-1]]
+    engine = Engine(sizes[0], [*layers, Layer(sizes[-1])], dtype)
+    engine.set_parameters(*workloads.initial_parameters(sizes, dtype, seed))
+    return engine
+
+
+def make_run(name, dtype, n_threads=1, epochs=1, rows=None):
+    """(session, x, y, orders, learning rate) of a workload, ready to run; `rows` shortens the epoch."""
+    from fastbp.engine import Objective, Rule, Session
+
+    w = workloads.WORKLOADS[name]
+    n_rows = rows or w.n_rows
+    x, y = workloads.make_data(w.sizes, w.loss, n_rows, dtype)
+    rule = Rule("adam", **workloads.ADAM) if w.optimizer == "adam" else Rule("sgd")
+    if w.optimizer == "momentum":
+        rule = Rule("sgd", momentum=workloads.MOMENTUM)
+    session = Session(
+        make_engine(w.sizes, w.activation, dtype),
+        Objective(w.loss),
+        rule,
+        batch_size=w.batch_size,
+        n_threads=n_threads,
+    )
+    y = y if w.loss == "cross_entropy" else y[:, None]
+    return session, x, y, workloads.make_orders(n_rows, epochs), w.learning_rate

@@ -1,0 +1,56 @@
+"""What a user waits for before the first number: import, the first compilation, later starts."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+
+SCRIPT = """
+import numpy as np
+from fastbp.engine import Engine, Layer, Objective, Rule, Session
+engine = Engine(20, [Layer(64, "relu"), Layer(64, "relu"), Layer(1)], "{dtype}")
+x, y = np.ones((64, 20), "{dtype}"), np.ones((64, 1), "{dtype}")
+Session(engine, Objective("mse"), Rule("adam"), batch_size=32, n_threads=1).run(x, y, np.arange(64), 1e-3)
+"""
+
+
+class Import:
+    """`import fastbp` in a fresh interpreter."""
+
+    number = 1
+    repeat = (3, 5, 10.0)
+
+    def timeraw_import(self):
+        """The package alone: nothing heavy may come with it."""
+        return "import fastbp"
+
+    def timeraw_engine(self):
+        """With the engine, and so Numba."""
+        return "import fastbp.engine"
+
+
+class FirstStep:
+    """A fresh process up to the end of its first training step."""
+
+    params = [["float32", "float64"]]
+    param_names = ["dtype"]
+    unit = "seconds"
+    timeout = 300
+
+    def _start(self, dtype, cache):
+        start = time.perf_counter()
+        env = os.environ | {"FASTBP_CACHE_DIR": cache}
+        subprocess.run([sys.executable, "-c", SCRIPT.format(dtype=dtype)], env=env, check=True)
+        return time.perf_counter() - start
+
+    def track_cold_seconds(self, dtype):
+        """Nothing cached: everything is compiled."""
+        with tempfile.TemporaryDirectory() as cache:
+            return self._start(dtype, cache)
+
+    def track_warm_seconds(self, dtype):
+        """From the cache: the best of three starts."""
+        with tempfile.TemporaryDirectory() as cache:
+            self._start(dtype, cache)
+            return min(self._start(dtype, cache) for _ in range(3))
