@@ -461,13 +461,15 @@ def test_lies_about_a_classifier(files, tmp_path, place, value):
     [
         (("state", "optimizer", "step"), 1.5),
         (("state", "optimizer", "kind"), None),
-        (("state", "optimizer", "slots", "m"), []),
-        (("state", "optimizer", "slots", "m", 0), {"$array": "fitted.coefs_.1"}),
+        (("state", "optimizer", "slots", ...), []),
+        (("state", "optimizer", "slots", ..., 0), {"$array": "fitted.coefs_.1"}),
         (("state", "optimizer", "seed"), ...),
     ],
     ids=str,
 )
 def test_lies_about_an_optimizer(files, tmp_path, place, value):
+    first = next(iter(opened(files / "sgd")[0]["state"]["optimizer"]["slots"]))
+    place = tuple(first if key is ... else key for key in place)
     with pytest.raises(FormatError):
         fb.load(lie(files, tmp_path, "sgd", place, value))
 
