@@ -40,13 +40,14 @@ def layout(problem: Problem, layers: list[ref.Layer], steps: list[list[Entry]], 
         [f"{problem.sizes[0]} input" + "s" * (problem.sizes[0] > 1)]
         + [f"{n} {layer.activation}" for n, layer in zip(problem.sizes[1:], problem.layers, strict=True)]
     )
-    lines = [bold(f"Backpropagation, step by step: {shape}"), ""]
+    title = f"Backpropagation, step by step: {shape}"
+    lines = [*map(bold, _wrapped(title, width)), ""]
     lines += _wrapped(f"{problem.source}; learning rate lr = {short(lr)}.", width)
     for note in problem.notes:
         lines += _wrapped(note, width)
     lines += ["", f"x = {_row(problem.x)}", f"y = {_row(problem.y)}"]
     for depth, layer in enumerate(problem.layers):
-        lines += _matrix(f"W({depth}->{depth + 1})", layer.W)
+        lines += _matrix(f"W({depth}->{depth + 1}) = ", layer.W, width)
         if layer.b:
             lines.append(f"b({depth + 1}) = {_row(layer.b)}")
     lines += [
@@ -117,15 +118,17 @@ def _numbers(entry: Entry, width: int) -> list[str]:
     return result
 
 
-def _matrix(name: str, W: ref.Matrix) -> list[str]:
-    rows = [[short(w) for w in row[:SHOWN]] for row in W[:SHOWN]]
-    pads = [max(len(row[j]) for row in rows) for j in range(len(rows[0]))]
-    wide, tall = len(W[0]) > SHOWN, len(W) > SHOWN
+def _matrix(head: str, W: ref.Matrix, width: int) -> list[str]:
+    columns = min(
+        SHOWN, (width - len(head) - 8) // 13
+    )  # a number with five digits takes at most 11 characters
+    rows = [[short(w) for w in row[:columns]] for row in W[:SHOWN]]
+    pads = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    more = "  ..." if len(W[0]) > columns else ""
     lines = ["  ".join(text.rjust(pad) for text, pad in zip(row, pads, strict=True)) for row in rows]
-    lines = [f"[ {line}{'  ...' if wide else ''} ]" for line in lines]
-    if tall:
-        lines.append(f"  ... {len(W)} rows" + (f", {len(W[0])} columns" if wide else ""))
-    head = f"{name} = "
+    lines = [f"[ {line}{more} ]" for line in lines]
+    if more or len(W) > SHOWN:
+        lines.append(f"{len(W)} rows, {len(W[0])} columns")
     return [(head if i == 0 else " " * len(head)) + line for i, line in enumerate(lines)]
 
 
