@@ -1,0 +1,80 @@
+"""`History`: what a training logged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["History"]
+
+
+class History:
+    """What was logged, one number per epoch: ``history.loss``, ``history.val_loss``, ``history["accuracy"]``.
+
+    Parameters
+    ----------
+    logs : dict of str to list of float
+        By name; the names are those of the ``logs`` of the callbacks.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean loss of the batches of each epoch, while the weights changed; penalties included.
+    val_loss : list of float
+        Loss on the validation data after each epoch; empty without them.
+    epoch_seconds, learning_rate : list of float
+        Duration of the epoch (with validation, without callbacks), and rate of its last batch.
+
+    >>> history = History({"loss": [2.0, 1.0], "accuracy": [0.5, 0.75]})
+    >>> len(history), history.loss, history.val_loss, history.accuracy
+    (2, [2.0, 1.0], [], [0.5, 0.75])
+    """
+
+    def __init__(self, logs: Mapping[str, list[float]] | None = None) -> None:
+        self.logs: dict[str, list[float]] = {name: list(values) for name, values in (logs or {}).items()}
+        for name in ("loss", "val_loss", "epoch_seconds", "learning_rate"):
+            self.logs.setdefault(name, [])
+
+    @property
+    def loss(self) -> list[float]:
+        """Mean training loss of each epoch."""
+        return self.logs["loss"]
+
+    @property
+    def val_loss(self) -> list[float]:
+        """Validation loss after each epoch."""
+        return self.logs["val_loss"]
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Duration of each epoch."""
+        return self.logs["epoch_seconds"]
+
+    def __getattr__(self, name: str) -> list[float]:
+        """Return the series of that name (metrics)."""
+        logs = self.__dict__.get("logs", {})
+        if name in logs:
+            series: list[float] = logs[name]
+            return series
+        raise AttributeError(f"the history has no {name!r}; it has {', '.join(logs)}")
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Return the series of that name."""
+        return self.logs[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Whether there is such a series."""
+        return name in self.logs
+
+    def __len__(self) -> int:
+        """Return the number of epochs."""
+        return len(self.loss)
+
+    def __repr__(self) -> str:
+        """Return the number of epochs and the last numbers."""
+        last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.logs.items() if values)
+        return f"<History: {len(self)} epochs; {last}>"
+
+    def append(self, logs: Mapping[str, float]) -> None:
+        """Add the numbers of one epoch."""
+        for name, value in logs.items():
+            self.logs.setdefault(name, []).append(value)

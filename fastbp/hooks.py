@@ -1,0 +1,208 @@
+"""What a callback is, what it sees of a running training, and how its methods are called.
+
+A callback is any object with some of these methods; each is called with as many of its arguments as it takes:
+
+==============================  ==================================================================================
+``on_fit_begin(run)``           before the first epoch; `run` is a `Run`: the model, the history, the learning rate
+``on_epoch_begin(epoch, logs)``  epochs count from 0; `logs` is empty
+``on_chunk_end(seconds, samples)``  after each compiled call of about 50 ms: its duration and its rows
+``on_epoch_end(epoch, logs)``   `logs`: ``loss``, ``val_loss``, ``learning_rate``, ``epoch_seconds``, the metrics
+``on_fit_end(run)``             after the last epoch, not after an exception
+==============================  ==================================================================================
+
+An ``_end`` method that returns True stops the training: at once after a chunk, otherwise after the epoch. A
+callback whose decisions depend on its past also has ``get_state()`` and ``set_state(state)``, a dict of
+numbers, strings and arrays, for `Checkpoint`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.typing import NDArray
+
+__all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run"]
+
+Logs = dict[str, float]
+HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_fit_end")
+
+
+class DivergenceError(ArithmeticError):
+    """The training left the finite numbers: the loss or the weights became infinite or NaN."""
+
+
+@dataclass(slots=True)
+class Run:
+    """A running `fit`, as its callbacks see it.
+
+    Parameters
+    ----------
+    model : object
+        What is trained.
+    theta : array
+        Its parameters, flat and live.
+    epochs : int
+        How many are planned, 0 if that is not known.
+    samples : int
+        Rows per epoch, 0 if that is not known.
+
+    Attributes
+    ----------
+    epoch : int
+        The current epoch, from 0.
+    samples_done, loss_sum : int, float
+        In the current epoch: rows trained, and the sum of their losses.
+    history : dict of str to list of float
+        The logs of the finished epochs.
+    learning_rate : float
+        Of the latest batch.
+    learning_rate_scale : float
+        Factor on the rates of the optimizer; set it to change them from the next epoch on.
+    stopped : bool
+        Whether a callback ended the training.
+    """
+
+    model: Any
+    theta: NDArray[Any]
+    epochs: int = 0
+    samples: int = 0
+    epoch: int = 0
+    samples_done: int = 0
+    loss_sum: float = 0.0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    learning_rate: float = math.nan
+    learning_rate_scale: float = 1.0
+    stopped: bool = False
+    save: Callable[[str | os.PathLike[str]], None] | None = None
+
+
+class Callback:
+    """Base class with hooks that do nothing; deriving from it is a convenience, not a duty.
+
+    Attributes
+    ----------
+    saves : bool
+        True for a callback that saves the state of the training: it is called after all others at the end of
+        an epoch, and before all others at the end of the training.
+
+    >>> class Print(Callback):
+    ...     def on_epoch_end(self, epoch, logs):
+    ...         print(epoch, sorted(logs))
+    """
+
+    saves = False
+
+    def on_fit_begin(self, run: Run | None = None) -> None:
+        """Start anew: called before the first epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called before each epoch."""
+
+    def on_chunk_end(self, seconds: float, samples: int) -> bool | None:
+        """Called after each compiled call; True stops the training at once."""
+        return None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
+        """Called after each epoch; True stops the training."""
+        return None
+
+    def on_fit_end(self, run: Run | None = None) -> None:
+        """Called after the last epoch."""
+
+    def close(self) -> None:
+        """Release what is open: called last, also after an exception."""
+
+
+class CallbackList:
+    """Calls the hooks of many callbacks in their order; `Checkpoint` comes last in an epoch and first at the
+    end.
+
+    The order lets a `Checkpoint` see what the others decided after the epoch, and save before `EarlyStopping`
+    goes back to the best weights.
+
+    Parameters
+    ----------
+    callbacks : iterable of objects with hooks
+    run : Run
+
+    Raises
+    ------
+    TypeError
+        An object without any hook, or a class instead of an object.
+
+    >>> import numpy as np
+    >>> CallbackList([Callback()], Run(None, np.zeros(1))).epoch_end(0, {"loss": 1.0})
+    False
+    """
+
+    def __init__(self, callbacks: Iterable[Any], run: Run) -> None:
+        self.run = run
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if isinstance(callback, type):
+                raise TypeError(
+                    f"callbacks must be objects, got the class {callback.__name__}; write {callback.__name__}(...)"
+                )
+            if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+                raise TypeError(f"callbacks: {callback!r} has none of the hooks {', '.join(HOOKS)}")
+        last = sorted(self.callbacks, key=lambda callback: getattr(callback, "saves", False) is True)
+        first = sorted(self.callbacks, key=lambda callback: getattr(callback, "saves", False) is not True)
+        self._hooks = {hook: _collect(first if hook == "on_fit_end" else last, hook) for hook in HOOKS}
+
+    def fit_begin(self) -> None:
+        """Call ``on_fit_begin(run)``."""
+        self._call("on_fit_begin", self.run)
+
+    def epoch_begin(self, epoch: int) -> None:
+        """Call ``on_epoch_begin(epoch, {})``."""
+        self._call("on_epoch_begin", epoch, {})
+
+    def chunk_end(self, seconds: float, samples: int) -> bool:
+        """Call ``on_chunk_end(seconds, samples)``; True if one of them wants to stop."""
+        return self._call("on_chunk_end", seconds, samples)
+
+    def epoch_end(self, epoch: int, logs: Logs) -> bool:
+        """Call ``on_epoch_end(epoch, logs)``; True if one of them wants to stop."""
+        return self._call("on_epoch_end", epoch, logs)
+
+    def fit_end(self) -> None:
+        """Call ``on_fit_end(run)``."""
+        self._call("on_fit_end", self.run)
+
+    def close(self) -> None:
+        """Let the built-in callbacks release what they hold."""
+        for callback in self.callbacks:
+            if isinstance(callback, Callback):
+                callback.close()
+
+    def _call(self, hook: str, *arguments: Any) -> bool:
+        for method, count in self._hooks[hook]:
+            # `is True`, not truth: a hook that happens to return something else does not end a night's training.
+            if method(*arguments[:count]) is True:
+                self.run.stopped = True
+        return self.run.stopped
+
+
+def _collect(callbacks: list[Any], hook: str) -> list[tuple[Callable[..., Any], int | None]]:
+    """Return the methods named `hook`, each with the number of positional arguments it takes (None: any)."""
+    result: list[tuple[Callable[..., Any], int | None]] = []
+    for callback in callbacks:
+        method = getattr(callback, hook, None)
+        base = getattr(Callback, hook)
+        if not callable(method) or getattr(method, "__func__", None) is base:
+            continue
+        count: int | None
+        try:
+            parameters = inspect.signature(method).parameters.values()
+        except (TypeError, ValueError):  # some built-in functions have no signature
+            count = None
+        else:
+            positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+            count = None if any(p.kind is p.VAR_POSITIONAL for p in parameters) else len(positional)
+        result.append((method, count))
+    return result

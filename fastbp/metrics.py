@@ -1,0 +1,155 @@
+"""Figures of merit beside the loss: scikit-learn's by name, a loss by name, or any function of (y_true,
+y_pred)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp import objectives
+from fastbp.engine import OBJECTIVE_NAMES, Engine, Objective
+
+__all__ = ["Metric", "compute", "is_better_when_larger", "named"]
+
+Metric = str | Callable[[Any, Any], Any]
+
+
+def named(metrics: Metric | Iterable[Metric]) -> dict[str, Metric]:
+    """Return the metrics by name; a function is called by its ``__name__``.
+
+    Names are checked here, so that a typing error shows before the training and not after the first epoch.
+
+    >>> list(named(["accuracy", max]))
+    ['accuracy', 'max']
+    """
+    items = [metrics] if isinstance(metrics, str) or callable(metrics) else list(metrics)
+    result: dict[str, Metric] = {}
+    for item in items:
+        if isinstance(item, str):
+            if item not in OBJECTIVE_NAMES:
+                _scorer(item)
+            result[item] = item
+        elif callable(item):
+            result[getattr(item, "__name__", type(item).__name__)] = item
+        else:
+            raise TypeError(
+                f"metrics must be names or functions of (y_true, y_pred), got {item!r} ({type(item).__name__})"
+            )
+    if len(result) != len(items):
+        raise ValueError(f"metrics must have different names, got {items!r}")
+    return result
+
+
+def compute(
+    metrics: Mapping[str, Metric],
+    engine: Engine,
+    objective: Objective,
+    y: NDArray[Any],
+    outputs: NDArray[Any],
+) -> dict[str, float]:
+    """Evaluate every metric on the outputs of the model.
+
+    Parameters
+    ----------
+    metrics : mapping
+        From `named`. A name of scikit-learn (``sklearn.metrics.get_scorer_names()``) is its scorer: larger is
+        better. A function gets class codes (not logits) as ``y_pred`` when the loss is ``cross_entropy`` or
+        ``binary_cross_entropy``, otherwise the outputs; with one output both of its arguments have shape
+        (n,).
+    engine : Engine
+        Of the model (for metrics that are losses).
+    objective : Objective
+        The loss, which tells what the outputs mean.
+    y : array
+        Targets as `fastbp.objectives.to_targets` returns them.
+    outputs : array of shape (n, n_outputs)
+        What the model predicts.
+    """
+    if not metrics:
+        return {}
+    classes = objective.name in ("cross_entropy", "binary_cross_entropy")
+    chances = objectives.probabilities(outputs, objective) if classes else outputs
+    truth = _flat(objectives.labels(y, objective) if classes else y)
+    answer = _flat(objectives.labels(chances, objective) if classes else outputs)
+    result = {}
+    for name, metric in metrics.items():
+        if not isinstance(metric, str):
+            value = metric(truth, answer)
+        elif metric in OBJECTIVE_NAMES:
+            value = _loss(metric, engine, y, outputs)
+        else:
+            value = _scorer(metric)(
+                _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
+            )
+        result[name] = float(value)
+    return result
+
+
+def is_better_when_larger(name: str) -> bool:
+    """Guess from a logged name whether its best value is its largest: no for losses and errors, yes for all
+    else.
+
+    >>> is_better_when_larger("val_loss"), is_better_when_larger("val_neg_mean_squared_error")
+    (False, True)
+    """
+    plain = name.removeprefix("val_")
+    if plain.startswith("neg_"):
+        return True
+    return not (plain in OBJECTIVE_NAMES or any(word in plain for word in ("loss", "error", "deviance")))
+
+
+def _flat(values: NDArray[Any]) -> NDArray[Any]:
+    return values.reshape(-1) if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def _loss(name: str, engine: Engine, y: NDArray[Any], outputs: NDArray[Any]) -> float:
+    """A loss of given outputs: that of the network which hands its inputs on."""
+    from fastbp.engine import Layer
+
+    n_outputs = engine.n_outputs
+    targets = objectives.to_targets(y, Objective(name), len(outputs), n_outputs, engine.dtype)
+    through = Engine(n_outputs, [Layer(n_outputs, use_bias=False)], engine.dtype)
+    through.set_parameters([np.eye(n_outputs, dtype=engine.dtype)], [None])
+    return through.loss(np.ascontiguousarray(outputs), targets, Objective(name))
+
+
+def _scorer(name: str) -> Any:
+    from sklearn.metrics import get_scorer  # here, since it takes a second to import and few runs need it
+
+    try:
+        return get_scorer(name)
+    except ValueError:
+        raise ValueError(
+            f"metrics: {name!r} is neither a scorer of scikit-learn (sklearn.metrics.get_scorer_names()) nor a loss "
+            f"({', '.join(OBJECTIVE_NAMES)})"
+        ) from None
+
+
+def _answers(answer: NDArray[Any], chances: NDArray[Any], classes: bool, n_outputs: int) -> Any:
+    """An estimator for scikit-learn's scorers that only repeats what the model said."""
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+    if not classes:
+
+        class Regressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+            def predict(self, X: Any) -> Any:
+                return answer
+
+        return Regressor()
+
+    one = n_outputs == 1
+    table = np.column_stack([1.0 - chances, chances]) if one else chances
+
+    class Classifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+        classes_ = np.arange(table.shape[1])
+
+        def predict(self, X: Any) -> Any:
+            return answer
+
+        def predict_proba(self, X: Any) -> Any:
+            return table
+
+    return Classifier()

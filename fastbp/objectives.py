@@ -1,0 +1,237 @@
+"""Losses by name: what is minimized, and what the targets must look like.
+
+All are means over the rows of a batch, weighted by `sample_weight` when given: ``sum_i w_i l_i / sum_i w_i``
+(PyTorch's ``weight``; Keras divides by the number of rows instead). z is the output of the last layer, y the
+target.
+
+| name | value per element | per row |
+|---|---|---|
+| mse | (z - y)^2 | mean over outputs, as PyTorch's ``MSELoss`` |
+| mae | abs(z - y) | mean |
+| huber, huber(d) | e^2 / 2 for abs(e) <= d, else d (abs(e) - d / 2); d = 1 | mean, as ``HuberLoss`` |
+| log_cosh | log cosh(z - y) | mean |
+| quantile, quantile(q) | max(q (y - z), (q - 1) (y - z)); q = 0.5 | mean |
+| poisson | exp(z) - y z, z is the log of the rate | mean, as ``PoissonNLLLoss`` |
+| binary_cross_entropy | -y log s(z) - (1 - y) log(1 - s(z)), on logits | mean, as ``BCEWithLogitsLoss`` |
+| cross_entropy | -sum_k y_k log softmax(z)_k, on logits | one value, as ``CrossEntropyLoss`` |
+| half_squared_error | (y - z)^2 / 2 | sum over outputs: the tutorial's E = 1/2 (y - y_hat)^2 |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp.engine import OBJECTIVE_NAMES, Objective
+from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
+
+__all__ = ["Loss", "apply_class_weight", "get", "labels", "probabilities", "to_targets"]
+
+Loss = str | Objective
+
+
+def get(loss: Loss) -> Objective:
+    """Return the objective of that name; ``"huber(2.0)"`` and ``"quantile(0.9)"`` carry their parameter.
+
+    >>> get("quantile(0.9)").parameter
+    0.9
+    """
+    if isinstance(loss, Objective):
+        return loss
+    if not isinstance(loss, str):
+        raise TypeError(
+            f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {loss!r} ({type(loss).__name__})"
+        )
+    name, arguments = parse_call(loss, "loss")
+    objective = Objective(check_choice(name, "loss", OBJECTIVE_NAMES))
+    if not arguments:
+        return objective
+    if name not in ("huber", "quantile") or len(arguments) > 1:
+        raise ValueError(
+            f"loss {name!r} takes no arguments, got {loss!r}; 'huber(delta)' and 'quantile(q)' take one"
+        )
+    if name == "huber":
+        parameter = check_number(arguments[0], "loss: delta of huber", 0.0, open_low=True)
+    else:
+        parameter = check_number(arguments[0], "loss: q of quantile", 0.0, 1.0, open_low=True, open_high=True)
+    return replace(objective, parameter=parameter)
+
+
+def to_targets(
+    y: Any, objective: Objective, n: int, n_outputs: int, dtype: np.dtype[Any], *, name: str = "y"
+) -> NDArray[Any]:
+    """Make `y` what the engine takes for this loss, with the number of rows of X.
+
+    Parameters
+    ----------
+    y : array-like
+        ``cross_entropy``: class codes 0 ... n_outputs - 1, shape (n,) or (n, 1), of an integer type or of
+        integral floats; or rows of probabilities (one-hot), shape (n, n_outputs). Every other loss: numbers
+        of shape (n, n_outputs), or (n,) when there is one output.
+    n, n_outputs : int
+        Rows of X and outputs of the model.
+    dtype : numpy.dtype
+        Of the model.
+
+    Returns
+    -------
+    array
+        int64 codes of shape (n,), or values of `dtype`, shape (n, n_outputs).
+
+    Raises
+    ------
+    TypeError, ValueError
+        Text, NaN, a wrong shape, a code out of range, a probability outside [0, 1], a negative count.
+
+    >>> to_targets([1, 0], Objective("mse"), 2, 1, np.dtype("float32")).shape
+    (2, 1)
+    """
+    if y is None:
+        raise ValueError(f"{name} is missing: loss={objective.name!r} needs targets")
+    categorical = objective.name == "cross_entropy"
+    if categorical and n_outputs < 2:
+        raise ValueError(
+            "loss='cross_entropy' needs one output per class, but the model has 1; use 'binary_cross_entropy'"
+        )
+    try:
+        array = (
+            y
+            if isinstance(y, np.ndarray) and y.dtype.kind in "biuf"
+            else to_matrix(y, np.dtype(np.float64), name)
+        )
+    except TypeError as error:
+        hint = (
+            "; classes go in as codes 0, 1, 2, ... (MLPClassifier takes labels of any kind)"
+            if categorical
+            else ""
+        )
+        raise TypeError(f"{error}{hint}") from None
+    check_rows(len(array) if array.ndim else 1, n, name)
+    if categorical and (array.ndim == 1 or array.shape[1:] == (1,)):
+        return _to_codes(array.reshape(-1), n_outputs, name)
+    values = to_matrix(y if isinstance(y, np.memmap) else array, dtype, name)
+    if values.ndim == 1 and n_outputs == 1:
+        values = values.reshape(-1, 1)
+    if values.shape != (n, n_outputs):
+        also = (
+            f" or ({n},)" if n_outputs == 1 else f" or integer codes of shape ({n},)" if categorical else ""
+        )
+        raise ValueError(
+            f"{name} must have shape ({n}, {n_outputs}){also} for loss={objective.name!r}, got {values.shape}"
+        )
+    if objective.name in ("binary_cross_entropy", "cross_entropy"):
+        _check_range(values, 0.0, 1.0, name, f"loss={objective.name!r} takes targets in [0, 1]")
+    elif objective.name == "poisson":
+        _check_range(values, 0.0, np.inf, name, "loss='poisson' takes counts >= 0")
+    return values
+
+
+def apply_class_weight(
+    class_weight: Mapping[int, float] | str | None,
+    targets: NDArray[Any],
+    weights: NDArray[Any] | None,
+    objective: Objective,
+    dtype: np.dtype[Any],
+) -> NDArray[Any] | None:
+    """Multiply the weight of each row by that of its class.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        Weight by class code; classes not named have 1. ``"balanced"``: n / (number of classes x rows of the
+        class), as scikit-learn.
+    targets : array
+        As `to_targets` returned them.
+    weights : array of shape (n,) or None
+        The rows' own weights.
+
+    >>> apply_class_weight({1: 3.0}, np.array([0, 1]), None, Objective("cross_entropy"), np.dtype("float32"))
+    array([1., 3.], dtype=float32)
+    """
+    if class_weight is None:
+        return weights
+    binary = objective.name == "binary_cross_entropy" and targets.shape[1:] == (1,)
+    if objective.name != "cross_entropy" and not binary:
+        raise ValueError(
+            "class_weight needs classes: loss='cross_entropy', or 'binary_cross_entropy' with one output; "
+            f"got loss={objective.name!r}"
+        )
+    codes = labels(targets, objective) if binary else targets if targets.ndim == 1 else targets.argmax(axis=1)
+    codes = codes.reshape(-1)
+    present, counts = np.unique(codes, return_counts=True)
+    if isinstance(class_weight, str):
+        check_choice(class_weight, "class_weight", ("balanced",))
+        table = dict(zip(present.tolist(), (len(codes) / (len(present) * counts)).tolist(), strict=True))
+    elif isinstance(class_weight, Mapping):
+        table = {
+            int(code): check_number(value, f"class_weight[{code}]", 0.0)
+            for code, value in class_weight.items()
+        }
+        unknown = sorted(set(table) - set(present.tolist()))
+        if unknown:
+            raise ValueError(
+                f"class_weight names class {unknown[0]}, which y does not hold; y holds {present.tolist()}"
+            )
+    else:
+        raise TypeError(
+            f"class_weight must be None, 'balanced' or a dict of class code to weight, got {class_weight!r}"
+        )
+    factors = np.array([table.get(int(code), 1.0) for code in present], dtype)[
+        np.searchsorted(present, codes)
+    ]
+    return factors if weights is None else weights * factors
+
+
+def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
+    """Turn logits into probabilities: softmax by row for ``cross_entropy``, sigmoid for
+    ``binary_cross_entropy``.
+
+    >>> probabilities(np.array([[0.0, 0.0]]), Objective("cross_entropy"))
+    array([[0.5, 0.5]])
+    """
+    if objective.name == "cross_entropy":
+        powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))  # shifted: exp cannot overflow
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+    small = np.exp(-np.abs(outputs))
+    return np.asarray(np.where(outputs >= 0, 1.0, small) / (1.0 + small))
+
+
+def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
+    """Turn *targets* (not logits) into class codes: position of the largest, or ``>= 1/2`` for
+    ``binary_cross_entropy``.
+
+    >>> labels(np.array([[0.1, 0.9]]), Objective("cross_entropy"))
+    array([1])
+    """
+    if objective.name == "cross_entropy":
+        return values.astype(np.int64) if values.ndim == 1 else values.argmax(axis=1).astype(np.int64)
+    return (values >= 0.5).astype(np.int64)
+
+
+def _to_codes(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:
+    if array.dtype.kind == "f":
+        fractional = ~(array == np.floor(array))  # NaN is neither, and inf fails the range below
+        if fractional.any():
+            row = int(np.flatnonzero(fractional)[0])
+            raise ValueError(
+                f"{name} holds {array[row]} in row {row}; loss='cross_entropy' takes class codes 0 ... {n_classes - 1}"
+            )
+    outside = (array < 0) | (array >= n_classes)
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise ValueError(
+            f"{name} holds class {array[row]} in row {row}, but the model has {n_classes} outputs: "
+            f"codes are 0 ... {n_classes - 1}"
+        )
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _check_range(values: NDArray[Any], low: float, high: float, name: str, rule: str) -> None:
+    outside = (values < low) | (values > high)
+    if outside.any():
+        row, column = np.argwhere(outside)[0]
+        raise ValueError(f"{name} holds {values[row, column]} in row {row}, column {column}; {rule}")

@@ -1,0 +1,302 @@
+"""The optimizers by name: hyper-parameters only. Their state lives in the training run, their arithmetic in
+kernels/optimizers.py.
+
+An optimizer object may be shared by any number of models and runs. Defaults and formulas are PyTorch's where
+it and Keras differ, and each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch
+loss, lr the learning rate of the step, t the number of the step from 1. With ``weight_decay`` = d > 0, g + d
+theta takes the place of g (all parameters, biases included, as in PyTorch), except in `AdamW`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from fastbp.engine import Rule
+from fastbp.schedules import ConstantSchedule, Schedule
+from fastbp.schedules import from_config as schedule_from_config
+from fastbp.validation import check_choice, check_number
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSProp", "Rprop", "from_config", "get"]
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """Base of the optimizers.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        Size of a step, > 0, or a schedule from `fastbp.schedules`.
+    """
+
+    learning_rate: float | Schedule = 1e-3
+
+    def __post_init__(self) -> None:
+        """Check every hyper-parameter by its name: what is called the same is bounded the same."""
+        kind = type(self).__name__
+        if not isinstance(self.learning_rate, Schedule):
+            check_number(self.learning_rate, f"{kind}: learning_rate", 0.0, open_low=True)
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in ("beta1", "beta2", "momentum", "alpha"):
+                check_number(value, f"{kind}: {item.name}", 0.0, 1.0, open_high=item.name != "momentum")
+            elif item.name in ("eps", "weight_decay", "momentum_decay", "initial_accumulator"):
+                check_number(value, f"{kind}: {item.name}", 0.0)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The learning rate as a schedule."""
+        rate = self.learning_rate
+        return rate if isinstance(rate, Schedule) else ConstantSchedule(float(rate))
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine (everything but the learning rate)."""
+        raise NotImplementedError(f"{type(self).__name__} must define rule()")
+
+    def to_config(self) -> dict[str, Any]:
+        """Return the optimizer as a dict of JSON types; `from_config` reads it back."""
+        rate = self.learning_rate
+        config = {"class": type(self).__name__, **asdict(self)}
+        config["learning_rate"] = rate.to_config() if isinstance(rate, Schedule) else float(rate)
+        return config
+
+
+@dataclass(frozen=True, slots=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum (Polyak, 1964) or Nesterov's (Sutskever et al., 2013).
+
+    ``v = momentum v + g`` and ``theta -= lr v``; with `nesterov` ``theta -= lr (g + momentum v)``; v starts
+    as the first g. Keras puts the rate inside, ``v = momentum v - lr g``: the same steps while lr is
+    constant, others when it changes.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        PyTorch's default, 1e-3.
+    momentum : float
+        In [0, 1].
+    nesterov : bool
+        Needs momentum > 0.
+    weight_decay : float
+        Coupled decay, see the head of this module.
+
+    >>> SGD(0.1, momentum=0.9).rule().kind
+    'sgd'
+    """
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        Optimizer.__post_init__(self)
+        if not isinstance(self.nesterov, bool):
+            raise TypeError(f"SGD: nesterov must be True or False, got {self.nesterov!r}")
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("SGD: nesterov=True needs momentum > 0, got momentum=0.0")
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="sgd", momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Adagrad(Optimizer):
+    """A rate per parameter that falls with its gradients (Duchi, Hazan and Singer, 2011).
+
+    ``s += g^2`` and ``theta -= lr g / (sqrt(s) + eps)``; s starts at `initial_accumulator`.
+
+    >>> Adagrad().learning_rate
+    0.01
+    """
+
+    learning_rate: float | Schedule = 1e-2
+    eps: float = 1e-10
+    initial_accumulator: float = 0.0
+    weight_decay: float = 0.0
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="adagrad",
+            eps=self.eps,
+            initial_accumulator=self.initial_accumulator,
+            weight_decay=self.weight_decay,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RMSProp(Optimizer):
+    """Adagrad with a memory that fades (Hinton, Coursera lecture 6e, 2012).
+
+    ``s = alpha s + (1 - alpha) g^2`` and ``theta -= lr g / (sqrt(s) + eps)``. Keras: alpha (its ``rho``) 0.9,
+    rate 1e-3.
+
+    >>> RMSProp().alpha
+    0.99
+    """
+
+    learning_rate: float | Schedule = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(kind="rmsprop", alpha=self.alpha, eps=self.eps, weight_decay=self.weight_decay)
+
+
+@dataclass(frozen=True, slots=True)
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba, 2015).
+
+    ``m = beta1 m + (1 - beta1) g``, ``v = beta2 v + (1 - beta2) g^2`` and ``theta -= lr m / (1 - beta1^t) /
+    (sqrt(v / (1 - beta2^t)) + eps)``. Keras adds its eps (1e-7) before the correction of v.
+
+    >>> Adam(1e-3).rule().beta2
+    0.999
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="adam", beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    ``theta *= 1 - lr weight_decay`` (weights and biases, as PyTorch), then the step of `Adam` with the plain
+    gradient. Keras: weight_decay 0.004.
+
+    >>> AdamW().weight_decay
+    0.01
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.01
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="adamw", beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum (Dozat, 2016), as PyTorch writes it.
+
+    ``mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2)``, moments as in `Adam`, and ``theta -= lr ((1 - mu_t) g
+    / (1 - prod mu_1..t) + mu_(t+1) m / (1 - prod mu_1..(t+1))) / (sqrt(v / (1 - beta2^t)) + eps)``. Keras:
+    rate 1e-3.
+
+    >>> NAdam().learning_rate
+    0.002
+    """
+
+    learning_rate: float | Schedule = 2e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    momentum_decay: float = 4e-3
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="nadam",
+            beta1=self.beta1,
+            beta2=self.beta2,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            momentum_decay=self.momentum_decay,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rprop(Optimizer):
+    """Steps by the sign of the gradient only (Riedmiller and Braun, 1993); for full batches.
+
+    Each parameter has its own step, first `learning_rate`: it grows by `eta_plus` while the sign of its
+    gradient stays, shrinks by `eta_minus` when it turns (and that step is left out), within [step_min,
+    step_max].
+
+    >>> Rprop().step_max
+    50.0
+    """
+
+    learning_rate: float | Schedule = 1e-2
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    step_min: float = 1e-6
+    step_max: float = 50.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        Optimizer.__post_init__(self)
+        check_number(self.eta_minus, "Rprop: eta_minus", 0.0, 1.0, open_low=True, open_high=True)
+        check_number(self.eta_plus, "Rprop: eta_plus", 1.0, open_low=True)
+        check_number(self.step_min, "Rprop: step_min", 0.0)
+        check_number(self.step_max, "Rprop: step_max", self.step_min)
+
+    def rule(self) -> Rule:
+        """Return the update rule for the engine."""
+        return Rule(
+            kind="rprop",
+            eta_minus=self.eta_minus,
+            eta_plus=self.eta_plus,
+            step_min=self.step_min,
+            step_max=self.step_max,
+        )
+
+
+OPTIMIZERS: Sequence[type[Optimizer]] = (SGD, Adagrad, RMSProp, Adam, AdamW, NAdam, Rprop)
+
+
+def get(optimizer: str | Optimizer) -> Optimizer:
+    """Return the optimizer of that name with its defaults; an `Optimizer` is returned as it is.
+
+    >>> get("adam")
+    Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    kinds = {kind.__name__.lower(): kind for kind in OPTIMIZERS}
+    if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
+        raise TypeError(
+            f"optimizer must be an object, got the class {optimizer.__name__}; write {optimizer.__name__}()"
+        )
+    if not isinstance(optimizer, str):
+        raise TypeError(
+            f"optimizer must be one of {', '.join(kinds)} or an object such as Adam(1e-3), got {optimizer!r}"
+        )
+    return kinds[check_choice(optimizer, "optimizer", kinds)]()
+
+
+def from_config(config: dict[str, Any]) -> Optimizer:
+    """Make an optimizer from the dict that `Optimizer.to_config` gave.
+
+    >>> from_config(SGD(0.1, momentum=0.9).to_config()) == SGD(0.1, momentum=0.9)
+    True
+    """
+    arguments = dict(config)
+    kinds = {kind.__name__: kind for kind in OPTIMIZERS}
+    kind = kinds[check_choice(arguments.pop("class", None), "optimizer class", kinds)]
+    if isinstance(arguments.get("learning_rate"), dict):
+        arguments["learning_rate"] = schedule_from_config(arguments["learning_rate"])
+    return kind(**arguments)

@@ -1,0 +1,51 @@
+"""Optimizers: names, configurations and errors; their steps are compared with torch in test_torch.py."""
+
+import pytest
+
+from fastbp import optimizers
+from fastbp.optimizers import SGD, Adam, Rprop
+from fastbp.schedules import CosineDecay
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_config_round_trip(kind):
+    optimizer = kind(0.5)
+    assert optimizers.from_config(optimizer.to_config()) == optimizer
+
+
+def test_schedule_round_trip():
+    optimizer = SGD(CosineDecay(0.1, warmup=3), momentum=0.9)
+    assert optimizers.from_config(optimizer.to_config()) == optimizer
+    assert optimizer.schedule == CosineDecay(0.1, warmup=3)
+    assert SGD(0.5).schedule(7) == 0.5
+
+
+def test_names():
+    for kind in optimizers.OPTIMIZERS:
+        assert optimizers.get(kind.__name__.lower()) == kind()
+    assert optimizers.get(Adam(0.5)) == Adam(0.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: SGD(0.0), ValueError, "SGD: learning_rate"),
+        (lambda: SGD("0.1"), TypeError, "SGD: learning_rate"),
+        (lambda: SGD(0.1, momentum=1.5), ValueError, "SGD: momentum"),
+        (lambda: SGD(0.1, nesterov=True), ValueError, "needs momentum > 0"),
+        (lambda: SGD(0.1, nesterov=1), TypeError, "nesterov must be True or False"),
+        (lambda: SGD(0.1, weight_decay=-1), ValueError, "SGD: weight_decay"),
+        (lambda: Adam(beta1=1.0), ValueError, "Adam: beta1"),
+        (lambda: Adam(eps=-1.0), ValueError, "Adam: eps"),
+        (lambda: Rprop(eta_plus=0.9), ValueError, "Rprop: eta_plus"),
+        (lambda: Rprop(step_max=1e-9), ValueError, "Rprop: step_max"),
+        (lambda: optimizers.get("adamm"), ValueError, "did you mean 'adam"),
+        (lambda: optimizers.get(Adam), TypeError, r"write Adam\(\)"),
+        (lambda: optimizers.get(0.1), TypeError, "optimizer must be one of"),
+        (lambda: optimizers.from_config({"class": "LBFGS"}), ValueError, "optimizer class"),
+        (lambda: optimizers.Optimizer().rule(), NotImplementedError, "must define rule"),
+    ],
+)
+def test_errors(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
