@@ -253,6 +253,7 @@ def test_program_reads(ask, text, expected):
         ("1,2\n1,\n", "line 2, column 2: '' is no number\n"),
         ("1,2\n,1\n", "line 2, column 1: '' is no number\n"),
         ("1,2x\n", "line 1, column 2: '2x' is no number\n"),
+        ("1,2\n1\0,2\n", "line 2, column 1: '1' is no number\n"),
         ("1,2\na,b\n", "line 2, column 1: 'a' is no number\n"),
         ("1," + "0" * 70 + "\n", f"line 1, column 2: '{'0' * 63}' is no number\n"),
     ],

@@ -53,8 +53,8 @@ HEADER = """\
  *
  *   void $NAME(const $T *x, $T *out);
  *
- * x    $inputs numbers, one row; not the same memory as out
- * out  $outputs numbers: $meaning
+ * x    one row, ${UPPER}_INPUTS = $inputs; not the same memory as out
+ * out  ${UPPER}_OUTPUTS = $outputs: $meaning
  *
  * Layers: $layers
 $classes * Compile: cc -std=c99 -O2 file.c -lm
@@ -150,14 +150,14 @@ int main(void)
             continue;
         }
         size_t kept = length < sizeof field ? length : sizeof field - 1;
-        while (kept && strchr(" \t\r", field[kept - 1]))
+        while (kept && (field[kept - 1] == ' ' || field[kept - 1] == '\t' || field[kept - 1] == '\r'))
             kept--;
         field[kept] = 0;
         if (kept || columns || c == ',') { /* else a blank line */
             const int first = line == 1 && columns == 0;
             char *start = first && strncmp(field, "\357\273\277", 3) == 0 ? field + 3 : field, *end; /* UTF-8's mark */
             const $T value = $strto(start, &end);
-            const int number = end != start && *end == 0 && length < sizeof field;
+            const int number = end != start && end == field + kept && length < sizeof field;
             if (!number && first)
                 header = 1;
             if (!number && !header) {
