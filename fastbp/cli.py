@@ -94,9 +94,11 @@ def _fault(error: Exception) -> str | None:
         return f"not enough memory ({error})" if str(error) else "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    from fastbp.commands import FAULTS
+    from fastbp.callbacks import DivergenceError
+    from fastbp.formats import FormatError
+    from fastbp.table import InputError
 
-    return str(error) if isinstance(error, FAULTS) else None
+    return str(error) if isinstance(error, InputError | FormatError | DivergenceError) else None
 
 
 def _number(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
@@ -232,17 +234,14 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     )
     training = parser.add_argument_group("the training")
     training.add_argument(
-        "--epochs",
-        type=_count,
-        metavar="N",
-        help="passes over the rows (default: until it stops getting better)",
+        "--epochs", type=_count, metavar="N", help="passes over the rows (default: as many as turn out best)"
     )
     training.add_argument(
         "--patience",
         type=_count,
         metavar="N",
-        help="keep a tenth of the rows aside, stop after N epochs without a better loss on them, take the best epoch "
-        "(default: 20, or never when --epochs is given)",
+        help="look for the best number of epochs with an eighth of the rows, until N epochs bring no lower loss on them; "
+        "then train on all (default: 20, but with --epochs no search)",
     )
     training.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam")
     training.add_argument(

@@ -18,20 +18,20 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastbp as fb
-from fastbp import data
+from fastbp import data, optimizers
+from fastbp.callbacks import EarlyStopping, ProgressBar
 from fastbp.cli import OPTIMIZERS, complain
-from fastbp.formats import FormatError, atomic_write
+from fastbp.formats import atomic_write, load
+from fastbp.history import History
+from fastbp.layers import Dense, Dropout
 from fastbp.preprocessing import Prepared, Preprocessor, prepare
+from fastbp.sequential import Sequential
 from fastbp.table import InputError, Table, listed
-from fastbp.training import DivergenceError
-
-FAULTS = (InputError, FormatError, DivergenceError)
-"""Exceptions whose message tells the user what to change; cli.py shows it without a traceback."""
 
 MODEL = "model.safetensors"
 RECORD = "preprocessing"  # key of the model's metadata
-UPDATES = 6000  # steps that the default number of epochs comes to; early stopping ends most runs before
+UPDATES = 6000  # steps that the default limit of epochs comes to; early stopping ends most searches before
+PATIENCE = 20
 COMPILE_SECONDS = 15
 
 
@@ -61,7 +61,7 @@ def train(arguments: Namespace) -> int:
         text=arguments.text,
         task=arguments.task,
         test_size=arguments.test_size,
-        validation_size=0.1 if watched else 0.0,
+        validation_size=0.125 if watched else 0.0,
         seed=arguments.seed,
         dtype=arguments.dtype,
     )
@@ -70,17 +70,10 @@ def train(arguments: Namespace) -> int:
     if not arguments.json:
         _introduce(table, prepared, net, arguments, epochs)
     compile_seconds = _compile(net, prepared, options)
-    history = net.fit(
-        prepared.x[prepared.train],
-        prepared.y[prepared.train],
-        epochs=epochs,
-        callbacks=_callbacks(arguments, watched),
-        validation_data=(prepared.x[prepared.validation], prepared.y[prepared.validation])
-        if watched
-        else None,
-        **options,
-    )
-    seconds = float(sum(history.epoch_seconds))
+    history, searched = _fit(net, prepared, options, epochs, arguments)
+    seconds = sum(history.epoch_seconds) + sum(searched.epoch_seconds if searched else ())
+    n_rows = len(prepared.train) + len(prepared.validation)
+    trained = n_rows * len(history) + (len(prepared.train) * len(searched) if searched else 0)
     report: dict[str, Any] = {
         "data": arguments.data,
         "task": prepared.preprocessor.task,
@@ -89,11 +82,12 @@ def train(arguments: Namespace) -> int:
         "rows": {part: len(getattr(prepared, part)) for part in ("train", "validation", "test")},
         "inputs": net.n_inputs,
         "parameters": net.n_parameters,
-        "epochs": len(history.loss),
+        "epochs": len(history),
+        "epochs_searched": len(searched) if searched else 0,
         "loss": float(history.loss[-1]),
         **_score(prepared.preprocessor, net.predict(prepared.x[prepared.test]), prepared.y[prepared.test]),
         "seconds": round(seconds, 4),
-        "samples_per_second": round(len(prepared.train) * len(history.loss) / max(seconds, 1e-9)),
+        "samples_per_second": round(trained / max(seconds, 1e-9)),
         "compile_seconds": round(compile_seconds, 2),
         "model": out,
         "plot": arguments.plot,
@@ -102,7 +96,7 @@ def train(arguments: Namespace) -> int:
     net.metadata["training"] = json.dumps(report, ensure_ascii=False)
     net.save(out)
     if arguments.plot:
-        _plot(history, arguments.plot)
+        _plot(searched or history, arguments.plot)
     if arguments.json:
         say(json.dumps(report, ensure_ascii=False))
     else:
@@ -146,19 +140,19 @@ def _check_plot(plot: str, source: str) -> None:
         raise InputError(f"{plot}: the name of a picture must end in one of .{', .'.join(kinds)}")
 
 
-def _network(preprocessor: Preprocessor, arguments: Namespace) -> fb.Sequential:
-    layers: list[fb.Dense | fb.Dropout] = []
+def _network(preprocessor: Preprocessor, arguments: Namespace) -> Sequential:
+    layers: list[Dense | Dropout] = []
     for units in arguments.hidden:
-        layers.append(fb.Dense(units, arguments.activation or "relu"))
+        layers.append(Dense(units, arguments.activation or "relu"))
         if arguments.dropout:
-            layers.append(fb.Dropout(arguments.dropout))
-    layers.append(fb.Dense(preprocessor.n_outputs))
-    return fb.Sequential(layers, n_inputs=preprocessor.n_inputs, dtype=arguments.dtype, seed=arguments.seed)
+            layers.append(Dropout(arguments.dropout))
+    layers.append(Dense(preprocessor.n_outputs))
+    return Sequential(layers, n_inputs=preprocessor.n_inputs, dtype=arguments.dtype, seed=arguments.seed)
 
 
 def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], int]:
     """Arguments of `Sequential.fit` that do not depend on the rows, and the number of epochs."""
-    kind = getattr(fb, OPTIMIZERS[arguments.optimizer])
+    kind = getattr(optimizers, OPTIMIZERS[arguments.optimizer])
     rate = arguments.lr or (0.1 if arguments.optimizer == "sgd" else None)
     batches = math.ceil(len(prepared.train) / (arguments.batch_size or len(prepared.train)))
     options = {
@@ -172,16 +166,35 @@ def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], 
     return options, arguments.epochs or max(10, min(500, math.ceil(UPDATES / batches)))
 
 
-def _callbacks(arguments: Namespace, watched: bool) -> list[Any]:
-    callbacks: list[Any] = []
-    if watched:
-        callbacks.append(fb.EarlyStopping(patience=arguments.patience or 20, restore_best=True))
-    if sys.stderr.isatty():
-        callbacks.append(fb.ProgressBar())
-    return callbacks
+def _fit(
+    net: Sequential, prepared: Prepared, options: dict[str, Any], epochs: int, arguments: Namespace
+) -> tuple[History, History | None]:
+    """Train the network; with validation rows, first find out on a twin for how many epochs.
+
+    The validation rows are too many to be wasted: once they have said which epoch is the best, the network itself
+    learns from them too, for that many epochs.
+    """
+    bar = [ProgressBar()] if sys.stderr.isatty() else []
+    rows = prepared.train
+    searched = None
+    if len(prepared.validation):
+        stopping = EarlyStopping(patience=arguments.patience or PATIENCE)
+        searched = Sequential.from_config(net.to_config()).fit(
+            prepared.x[rows],
+            prepared.y[rows],
+            epochs=epochs,
+            callbacks=[stopping, *bar],
+            validation_data=(prepared.x[prepared.validation], prepared.y[prepared.validation]),
+            **options,
+        )
+        epochs = stopping.best_epoch + 1
+        rows = np.concatenate([rows, prepared.validation])
+        if not arguments.json:
+            say(f"best after {epochs:,} of {len(searched):,} epochs: that many on all {len(rows):,} rows ...")
+    return net.fit(prepared.x[rows], prepared.y[rows], epochs=epochs, callbacks=bar, **options), searched
 
 
-def _compile(net: fb.Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
+def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
     from fastbp.kernels import jit
 
@@ -190,7 +203,7 @@ def _compile(net: fb.Sequential, prepared: Prepared, options: dict[str, Any]) ->
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
     start = time.perf_counter()
-    twin = fb.Sequential.from_config(net.to_config())
+    twin = Sequential.from_config(net.to_config())
     rows = prepared.train[:2]
     x, y = prepared.x[rows], prepared.y[rows]
     twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
@@ -198,16 +211,14 @@ def _compile(net: fb.Sequential, prepared: Prepared, options: dict[str, Any]) ->
     return time.perf_counter() - start
 
 
-def _introduce(
-    table: Table, prepared: Prepared, net: fb.Sequential, arguments: Namespace, epochs: int
-) -> None:
+def _introduce(table: Table, prepared: Prepared, net: Sequential, arguments: Namespace, epochs: int) -> None:
     preprocessor = prepared.preprocessor
     goal = ", ".join(preprocessor.target)
     if preprocessor.task == "classification":
         goal += f" ({len(preprocessor.classes)} classes: {listed(preprocessor.classes, 5)})"
     parts = f"{len(prepared.train):,} to learn from, "
     if len(prepared.validation):
-        parts += f"{len(prepared.validation):,} to know when to stop, "
+        parts += f"{len(prepared.validation):,} to find the number of epochs, "
     sizes = "-".join(str(n) for n in (net.n_inputs, *arguments.hidden, net.n_outputs))
     size = arguments.batch_size or len(prepared.train)
     say(f"{table.source}: {preprocessor.task} of {goal}")
@@ -240,9 +251,8 @@ def _score_line(score: dict[str, Any], rows: int) -> str:
 
 def _conclude(report: dict[str, Any]) -> None:
     say(f"held-out {_score_line(report, report['rows']['test'])}")
-    say(
-        f"{report['epochs']:,} epochs in {report['seconds']:.2f} s: {report['samples_per_second']:,} samples/s"
-    )
+    epochs = report["epochs"] + report["epochs_searched"]
+    say(f"{epochs:,} epochs in {report['seconds']:.2f} s: {report['samples_per_second']:,} samples/s")
     say(f"saved {report['model']}" + (f" and {report['plot']}" if report["plot"] else ""))
 
 
@@ -265,7 +275,7 @@ def predict(arguments: Namespace) -> int:
     if arguments.out:
         for source in (arguments.model, arguments.data):
             _check_output(arguments.out, source)
-    net = fb.load(arguments.model)
+    net = load(arguments.model)
     record = getattr(net, "metadata", {}).get(RECORD)
     if record is None:
         raise InputError(
@@ -320,7 +330,7 @@ def _write_predictions(file: IO[str], preprocessor: Preprocessor, outputs: NDArr
 
 def info(arguments: Namespace) -> int:
     """Show what the kernels find on this machine."""
-    from fastbp import engine
+    from fastbp import __version__, engine
     from fastbp.kernels import jit, simd
 
     vector = simd.describe()
@@ -330,7 +340,7 @@ def info(arguments: Namespace) -> int:
         name: metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "numba", "llvmlite")
     }
     facts: dict[str, Any] = {
-        "fastbp": fb.__version__,
+        "fastbp": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})",
         "cpu": _cpu_name(),
         "vector": vector,

@@ -26,6 +26,7 @@ MAX_NUMERIC_CLASSES = (
     20  # whole numbers with more values than this are a quantity, unless the user says otherwise
 )
 MIN_ROWS = 10
+MIN_LEFT = 8  # of these one is for validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +258,7 @@ def prepare(
     text: Sequence[str] = (),
     task: Task | None = None,
     test_size: float = 0.2,
-    validation_size: float = 0.1,
+    validation_size: float = 0.125,
     seed: int = 0,
     dtype: DTypeLike = "float32",
 ) -> Prepared:
@@ -271,7 +272,7 @@ def prepare(
     text : sequence of str         Columns of numbers that are categories (postal codes), or classes.
     task : str or None             None: text, booleans and whole numbers of few values are classes.
     test_size : float              Share of the rows held out for the final score.
-    validation_size : float        Share of the rows that watches the training (0: none).
+    validation_size : float        Share of the other rows, for choices during training (0: none).
     seed : int                     Of the split.
     dtype : float32 or float64
 
@@ -286,6 +287,12 @@ def prepare(
         raise InputError(f"{table.source}: no column is left to learn from beside {listed(goals)}")
     if table.n_rows < MIN_ROWS:
         raise InputError(f"{table.source}: {table.n_rows} rows, where at least {MIN_ROWS} are needed")
+    left = table.n_rows - math.ceil(test_size * table.n_rows)
+    if left < MIN_LEFT:
+        raise InputError(
+            f"{table.source}: {left} rows would be left to learn from, where at least {MIN_LEFT} are needed; "
+            f"hold out less than {test_size:g} of them"
+        )
     columns = {name: table.column(name, text=True if name in text else None) for name in names}
     values = [
         table.column(name, text=True if name in text or _is_bool(table, name) else None) for name in goals
@@ -300,7 +307,7 @@ def prepare(
         codes = {name: code for code, name in enumerate(skeleton.classes)}
         strata = np.array([codes[name] for name in _labels(values[0])], dtype=np.int64)
     rest, test = _split(np.arange(table.n_rows), strata, test_size, seed)
-    train, validation = _split(rest, strata, validation_size / (1 - test_size), seed)
+    train, validation = _split(rest, strata, validation_size, seed)
     features = tuple(_learn(table, name, column[train], column) for name, column in columns.items())
     if task == "regression":
         for name, column in zip(goals, values, strict=True):

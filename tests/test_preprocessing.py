@@ -71,6 +71,12 @@ def test_split_is_a_function_of_the_seed(mixed):
     assert not np.array_equal(first.train, other.train)
 
 
+@pytest.mark.parametrize("y", [text(["a", "b"] * 5), np.arange(10), text(["a", "b", "c", "d", "e"] * 2)])
+def test_smallest_table(y):
+    prepared = prepare(table_of(10, x=np.arange(10.0), y=y))
+    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (7, 1, 2)
+
+
 def test_no_validation_rows_unless_asked_for(mixed):
     prepared = prepare(mixed, validation_size=0.0, test_size=0.5)
     assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (20, 0, 20)
@@ -130,6 +136,7 @@ def test_targets(mixed):
         ({"x": np.arange(40), "y": text([f"{i}" for i in range(40)])}, {}, "40 different values in 40 rows"),
         ({"x": np.arange(40), "y": np.full(40, 0.5)}, {}, "0.5 in every row"),
         ({"x": np.arange(9), "y": np.arange(9)}, {}, "9 rows, where at least 10"),
+        ({"x": np.arange(40), "y": np.arange(40)}, {"test_size": 0.99}, "0 rows would be left"),
         ({"y": np.arange(40)}, {}, "no column is left"),
         ({"x": np.arange(40), "y": np.arange(40)}, {"drop": ["x"]}, "no column is left"),
         ({"x": np.arange(40), "y": np.arange(40)}, {"target": ["price"]}, 'no column "price"'),
