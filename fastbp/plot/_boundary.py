@@ -187,7 +187,9 @@ def _codes(y: Any, n: int, classes: NDArray[Any] | None, count: int) -> tuple[ND
 
 def _name(value: Any) -> str:
     """Name of a class: a bare number says too little."""
-    return f"class {value}" if isinstance(value, (int, float, np.number, np.bool_)) else str(value)
+    if isinstance(value, (float, np.floating)):
+        return f"class {value:g}"
+    return f"class {value}" if isinstance(value, (int, np.integer, np.bool_)) else str(value)
 
 
 def _class_color(index: int, count: int) -> str:

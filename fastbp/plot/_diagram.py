@@ -118,8 +118,8 @@ class Diagram:
                     rim = RADIUS * (end - start) / np.linalg.norm(end - start)
                     segments.append((start + rim, end - rim))
                     values.append(W[i, j])
-                    if self.small and self.scale > 0.5:
-                        self._edge_label(ax, start, end, W[i, j])
+            if self.small:
+                self._edge_labels(ax, layer)
         lines, weights = np.array(segments), np.array(values)
         largest = float(np.abs(weights).max()) or 1.0
         strength = np.abs(weights) / largest
@@ -137,12 +137,28 @@ class Diagram:
         style = {"frameon": False, "borderpad": 0.0, "borderaxespad": 0.2, "fontsize": 9, "title_fontsize": 9}
         ax.legend(handles=handles, title=title, ncols=2, loc="upper center", **style)
 
-    def _edge_label(self, ax: Axes, start: Floats, end: Floats, weight: float) -> None:
+    def _edge_labels(self, ax: Axes, layer: int) -> None:
+        """Write the weights on the lines between two layers, if they do not cover each other."""
+        x0, x1 = layer * self.step, (layer + 1) * self.step
+        y0, y1 = np.meshgrid(self.y[layer], self.y[layer + 1], indexing="ij")
         # Near the source: there the lines of one unit have parted, and those of others are not yet near.
-        x, y = start + 0.27 * (end - start)
-        angle = float(np.degrees(np.arctan2(end[1] - start[1], end[0] - start[0])))
-        turn = {"rotation": angle, "rotation_mode": "anchor", "transform_rotates_text": True}
-        _text(ax, x, y, short(weight), fontsize=self.font(8), zorder=2, bbox=_patch(ax), **turn)
+        heights = y0 + 0.27 * (y1 - y0)
+        gaps = np.diff(np.sort(heights, axis=None)) * self.scale * 72  # points
+        if self.scale <= 0.5 or (gaps.size and gaps.min() < self.font(8)):
+            return
+        for index, weight in np.ndenumerate(self.weights[layer]):
+            angle = float(np.degrees(np.arctan2(y1[index] - y0[index], x1 - x0)))
+            turn = {"rotation": angle, "rotation_mode": "anchor", "transform_rotates_text": True}
+            style: dict[str, Any] = {"fontsize": self.font(8), "zorder": 2, "bbox": _patch(ax)}
+            _text(ax, x0 + 0.27 * (x1 - x0), float(heights[index]), short(weight), **style, **turn)
+
+    def _value(self, ax: Axes, x: float, y: float, value: float, ground: float) -> None:
+        """Write a number into a unit, as large as fits; none where it could not be read."""
+        text = short(value)
+        fitting = 2 * RADIUS * self.scale * 72 / (0.68 * len(text))  # a digit is about 0.64 em wide
+        size = min(self.font(9), fitting)
+        if size >= 4.5:
+            _text(ax, x, y, text, fontsize=size, color="black" if ground > 0.45 else "white", zorder=4)
 
     def nodes(self, ax: Axes, values: list[Floats] | None, quantity: str | None) -> None:
         """Draw the units, colored by their values where there are any."""
@@ -158,9 +174,8 @@ class Diagram:
             for unit, y in zip(shown, ys, strict=True):
                 face = "white" if values is None else cmap(norm(values[layer][unit]))
                 ax.add_patch(Circle((x, y), RADIUS, facecolor=face, edgecolor=rim, linewidth=1.2, zorder=3))
-                if values is not None and self.scale > 0.5:
-                    ink = "black" if luminance(face) > 0.45 else "white"
-                    _text(ax, x, y, short(values[layer][unit]), fontsize=self.font(9), color=ink, zorder=4)
+                if values is not None:
+                    self._value(ax, x, y, values[layer][unit], luminance(face))
                 if self.small and self.scale > 0.5 and bias is not None and bias.any():
                     style = {"va": "top", "fontsize": self.font(7.5), "zorder": 4, "bbox": _patch(ax)}
                     _text(ax, x, y - RADIUS - 0.06, f"b {short(bias[unit])}", **style)
@@ -209,13 +224,11 @@ def short(value: float) -> str:
     """Write a number so that it fits into a unit.
 
     >>> short(0.5), short(-0.0123), short(0.00123), short(3.2e-7), short(254.9)
-    ('0.50', '−0.01', '0.0012', '3.2e−7', '255')
+    ('0.50', '−0.012', '0.0012', '3.2e−7', '255')
     """
     size = abs(value)
-    if size == 0 or 0.01 <= size < 100:
-        text = f"{value:.2f}"
-    elif 0.001 <= size < 0.01:
-        text = f"{value:.4f}"
+    if size == 0 or 0.001 <= size < 100:
+        text = f"{value:.{2 if size == 0 or size >= 0.1 else 3 if size >= 0.01 else 4}f}"
     elif 100 <= size < 1e4:
         text = f"{value:.0f}"
     else:
