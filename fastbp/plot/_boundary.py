@@ -89,7 +89,7 @@ def decision_boundary(
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['left', 'right']
     """
-    if not hasattr(model, "predict"):
+    if not (hasattr(model, "predict_proba") or hasattr(model, "predict")):
         raise TypeError(f"model must have predict_proba or predict, but {type(model).__name__} has neither")
     if output not in ("auto", "logits", "probabilities", "signs"):
         raise ValueError(f'output must be "auto", "logits", "probabilities" or "signs", got {output!r}')
