@@ -19,10 +19,10 @@ FLOORS = {
     ],
     "fastbp": [
         {"kernels", "reference"},
-        {"engine", "table", "validation"},
+        {"engine", "history", "hooks", "table", "validation"},
         {"data", "descent", "initializers", "objectives", "preprocessing", "schedules"},
         {"batches", "layers", "metrics", "optimizers"},
-        {"callbacks", "checkpoints"},
+        {"callbacks", "checkpoints", "trainer"},
         {"training"},
         {"sequential"},
         {"estimators_display", "estimators_loop"},
