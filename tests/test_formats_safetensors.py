@@ -81,6 +81,7 @@ def test_sequential_comes_back(tmp_path, rng, dtype):
         assert (a is None and b is None) or (np.array_equal(a, b) and a.dtype == b.dtype)
     x = rng.normal(size=(9, 4)).astype(dtype)
     assert np.array_equal(net.predict(x), twin.predict(x))
+    assert repr(twin.layers) == repr(net.layers)  # initializers too
     twin.weights[0][...] = 0.0  # the arrays are the model's own
 
 
@@ -104,8 +105,8 @@ def test_failed_save_keeps_the_old_file(tmp_path):
     net = network()
     net.save(tmp_path / "m")
     old = (tmp_path / "m").read_bytes()
-    net.metadata["bad"] = object()
-    with pytest.raises(TypeError, match="cannot save config.metadata.bad"):
+    net.metadata["bad"] = 3
+    with pytest.raises(TypeError, match="metadata must map strings to strings, got 'bad': 3"):
         net.save(tmp_path / "m")
     assert (tmp_path / "m").read_bytes() == old
 
@@ -279,6 +280,18 @@ def test_callbacks_are_not_saved(tmp_path):
         fb.formats.save(model, tmp_path / "m")
     assert fb.load(tmp_path / "m").callbacks is None
     assert len(model.callbacks) == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_attributes_that_do_not_fit_are_not_saved(tmp_path):
+    x, y = data()
+    model = fb.MLPRegressor(**SMALL).fit(x, y)
+    model.coefs_[0] = np.zeros((7, 4))
+    with pytest.raises(
+        ValueError, match=r"weights of layer 0 must be float64 \(3, 4\), got float64 \(7, 4\)"
+    ):
+        fb.formats.save(model, tmp_path / "m")
+    assert not (tmp_path / "m").exists()
 
 
 def test_a_parameter_that_cannot_be_saved_is_named(tmp_path):

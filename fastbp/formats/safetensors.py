@@ -47,6 +47,8 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
     TypeError
         `model` is of another class (a subclass included: `load` could not restore it), or holds a value that cannot be
         written, such as a parameter with an object of the user's own.
+    ValueError
+        The fitted attributes of an estimator, which are the user's to change, do not fit together.
     OSError
         The file cannot be written; an existing one is untouched.
 
@@ -128,11 +130,20 @@ def _classes(kind: str) -> Any:
     return None
 
 
+def _check_metadata(metadata: dict[Any, Any]) -> None:
+    for key, value in metadata.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"metadata must map strings to strings, got {key!r:.40}: {value!r:.40}")
+
+
 def _state_of_sequential(model: Any) -> dict[str, Any]:
+    _check_metadata(model.metadata)
     return {"config": model.to_config(), "weights": list(model.weights), "biases": list(model.biases)}
 
 
 def _sequential(cls: Any, state: dict[str, Any]) -> Sequential:
+    from fastbp.layers import layer_from_config
+
     config, weights, biases = (state[key] for key in ("config", "weights", "biases"))
     dense = [layer for layer in config["layers"] if layer["class"] == "Dense"]
     sizes = [config["n_inputs"], *(layer["units"] for layer in dense)]
@@ -141,9 +152,13 @@ def _sequential(cls: Any, state: dict[str, Any]) -> Sequential:
     for layer, b in zip(dense, biases, strict=True):
         if layer["use_bias"] is not (b is not None):
             raise ValueError("a layer's bias does not agree with its use_bias")
-    if not all(isinstance(text, str) for item in config["metadata"].items() for text in item):
-        raise TypeError("the metadata must map strings to strings")
-    model: Sequential = cls.from_config(config)
+    _check_metadata(config["metadata"])
+    # Built on zeros: drawing the initial weights would take longer than reading the file.
+    blank = [
+        layer | {"initializer": "zeros"} if layer["class"] == "Dense" else layer for layer in config["layers"]
+    ]
+    model: Sequential = cls.from_config(config | {"layers": blank})
+    model.layers = [layer_from_config(layer) for layer in config["layers"]]
     # Not set_weights, which refuses NaN: what was saved comes back, a diverged model too.
     model.engine.set_parameters(weights, biases)
     return model
@@ -151,7 +166,7 @@ def _sequential(cls: Any, state: dict[str, Any]) -> Sequential:
 
 def _check_arrays(sizes: Sequence[Any], weights: Any, biases: Any, dtype: Any) -> None:
     """Raise unless the arrays are the parameters of a network of these sizes, all of one dtype."""
-    if not all(type(size) is int and size > 0 for size in sizes):
+    if not all(isinstance(size, (int, np.integer)) and size > 0 for size in sizes):
         raise ValueError(f"the sizes of the layers must be positive integers, got {sizes!r:.80}")
     if dtype not in ("float32", "float64"):
         raise ValueError(f"the dtype must be float32 or float64, got {dtype!r:.40}")
@@ -183,13 +198,14 @@ def _state_of_estimator(model: Any) -> dict[str, Any]:
     if best_is_present:
         del fitted["_best_coefs"], fitted["_best_intercepts"]
     binarizer, optimizer = present.get("_label_binarizer"), present.get("_optimizer")
+    rebuilt = None if binarizer is None else {name: getattr(binarizer, name) for name in BINARIZER}
+    if "coefs_" in fitted:
+        _check_fitted(model, fitted, rebuilt)  # never write what load would refuse
     return {
         "params": params,
         "fitted": fitted,
         "best_is_present": best_is_present,
-        "label_binarizer": None
-        if binarizer is None
-        else {name: getattr(binarizer, name) for name in BINARIZER},
+        "label_binarizer": rebuilt,
         "optimizer": None if optimizer is None else _public(optimizer.__getstate__()),
     }
 
@@ -224,6 +240,8 @@ def _estimator(cls: Any, state: dict[str, Any]) -> Any:
 
 def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] | None) -> None:
     weights, biases = fitted["coefs_"], fitted["intercepts_"]
+    if not weights:
+        raise ValueError("coefs_ is empty")
     sizes = [fitted["n_features_in_"], *(W.shape[1] for W in weights)]
     # scikit-learn's contract lets biases be of another precision than the weights.
     for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
