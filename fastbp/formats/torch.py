@@ -205,7 +205,7 @@ def from_torch(module: torch.nn.Module) -> Sequential:
 
 
 def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Return the leaves of nested Sequentials in order, with their names; what does nothing to rows is left out."""
+    """Return the leaves of a module in order, with their places; what does nothing to rows is left out."""
     if isinstance(module, nn.Identity) or (isinstance(module, nn.Flatten) and module.start_dim == 1):
         return []
     if not isinstance(module, nn.Sequential):
