@@ -112,7 +112,7 @@ class Trainer:
             and x.dtype is self._dtype
             and y.dtype is self._dtype
             and y.ndim == 2
-            and x.ndim == 2
+            and x.flags.c_contiguous
         ):
             data = batches.prepare(self.engine, x, y, sample_weight, self.objective)
             (piece,) = data.pieces(np.arange(len(data)), len(data))

@@ -175,7 +175,7 @@ def to_matrix(x: Any, dtype: np.dtype[Any], name: str, *, finite: bool = True) -
     if array.dtype.kind == "O":
         array = _from_objects(array, dtype, name, columns)
     elif array.dtype.kind not in "biuf":
-        example = f", for example {array.flat[0]!r}" if array.size else ""
+        example = f", for example {array.reshape(-1)[:1].tolist()[0]!r}" if array.size else ""
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{example}")
     if array.dtype != dtype or not array.flags.c_contiguous:
         with np.errstate(over="ignore"):  # an overflow becomes inf, and is then reported with its place
@@ -309,10 +309,8 @@ def _from_objects(
     result = np.empty(array.shape, dtype)
     for place, value in np.ndenumerate(array):
         try:
-            if isinstance(
-                value, str
-            ):  # float("3") would succeed: text is refused even when it looks like a number
-                raise TypeError
+            if value is None or isinstance(value, str | bytes):
+                raise TypeError  # NumPy would make NaN of None, and a number of text that looks like one
             result[place] = value
         except (TypeError, ValueError):
             where = f"row {place[0]}" if place else "it"
