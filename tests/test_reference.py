@@ -1,6 +1,8 @@
 """The specification against three independent oracles: finite differences, PyTorch, and closed forms by hand."""
 
+import dataclasses
 import doctest
+import inspect
 import math
 
 import numpy as np
@@ -403,3 +405,59 @@ def test_training_brings_the_example_to_its_target(rule):
         layers, last = ref.train_step(layers, [x], [y], state, t, 0.05, rule=rule)
         first = last if t == 1 else first
     assert last < first
+
+
+def engine_and_layers(rng, sizes, activation, **extra):
+    """The same random network for the compiled engine and for the specification."""
+    engine = pytest.importorskip("fastbp.engine")
+    plan = [engine.Layer(units, activation, **extra) for units in sizes[1:]]
+    net = engine.Engine(sizes[0], plan, np.dtype(np.float64))
+    layers = [
+        layer._replace(l1=extra.get("l1", 0.0), l2=extra.get("l2", 0.0))
+        for layer in random_network(rng, sizes, activation)
+    ]
+    net.set_parameters([np.array(layer.W) for layer in layers], [np.array(layer.b) for layer in layers])
+    return engine, net, layers
+
+
+def test_the_engine_has_the_same_tables():
+    engine = pytest.importorskip("fastbp.engine")
+    assert set(engine.ACTIVATION_NAMES) == set(ref.ACTIVATIONS)
+    assert set(engine.OBJECTIVE_NAMES) == set(ref.LOSSES)
+    assert set(engine.RULE_NAMES) == set(ref.RULES)
+
+
+@pytest.mark.parametrize("activation", ref.ACTIVATIONS)
+@pytest.mark.parametrize("loss", ref.LOSSES)
+def test_the_engine_computes_the_specification(activation, loss, rng):
+    engine, net, layers = engine_and_layers(rng, (2, 3, 2), activation, l1=0.01, l2=0.02)
+    X, Y, w = rng.normal(size=(4, 2)), np.array(target_for(loss, rng, 4, 2)), rng.uniform(0, 2, 4)
+    parameter = {"huber": 0.4, "quantile": 0.8}.get(loss)
+    value, grads = net.value_and_grad(X, Y, engine.Objective(loss, parameter), sample_weight=w, inputs=True)
+    expected, gradients, felt = ref.value_and_grad(
+        layers, X.tolist(), Y.tolist(), loss, parameter, w.tolist()
+    )
+    assert value == pytest.approx(expected, rel=1e-12)
+    assert grads.inputs == pytest.approx(np.array(felt), rel=1e-10, abs=1e-13)
+    for (dW, db), their_dW, their_db in zip(gradients, grads.weights, grads.biases, strict=True):
+        assert their_dW == pytest.approx(np.array(dW), rel=1e-10, abs=1e-13)
+        assert their_db == pytest.approx(np.array(db), rel=1e-10, abs=1e-13)
+
+
+@pytest.mark.parametrize("kind", ref.RULES)
+@pytest.mark.parametrize("max_grad_norm", [None, 0.1])
+def test_the_engine_takes_the_steps_of_the_specification(kind, max_grad_norm, rng):
+    engine, net, layers = engine_and_layers(rng, (2, 3, 1), "tanh")
+    rule = engine.Rule(kind=kind)
+    known = inspect.signature(ref.RULES[kind].rule).parameters
+    hyper = {name: value for name, value in dataclasses.asdict(rule).items() if name in known}
+    session = engine.Session(net, engine.Objective("mse"), rule, batch_size=4, max_grad_norm=max_grad_norm)
+    X, Y, state = rng.normal(size=(4, 2)), rng.normal(size=(4, 1)), {}
+    for t in range(1, 9):
+        session.run(X, Y, np.arange(4), 0.05)
+        layers, _ = ref.train_step(
+            layers, X.tolist(), Y.tolist(), state, t, 0.05, "mse", kind, max_grad_norm, **hyper
+        )
+    for layer, W, b in zip(layers, net.weights, net.biases, strict=True):
+        assert np.array(layer.W) == pytest.approx(W, rel=1e-9, abs=1e-12)
+        assert np.array(layer.b) == pytest.approx(b, rel=1e-9, abs=1e-12)
