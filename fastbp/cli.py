@@ -240,8 +240,8 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         "--patience",
         type=_count,
         metavar="N",
-        help="look for the best number of epochs with an eighth of the rows, until N epochs bring no lower loss on them; "
-        "then train on all (default: 20, but with --epochs no search)",
+        help="look for the best number of epochs with an eighth of the rows, until N epochs bring no lower loss "
+        "on them; then train on all (default: 20, but with --epochs no search)",
     )
     training.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam")
     training.add_argument(

@@ -166,12 +166,12 @@ def read_npz(source: str) -> Table:
     InputError         Not an archive, damaged, other keys, objects instead of numbers, lengths that differ.
     """
     try:
-        archive = np.load(source, allow_pickle=False)
-        if isinstance(archive, np.ndarray):
-            raise InputError(
-                f"{source}: a single array, where an archive with X and y is needed (numpy.savez)"
-            )
-        with archive:
+        with open(source, "rb") as file:  # opened here, because np.load leaves a damaged file open
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise InputError(
+                    f"{source}: one array, where an archive with X and y is needed (numpy.savez)"
+                )
             found = archive.files
             arrays = {key: archive[key] for key in found if key in ("X", "x", "y")}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError, NotImplementedError) as error:

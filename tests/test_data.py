@@ -222,7 +222,7 @@ def test_faults_of_npz_files(tmp_path):
     fails(write(path, "text"), "damaged")
     with path.open("wb") as file:
         np.save(file, x)
-    fails(str(path), "a single array")
+    fails(str(path), "one array")
 
 
 # ------------------------------------------------------------------------------------------------------- parquet
