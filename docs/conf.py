@@ -29,6 +29,8 @@ html_title = f"fastbp {release}"
 html_copy_source = False
 html_show_sphinx = False
 html_favicon = "favicon.svg"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's sections state the types, with shapes
