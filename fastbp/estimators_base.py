@@ -37,6 +37,7 @@ STOCHASTIC_SOLVERS = ("sgd", "adam", "adagrad", "rmsprop", "adamw", "nadam", "rp
 
 # Rows whose raw outputs exist at one time while predicting.
 BLOCK_ROWS = 16384
+FEW_ROWS = 256
 # Up to this many numbers, checking an array ourselves beats scikit-learn's checks, which cost about 100 us.
 SMALL = 65536
 
@@ -374,10 +375,16 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} needs a stochastic solver, but solver='lbfgs'."
                 )
-        dtype = np.dtype(np.float64)
+        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
         data = TrainingData(*_to_engine(X, y, sample_weight, dtype))
         return Problem(
-            self.coefs_[0].shape[0], layers, data, self._objective(dtype), float(self.alpha), self.n_threads
+            self.coefs_[0].shape[0],
+            layers,
+            dtype,
+            data,
+            self._objective(dtype),
+            float(self.alpha),
+            self.n_threads,
         )
 
     def _loss_grad_lbfgs(
@@ -428,9 +435,11 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def _raw_blocks(self, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield the raw outputs block by block, so that no more than a block of anything is in memory."""
         engine = self._engine(self._predict_dtype(X))
+        # So few rows are one thread's work; to count the cores would take longer.
+        n_threads = 1 if X.shape[0] <= FEW_ROWS else self.n_threads
         for rows in _blocks(X.shape[0]):
             x = X if X.shape[0] <= BLOCK_ROWS else X[rows]
-            yield rows, engine.predict(_as_rows(x, engine.dtype), n_threads=self.n_threads)
+            yield rows, engine.predict(_as_rows(x, engine.dtype), n_threads=n_threads)
 
     def _predict_dtype(self, X: Any) -> np.dtype:
         if self.dtype is not None:
@@ -484,5 +493,5 @@ def _to_engine(
 ) -> tuple[Any, np.ndarray, np.ndarray | None]:
     """Return rows, targets (class codes stay int64) and weights as the engine takes them."""
     targets = np.ascontiguousarray(y, dtype=np.int64 if y.ndim == 1 else dtype)
-    weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype=dtype)
+    weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype=np.float64)
     return _as_rows(X, dtype), targets, weights

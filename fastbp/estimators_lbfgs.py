@@ -9,9 +9,9 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp.callbacks import CallbackList, Run
 from fastbp.engine import Engine, Layer, Objective
 from fastbp.estimators_loop import TrainingData, check_finite
+from fastbp.hooks import CallbackList, Run
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP
@@ -23,14 +23,15 @@ STOPPED_BY_CALLBACK = 99
 class Problem:
     """Loss and gradient of a network as a function of one packed vector: all weights, then all biases.
 
-    Always in float64, as scikit-learn's: the line search stalls on the rounding errors of float32.
-
     Parameters
     ----------
     n_inputs : int
     layers : tuple of Layer
+    dtype : dtype
+        To compute in. SciPy hands back parameters in the dtype of the start, so float32 rows and weights are computed
+        in float32, as by scikit-learn; L-BFGS-B itself and its answer are float64.
     data : TrainingData
-        In float64.
+        In `dtype`.
     objective : Objective
     alpha : float
         loss += alpha / 2 |W|^2 / S, where S is the number of rows, or the sum of their weights.
@@ -46,12 +47,13 @@ class Problem:
         self,
         n_inputs: int,
         layers: tuple[Layer, ...],
+        dtype: np.dtype,
         data: TrainingData,
         objective: Objective,
         alpha: float,
         n_threads: int | None,
     ) -> None:
-        self.engine = Engine(n_inputs, layers, np.dtype(np.float64))
+        self.engine = Engine(n_inputs, layers, dtype)
         self.data, self.objective, self.n_threads = data, objective, n_threads
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
@@ -75,7 +77,7 @@ class Problem:
         weights, biases = self.unpack(gradient)
         for out, part in zip([*weights, *biases], [*gradients.weights, *gradients.biases], strict=True):
             out[...] = part
-        w = packed[: self.n_weights]
+        w = packed[: self.n_weights].astype(np.float64, copy=False)
         gradient[: self.n_weights] += self.decay * w
         return loss + 0.5 * self.decay * float(w @ w), gradient
 
@@ -108,10 +110,8 @@ def minimize(estimator: BaseMLP, problem: Problem, loss_dtype: type[np.floating[
     ConvergenceWarning
         max_iter or max_fun was reached first.
     """
-    start = np.concatenate(
-        [part.ravel() for part in (*estimator.coefs_, *estimator.intercepts_)], dtype=np.float64
-    )
-    view = Run(estimator, start.copy(), estimator.max_iter, len(problem.data))
+    start = np.concatenate([part.ravel() for part in (*estimator.coefs_, *estimator.intercepts_)])
+    view = Run(estimator, start.astype(np.float64), estimator.max_iter, len(problem.data))
     hooks = CallbackList(estimator.callbacks or (), view)
     try:
         hooks.fit_begin()

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.callbacks import CallbackList, Run
 from fastbp.engine import Engine, Layer, Objective, Rule, Session
+from fastbp.hooks import CallbackList, Run
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP
@@ -359,7 +359,7 @@ class Training:
             self.session.engine.loss(
                 validation.x,
                 validation.y,
-                self.session.objective,
+                self.estimator._objective(self.session.engine.dtype),
                 sample_weight=validation.sample_weight,
                 penalty=False,
                 n_threads=self.estimator.n_threads,

@@ -14,7 +14,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from fastbp import MLPClassifier, MLPRegressor
 
 # scikit-learn runs its tests without turning warnings into errors; several expect to be warned and do not say so.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = [
+    pytest.mark.filterwarnings("default"),
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 SUITE = Path(sklearn.neural_network.__file__).parent / "tests" / "test_mlp.py"
 
