@@ -65,7 +65,7 @@ new_W12 = W12 - rate * np.outer(v_out_1, delta_2)
 # %%
 # The same from the library
 # -------------------------
-# The loss of the tutorial, :math:`E = \frac12 (y - \hat y)^2`, is ``half_squared_error``; ``inputs=True``
+# The loss of the tutorial, :math:`E = \frac{1}{2} (y - \hat y)^2`, is ``half_squared_error``; ``inputs=True``
 # asks for the error felt by the inputs, and one step of a `Trainer` is the update.
 
 net = fb.Sequential(
