@@ -4,8 +4,9 @@
 parameters, attributes, warnings and errors and, for the same random_state, the same numbers. The parameters after
 `max_fun` are additions, and their defaults change nothing.
 
-The rooms behind this door: estimators_base (the course of a fit), estimators_loop (epochs), estimators_lbfgs,
-estimators_convert (to and from scikit-learn's objects), estimators_display (the loss curve).
+The rooms behind this door: estimators_base (the course of a fit), estimators_loop (epochs), estimators_optimizer (what
+lasts between calls), estimators_lbfgs, estimators_predict, estimators_convert (to and from scikit-learn's objects),
+estimators_display (the loss curve).
 """
 
 from __future__ import annotations

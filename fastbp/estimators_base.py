@@ -1,31 +1,33 @@
-"""What the two estimators share: parameters, the course of a fit, prediction. See docs for the contract.
+"""What the two estimators share: parameters and the course of a fit.
 
-A fit goes: check sizes, check data, draw weights, train (estimators_loop.py or `_fit_lbfgs`), check the result.
+A fit goes: check sizes, check data, draw weights, train (estimators_loop or estimators_lbfgs), which check the result.
 `coefs_` and `intercepts_` are plain arrays of the user's; each call copies them into the engine, so that what the
 user wrote there counts.
 """
+
+# scikit-learn has no types: its base classes and decorators are Any to mypy.
+# mypy: allow-subclassing-any, allow-untyped-decorators
 
 from __future__ import annotations
 
 import operator
 import warnings
 from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
-from weakref import WeakKeyDictionary
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight
 
-from fastbp.engine import Engine, Layer, Objective
+from fastbp.engine import Layer, Objective
 from fastbp.estimators_lbfgs import Problem, minimize
-from fastbp.estimators_loop import CALLER, StochasticOptimizer, Training, TrainingData, ValidationData
+from fastbp.estimators_loop import CALLER, Training, TrainingData, ValidationData
+from fastbp.estimators_optimizer import Array, DType, StochasticOptimizer
+from fastbp.estimators_predict import PredictMixin, as_rows
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ACTIVATIONS = (
@@ -35,19 +37,9 @@ ACTIVATIONS = (
 SKLEARN_SOLVERS = ("lbfgs", "sgd", "adam")
 STOCHASTIC_SOLVERS = ("sgd", "adam", "adagrad", "rmsprop", "adamw", "nadam", "rprop")
 
-# Rows whose raw outputs exist at one time while predicting.
-BLOCK_ROWS = 16384
-FEW_ROWS = 256
-# Up to this many numbers, checking an array ourselves beats scikit-learn's checks, which cost about 100 us.
-SMALL = 65536
-
 # Per-epoch records, and the bests among them: what a warm start goes on with and a new fit begins anew.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 BESTS = ("best_loss_", "best_validation_score_", "_best_coefs", "_best_intercepts", "_no_improvement_count")
-
-# One engine per network and dtype, made when first asked to predict. Outside the estimators: those stay plain data
-# to pickle, clone and compare.
-_engines: WeakKeyDictionary[BaseMLP, dict[object, Engine]] = WeakKeyDictionary()
 
 
 def engine_activation(name: str) -> str:
@@ -55,8 +47,22 @@ def engine_activation(name: str) -> str:
     return "sigmoid" if name == "logistic" else name
 
 
-class BaseMLP(BaseEstimator, metaclass=ABCMeta):
+class BaseMLP(PredictMixin, BaseEstimator, metaclass=ABCMeta):
     """Base class of MLPClassifier and MLPRegressor; not for direct use."""
+
+    # What a fit leaves; see the docstrings of the two for the public ones.
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    loss_: Any
+    loss_curve_: list[Any]
+    best_loss_: Any
+    validation_scores_: Any
+    best_validation_score_: Any
+    validation_loss_curve_: Any
+    _no_improvement_count: int
+    _optimizer: StochasticOptimizer
+    _best_coefs: list[Array]
+    _best_intercepts: list[Array]
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -94,15 +100,15 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     @abstractmethod
     def _validate_input(
         self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[Any, Array]:
         """Return X, and y as the loss, the split and the score take it: (n, k), or class codes (n,)."""
 
     @abstractmethod
-    def _validation_target(self, y: Any) -> np.ndarray:
+    def _validation_target(self, y: Any) -> Array:
         """Return y of the user's validation set in the form `_validate_input` gives."""
 
     @abstractmethod
-    def _count_outputs(self, y: np.ndarray) -> int:
+    def _count_outputs(self, y: Array) -> int:
         """Return the number of outputs that y asks for."""
 
     @abstractmethod
@@ -110,20 +116,18 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         """Return out_activation_ of a new network."""
 
     @abstractmethod
-    def _objective(self, dtype: np.dtype) -> Objective:
+    def _objective(self, dtype: DType) -> Objective:
         """Return the loss; it, not the network, applies softmax, the logistic function and exp to the output."""
 
     @abstractmethod
-    def _score_raw(self, raw: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    def _score_raw(self, raw: Array, target: Array, sample_weight: Array | None) -> float:
         """Return the validation score of the network's raw outputs."""
 
     def _raw_activation(self) -> str:
         """Return the engine's activation of the last layer, whose outputs `_objective` is made for."""
         return "identity"
 
-    def _balance(
-        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
-    ) -> np.ndarray | None:
+    def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         """Return the sample weights with the class weights in them."""
         return sample_weight
 
@@ -227,7 +231,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         else:
             self._fit_stochastic(X, y, sample_weight, widths, incremental, validation_set)
 
-    def _initialize(self, n_inputs: int, widths: list[int], dtype: np.dtype) -> None:
+    def _initialize(self, n_inputs: int, widths: list[int], dtype: DType) -> None:
         """Draw the weights: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 
         2 in place of 6 for a logistic layer. Drawn layer by layer, weights before biases, biases from the same
@@ -264,8 +268,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def _fit_stochastic(
         self,
         X: Any,
-        y: np.ndarray,
-        sample_weight: np.ndarray | None,
+        y: Array,
+        sample_weight: Array | None,
         widths: list[int],
         incremental: bool,
         validation_set: Any,
@@ -325,8 +329,8 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         return int(min(self.batch_size, n))
 
     def _split(
-        self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype
-    ) -> tuple[Any, np.ndarray, np.ndarray | None, ValidationData]:
+        self, X: Any, y: Array, sample_weight: Array | None, dtype: DType
+    ) -> tuple[Any, Array, Array | None, ValidationData]:
         """Hold out rows for the validation score, by scikit-learn's own function and generator."""
         stratify = y if self._stratified() and self.n_outputs_ == 1 else None
         arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
@@ -346,7 +350,7 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
     def _stratified(self) -> bool:
         return False
 
-    def _user_validation(self, validation_set: Any, dtype: np.dtype) -> ValidationData:
+    def _user_validation(self, validation_set: Any, dtype: DType) -> ValidationData:
         if not isinstance(validation_set, tuple | list) or len(validation_set) not in (2, 3):
             raise ValueError(
                 f"validation_set must be (X, y) or (X, y, sample_weight), got {validation_set!r:.80}"
@@ -359,13 +363,13 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         weight = _check_sample_weight(rest[0], X) if rest and rest[0] is not None else None
         return ValidationData(*_to_engine(X, target, weight, dtype), target=target, from_user=True)
 
-    def _loss_dtype(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> type[np.floating[Any]]:
+    def _loss_dtype(self, X: Any, y: Array, sample_weight: Array | None) -> type[np.floating[Any]]:
         """Return the type of loss_ and of the entries of loss_curve_ that NumPy's promotion gives scikit-learn."""
         return np.float64
 
     # -- lbfgs -----------------------------------------------------------------------------------------------------
 
-    def _lbfgs_problem(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> Problem:
+    def _lbfgs_problem(self, X: Any, y: Array, sample_weight: Array | None) -> Problem:
         layers = self._layers([coef.shape[1] for coef in self.coefs_])
         for name, used in (
             ("dropout", any(layer.dropout for layer in layers)),
@@ -388,110 +392,20 @@ class BaseMLP(BaseEstimator, metaclass=ABCMeta):
         )
 
     def _loss_grad_lbfgs(
-        self, packed: np.ndarray, X: Any, y: np.ndarray, sample_weight: Any, *workspace: object
-    ) -> tuple[float, np.ndarray]:
+        self, packed: Array, X: Any, y: Array, sample_weight: Any, *workspace: object
+    ) -> tuple[float, Array]:
         """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
         return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
 
-    def _as_target(self, y: np.ndarray) -> np.ndarray:
+    def _as_target(self, y: Array) -> Array:
         """Return binarized y in the form `_validate_input` gives."""
         return y
 
-    # -- predict ---------------------------------------------------------------------------------------------------
-
-    def _validate_predict(self, X: Any) -> Any:
-        """Return X checked: an array or CSR / CSC matrix whose dtype is its own, as in scikit-learn."""
-        if not hasattr(self, "coefs_"):
-            check_is_fitted(self)
-        if (
-            type(X) is np.ndarray
-            and X.ndim == 2
-            and 0 < X.size <= SMALL
-            and X.shape[1] == self.n_features_in_
-            and X.dtype.char in "fd"
-            and not hasattr(self, "feature_names_in_")
-            and np.isfinite(X).all()
-        ):
-            return X  # what scikit-learn's checks would return, a hundred microseconds earlier
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-
-    def _engine(self, dtype: np.dtype) -> Engine:
-        """Return an engine that holds the present coefs_ and intercepts_."""
-        shapes = tuple([coef.shape for coef in self.coefs_])
-        activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
-        key = (shapes, activation, self.out_activation_, dtype)
-        engines = _engines.get(self)
-        if engines is None:
-            engines = _engines[self] = {}
-        engine = engines.get(key)
-        if engine is None:
-            if len(engines) > 3:  # float32 and float64 of one network, and some to spare
-                engines.clear()
-            layers = self._layers([shape[1] for shape in shapes])
-            engine = engines[key] = Engine(shapes[0][0], layers, dtype)
-        engine.set_parameters(self.coefs_, self.intercepts_)
-        return engine
-
-    def _raw_blocks(self, X: Any) -> Iterator[tuple[slice, np.ndarray]]:
-        """Yield the raw outputs block by block, so that no more than a block of anything is in memory."""
-        engine = self._engine(self._predict_dtype(X))
-        # So few rows are one thread's work; to count the cores would take longer.
-        n_threads = 1 if X.shape[0] <= FEW_ROWS else self.n_threads
-        for rows in _blocks(X.shape[0]):
-            x = X if X.shape[0] <= BLOCK_ROWS else X[rows]
-            yield rows, engine.predict(_as_rows(x, engine.dtype), n_threads=n_threads)
-
-    def _predict_dtype(self, X: Any) -> np.dtype:
-        if self.dtype is not None:
-            return np.dtype(self.dtype)
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
-        return dtype if dtype.char in "fd" else np.dtype(np.float64)
-
-    def hidden_activations(self, X: Any) -> list[np.ndarray]:
-        """Return what the hidden layers answer to X.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
-            Rows, as for predict.
-
-        Returns
-        -------
-        list of ndarray
-            One per hidden layer, shape (n, units of the layer), in the dtype of predictions.
-
-        Raises
-        ------
-        NotFittedError
-            Before fit.
-
-        Examples
-        --------
-        >>> from fastbp import MLPClassifier
-        >>> clf = MLPClassifier((4, 2), solver="lbfgs", random_state=0).fit([[0.0], [1.0], [2.0], [3.0]], [0, 0, 1, 1])
-        >>> [layer.shape for layer in clf.hidden_activations([[0.5]])]
-        [(1, 4), (1, 2)]
-        """
-        X = self._validate_predict(X)
-        engine = self._engine(self._predict_dtype(X))
-        return engine.hidden(_as_rows(X, engine.dtype))[:-1]
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCK_ROWS) for start in range(0, n, BLOCK_ROWS))
-
-
-def _as_rows(X: Any, dtype: np.dtype) -> Any:
-    """Return X as the engine takes it: C-contiguous or CSR, in its dtype; X itself if it is that already."""
-    if scipy.sparse.issparse(X):
-        return X.tocsr().astype(dtype, copy=False)
-    return np.ascontiguousarray(X, dtype=dtype)
-
 
 def _to_engine(
-    X: Any, y: np.ndarray, sample_weight: np.ndarray | None, dtype: np.dtype
-) -> tuple[Any, np.ndarray, np.ndarray | None]:
+    X: Any, y: Array, sample_weight: Array | None, dtype: DType
+) -> tuple[Any, Array, Array | None]:
     """Return rows, targets (class codes stay int64) and weights as the engine takes them."""
     targets = np.ascontiguousarray(y, dtype=np.int64 if y.ndim == 1 else dtype)
     weights = None if sample_weight is None else np.ascontiguousarray(sample_weight, dtype=np.float64)
-    return _as_rows(X, dtype), targets, weights
+    return as_rows(X, dtype), targets, weights

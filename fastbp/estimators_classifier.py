@@ -1,5 +1,8 @@
 """MLPClassifier: scikit-learn's, number for number, on the compiled engine."""
 
+# scikit-learn has no types: its base classes and decorators are Any to mypy.
+# mypy: allow-subclassing-any, allow-untyped-decorators
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +24,7 @@ from sklearn.utils.validation import validate_data
 from fastbp.engine import Objective
 from fastbp.estimators_base import STOCHASTIC_SOLVERS, BaseMLP
 from fastbp.estimators_convert import ConvertMixin
+from fastbp.estimators_optimizer import Array, DType
 
 
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
@@ -147,6 +151,8 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
     _counterpart = neural_network.MLPClassifier
+    classes_: Array
+    _label_binarizer: Any
     loss = "log_loss"
 
     def __init__(
@@ -277,7 +283,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, incremental=True, classes=classes)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Array:
         """Return the most probable class of each row.
 
         Parameters
@@ -300,11 +306,12 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         for rows, raw in self._raw_blocks(X):
             positive[rows] = expit(raw) > 0.5
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            return self._label_binarizer.inverse_transform(positive)
+            labels: Array = self._label_binarizer.inverse_transform(positive)
+            return labels
         # A fit on one class has one entry in classes_, and answers it always.
         return self.classes_[np.minimum(positive[:, 0], len(self.classes_) - 1)]
 
-    def predict_proba(self, X: Any) -> np.ndarray:
+    def predict_proba(self, X: Any) -> Array:
         """Return the probability of each class.
 
         Parameters
@@ -318,7 +325,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             In the order of `classes_`; for multilabel targets each column on its own.
         """
         X = self._validate_predict(X)
-        out: np.ndarray | None = None
+        out: Array | None = None
         for rows, raw in self._raw_blocks(X):
             if out is None:
                 out = np.empty(
@@ -336,7 +343,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         assert out is not None  # validation refuses an X without rows
         return out
 
-    def predict_log_proba(self, X: Any) -> np.ndarray:
+    def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of `predict_proba`.
 
         Parameters
@@ -362,7 +369,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
 
     def _validate_input(
         self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[Any, Array]:
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         if first_call:
             multilabel = type_of_target(y).startswith("multilabel")
@@ -385,7 +392,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             self._check_labels(unique_labels(y))
         return X, self._encode(y)
 
-    def _check_labels(self, present: np.ndarray) -> None:
+    def _check_labels(self, present: Array) -> None:
         if self.warm_start:
             if set(present) != set(self.classes_):
                 raise ValueError(
@@ -397,17 +404,19 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
                 f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {present}."
             )
 
-    def _encode(self, y: Any) -> np.ndarray:
+    def _encode(self, y: Any) -> Array:
         """Return class codes (n,) for more than two classes, else booleans (n, n_outputs)."""
         if self._label_binarizer.y_type_ == "multiclass" and not type_of_target(y).startswith("multilabel"):
-            return np.searchsorted(self.classes_, y)
+            codes: Array = np.searchsorted(self.classes_, y)
+            return codes
         indicator = self._label_binarizer.transform(y)
-        return (indicator.toarray() if scipy.sparse.issparse(indicator) else indicator).astype(bool)
+        dense: Array = indicator.toarray() if scipy.sparse.issparse(indicator) else indicator
+        return dense.astype(bool)
 
-    def _as_target(self, y: np.ndarray) -> np.ndarray:
+    def _as_target(self, y: Array) -> Array:
         return np.argmax(y, axis=1) if self.out_activation_ == "softmax" else np.asarray(y)
 
-    def _validation_target(self, y: Any) -> np.ndarray:
+    def _validation_target(self, y: Any) -> Array:
         if not hasattr(y, "shape"):
             y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -419,9 +428,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             )
         return self._encode(y)
 
-    def _balance(
-        self, y: np.ndarray, sample_weight: np.ndarray | None, incremental: bool
-    ) -> np.ndarray | None:
+    def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return sample_weight
         if incremental and isinstance(self.class_weight, str):
@@ -430,21 +437,20 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
                 "sklearn.utils.class_weight.compute_class_weight makes."
             )
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            weight = compute_sample_weight(self.class_weight, y.astype(int))
+            weight: Array = compute_sample_weight(self.class_weight, y.astype(int))
         else:
             codes = y if y.ndim == 1 else y[:, 0].astype(np.intp)
-            weight = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])[
-                codes
-            ]
+            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])
+            weight = per_class[codes]
         return weight if sample_weight is None else weight * sample_weight
 
-    def _count_outputs(self, y: np.ndarray) -> int:
+    def _count_outputs(self, y: Array) -> int:
         return len(self.classes_) if y.ndim == 1 else y.shape[1]
 
     def _choose_out_activation(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
 
-    def _objective(self, dtype: np.dtype) -> Objective:
+    def _objective(self, dtype: DType) -> Objective:
         # scikit-learn keeps the probabilities of the loss off 0 and 1 by the machine epsilon.
         clip = float(np.finfo(dtype).eps)
         if self.out_activation_ == "softmax":
@@ -454,7 +460,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     def _stratified(self) -> bool:
         return True
 
-    def _score_raw(self, raw: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    def _score_raw(self, raw: Array, target: Array, sample_weight: Array | None) -> float:
         hits = (
             raw.argmax(axis=1) == target if target.ndim == 1 else ((expit(raw) > 0.5) == target).all(axis=1)
         )

@@ -11,6 +11,7 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.engine import Engine, Layer, Objective
 from fastbp.estimators_loop import TrainingData, check_finite
+from fastbp.estimators_optimizer import Array, DType
 from fastbp.hooks import CallbackList, Run
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Problem:
         self,
         n_inputs: int,
         layers: tuple[Layer, ...],
-        dtype: np.dtype,
+        dtype: DType,
         data: TrainingData,
         objective: Objective,
         alpha: float,
@@ -63,7 +64,7 @@ class Problem:
         self.shapes = list(zip(widths, widths[1:], strict=False))
         self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
 
-    def __call__(self, packed: np.ndarray) -> tuple[float, np.ndarray]:
+    def __call__(self, packed: Array) -> tuple[float, Array]:
         """Return the loss and its gradient, packed, float64, of the packed parameters."""
         self.engine.set_parameters(*self.unpack(packed))
         loss, gradients = self.engine.value_and_grad(
@@ -81,7 +82,7 @@ class Problem:
         gradient[: self.n_weights] += self.decay * w
         return loss + 0.5 * self.decay * float(w @ w), gradient
 
-    def unpack(self, packed: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    def unpack(self, packed: Array) -> tuple[list[Array], list[Array]]:
         """Return weights and biases as views of a packed vector."""
         weights, biases = [], []
         start = 0
@@ -127,7 +128,7 @@ def minimize(estimator: BaseMLP, problem: Problem, loss_dtype: type[np.floating[
     estimator.coefs_, estimator.intercepts_ = problem.unpack(view.theta)
 
 
-def _minimize(estimator: BaseMLP, problem: Problem, start: np.ndarray, view: Run, hooks: CallbackList) -> Any:
+def _minimize(estimator: BaseMLP, problem: Problem, start: Array, view: Run, hooks: CallbackList) -> Any:
     """Run SciPy's minimizer, an iteration being an epoch to the callbacks; return its result."""
     begun = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""The stochastic solvers of the estimators: the optimizer kept between calls, and the loop over epochs.
+"""The stochastic solvers of the estimators: the loop over epochs.
 
 Everything here follows scikit-learn's rules where it has one (what stops a fit, what a warm start goes on from,
 when the learning rate changes), so that its numbers come out; the arithmetic is the engine's.
@@ -6,8 +6,6 @@ when the learning rate changes), so that its numbers come out; the arithmetic is
 
 from __future__ import annotations
 
-import math
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Sequence
@@ -17,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.engine import Engine, Layer, Objective, Rule, Session
+from fastbp.engine import Session
+from fastbp.estimators_optimizer import Array, StochasticOptimizer, say
 from fastbp.hooks import CallbackList, Run
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ class TrainingData:
     """Rows as the engine takes them: x (n, i), y (n, o) or codes (n,), weights (n,) or None."""
 
     x: Any
-    y: np.ndarray
-    sample_weight: np.ndarray | None
+    y: Array
+    sample_weight: Array | None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -45,172 +44,8 @@ class TrainingData:
 class ValidationData(TrainingData):
     """Held-out rows; `target` is y as the user gave it, which the score is measured against."""
 
-    target: np.ndarray
+    target: Array
     from_user: bool
-
-
-class StochasticOptimizer:
-    """Optimizer of one estimator: its frozen settings, its step count, its moments.
-
-    The settings are those of the moment it was made, as in scikit-learn: `fit` makes a new one, `partial_fit` goes
-    on with the one it finds. While `partial_fit` follows `partial_fit` the moments live in an engine session; a
-    copy or a pickle holds them as plain arrays, one per weight matrix and bias, whatever the engine's own layout.
-
-    Parameters
-    ----------
-    estimator : BaseMLP
-        Whose parameters are copied.
-    seed : int
-        Of the dropout masks.
-
-    Examples
-    --------
-    >>> from fastbp.estimators import MLPRegressor
-    >>> StochasticOptimizer(MLPRegressor(learning_rate_init=0.5), seed=0).learning_rate
-    0.5
-    """
-
-    def __init__(self, estimator: BaseMLP, seed: int) -> None:
-        self.kind: str = estimator.solver
-        self.learning_rate_init = float(estimator.learning_rate_init)
-        self.schedule: str = estimator.learning_rate if self.kind == "sgd" else "constant"
-        self.power_t = float(estimator.power_t)
-        self.momentum = float(estimator.momentum)
-        self.nesterov = bool(estimator.nesterovs_momentum)
-        self.beta_1 = float(estimator.beta_1)
-        self.beta_2 = float(estimator.beta_2)
-        self.epsilon = float(estimator.epsilon)
-        self.base_rate = self.learning_rate_init
-        self.seed = seed
-        self.step = 0
-        self.slots: dict[str, list[np.ndarray]] = {}
-        self._session: Session | None = None
-        self._key: object = None
-
-    @property
-    def learning_rate(self) -> float:
-        """The present learning rate; for Adam the one corrected for bias, as scikit-learn shows it."""
-        t = self.step if self._session is None else self._session.step
-        if self.kind == "adam" and t:
-            return self.base_rate * math.sqrt(1.0 - self.beta_2**t) / (1.0 - self.beta_1**t)
-        return self.base_rate
-
-    @property
-    def moved(self) -> bool:
-        """Whether a training has begun and not come to its end."""
-        return self._session is not None and self._session.step != self.step
-
-    def rule(self, alpha: float) -> Rule:
-        """Return the engine's update rule.
-
-        sgd and adam are scikit-learn's formulas. The others are PyTorch's. In adamw `alpha` is the decoupled
-        weight decay (Loshchilov and Hutter, 2019), no penalty in the loss.
-        """
-        if self.kind == "sgd":
-            nesterov = self.nesterov and self.momentum > 0.0
-            return Rule("sgd", momentum=self.momentum, nesterov=nesterov, velocity=True)
-        if self.kind in ("adagrad", "rmsprop"):
-            return Rule(self.kind, eps=self.epsilon)
-        if self.kind == "rprop":
-            return Rule("rprop")
-        return Rule(
-            self.kind,
-            beta1=self.beta_1,
-            beta2=self.beta_2,
-            eps=self.epsilon,
-            eps_inside=self.kind != "adam",
-            weight_decay=alpha if self.kind == "adamw" else 0.0,
-        )
-
-    def session(
-        self,
-        estimator: BaseMLP,
-        layers: tuple[Layer, ...],
-        dtype: np.dtype,
-        objective: Objective,
-        batch_size: int,
-    ) -> Session:
-        """Return the session to train with, its engine holding the estimator's present weights.
-
-        What scikit-learn reads anew at each call (alpha, activation, batch size ...) may have changed since the
-        last one; then the session is made again around the old moments.
-        """
-        alpha = float(estimator.alpha)
-        key = (
-            estimator.coefs_[0].shape[0], layers, dtype, objective, batch_size, alpha, estimator.max_grad_norm,
-            estimator.n_threads,
-        )  # fmt: skip
-        if self._session is None or key != self._key:
-            self.detach()
-            session = Session(
-                Engine(key[0], layers, dtype),
-                objective,
-                self.rule(alpha),
-                batch_size=batch_size,
-                max_grad_norm=estimator.max_grad_norm,
-                alpha=0.0 if self.kind == "adamw" else alpha,
-                seed=self.seed,
-                n_threads=estimator.n_threads,
-            )
-            session.step = self.step
-            for name, values in self.slots.items():
-                half = len(values) // 2
-                session.slots[name][:] = _flat(session.engine, values[:half], values[half:])
-            self._session, self._key = session, key
-        self._session.engine.set_parameters(estimator.coefs_, estimator.intercepts_)
-        return self._session
-
-    def detach(self) -> None:
-        """Let go of the session: keep its moments as plain arrays."""
-        if self._session is not None:
-            self.slots = self._portable_slots()
-            self._session, self._key = None, None
-
-    def _portable_slots(self) -> dict[str, list[np.ndarray]]:
-        if self._session is None:
-            return self.slots
-        return {name: _unflat(self._session.engine, flat) for name, flat in self._session.slots.items()}
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the session behind: its layout belongs to this machine."""
-        return {**self.__dict__, "slots": self._portable_slots(), "_session": None, "_key": None}
-
-    def end_of_epoch(self, t: int) -> None:
-        """Lower the rate by the inverse scaling schedule, t samples having been seen."""
-        if self.schedule == "invscaling":
-            self.base_rate = self.learning_rate_init / (t + 1) ** self.power_t
-
-    def out_of_patience(self, message: str, verbose: object) -> bool:
-        """Answer a loss that no longer improves: True to stop, or lower the rate of the adaptive schedule."""
-        if self.schedule != "adaptive":
-            _say(verbose, message + " Stopping.")
-            return True
-        if self.base_rate <= 1e-6:
-            _say(verbose, message + " Learning rate too small. Stopping.")
-            return True
-        self.base_rate /= 5.0
-        _say(verbose, message + f" Setting learning rate to {self.base_rate:f}")
-        return False
-
-
-def _flat(engine: Engine, weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> np.ndarray:
-    """Return per-layer arrays in the flat layout of the engine."""
-    other = engine.copy()
-    other.theta[:] = 0.0
-    other.set_parameters(weights, biases)
-    return other.theta
-
-
-def _unflat(engine: Engine, flat: np.ndarray) -> list[np.ndarray]:
-    """Return a flat array of the engine's layout as plain arrays: all weights, then all biases."""
-    other = engine.copy()
-    other.theta[:] = flat
-    return [np.array(part, order="C") for part in (*other.weights, *other.biases) if part is not None]
-
-
-def _say(verbose: object, text: str) -> None:
-    if verbose:
-        sys.stdout.write(text + "\n")
 
 
 class Training:
@@ -242,7 +77,7 @@ class Training:
         self.estimator, self.session, self.data, self.validation = estimator, session, data, validation
         self.loss_dtype = loss_dtype
         self.order = np.arange(len(data), dtype=np.int64)
-        self.best: np.ndarray | None = None  # the parameters of the best validation score of this call
+        self.best: Array | None = None  # the parameters of the best validation score of this call
         self.view = Run(estimator, session.engine.theta, estimator.max_iter, len(data))
         self.hooks = CallbackList(estimator.callbacks or (), self.view)
 
@@ -277,7 +112,8 @@ class Training:
 
     def epochs(self, incremental: bool) -> None:
         """Train epoch by epoch until something says stop."""
-        estimator, optimizer = self.estimator, self.estimator._optimizer
+        estimator = self.estimator
+        optimizer: StochasticOptimizer = estimator._optimizer
         for epoch in range(estimator.max_iter):
             self.view.epoch = epoch
             self.hooks.epoch_begin(epoch)
@@ -323,7 +159,7 @@ class Training:
         estimator.loss_ = self.loss_dtype(self.view.loss_sum / self.view.samples_done)
         estimator.t_ += self.view.samples_done
         estimator.loss_curve_.append(estimator.loss_)
-        _say(estimator.verbose, f"Iteration {estimator.n_iter_:d}, loss = {estimator.loss_:.8f}")
+        say(estimator.verbose, f"Iteration {estimator.n_iter_:d}, loss = {estimator.loss_:.8f}")
         if self.validation is not None and self.validation.from_user:
             estimator.validation_loss_curve_.append(self.validation_loss(self.validation))
         if estimator.early_stopping:
@@ -344,7 +180,7 @@ class Training:
         raw = engine.predict(validation.x, n_threads=estimator.n_threads)
         score = estimator._score_raw(raw, validation.target, validation.sample_weight)
         estimator.validation_scores_.append(score)
-        _say(estimator.verbose, f"Validation score: {score:f}")
+        say(estimator.verbose, f"Validation score: {score:f}")
         if score < estimator.best_validation_score_ + estimator.tol:
             estimator._no_improvement_count += 1
         else:
@@ -421,7 +257,7 @@ class Training:
             estimator._best_coefs, estimator._best_intercepts = estimator.coefs_, estimator.intercepts_
 
 
-def _store(old: list[np.ndarray], new: Sequence[np.ndarray | None]) -> None:
+def _store(old: list[Array], new: Sequence[Array | None]) -> None:
     """Copy into the arrays the user may hold; a read-only one (a memory map) gives way to a copy."""
     for i, values in enumerate(new):
         assert values is not None  # every layer of an estimator has a bias
@@ -430,7 +266,7 @@ def _store(old: list[np.ndarray], new: Sequence[np.ndarray | None]) -> None:
         old[i][...] = values
 
 
-def check_finite(arrays: Iterable[np.ndarray]) -> None:
+def check_finite(arrays: Iterable[Array]) -> None:
     """Refuse parameters that are not finite, in scikit-learn's words."""
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError(

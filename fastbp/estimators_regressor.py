@@ -1,5 +1,8 @@
 """MLPRegressor: scikit-learn's, number for number, on the compiled engine."""
 
+# scikit-learn has no types: its base classes and decorators are Any to mypy.
+# mypy: allow-subclassing-any, allow-untyped-decorators
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
@@ -15,8 +18,10 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from fastbp.engine import Objective
-from fastbp.estimators_base import ACTIVATIONS, BLOCK_ROWS, BaseMLP, engine_activation
+from fastbp.estimators_base import ACTIVATIONS, BaseMLP, engine_activation
 from fastbp.estimators_convert import ConvertMixin
+from fastbp.estimators_optimizer import Array, DType
+from fastbp.estimators_predict import BLOCK_ROWS
 
 OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).
@@ -280,7 +285,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any) -> Array:
         """Return the targets that the network expects.
 
         Parameters
@@ -302,12 +307,14 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
                 out[rows] = self._finish(raw)
         return out[:, 0] if out.shape[1] == 1 else out
 
-    def _finish(self, raw: np.ndarray) -> np.ndarray:
-        return np.exp(raw, out=raw) if self.out_activation_ == "exp" else raw
+    def _finish(self, raw: Array) -> Array:
+        if self.out_activation_ == "exp":
+            np.exp(raw, out=raw)
+        return raw
 
     def _validate_input(
         self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
-    ) -> tuple[Any, np.ndarray]:
+    ) -> tuple[Any, Array]:
         X, y = validate_data(
             self,
             X,
@@ -322,16 +329,16 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
             y = column_or_1d(y, warn=True)
         return X, y.reshape(-1, 1) if y.ndim == 1 else y
 
-    def _validation_target(self, y: Any) -> np.ndarray:
-        y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y of validation_set")
-        y = y.reshape(-1, 1) if y.ndim == 1 else y
-        if y.shape[1] != self.n_outputs_:
+    def _validation_target(self, y: Any) -> Array:
+        target: Array = check_array(y, ensure_2d=False, dtype="numeric", input_name="y of validation_set")
+        target = target.reshape(-1, 1) if target.ndim == 1 else target
+        if target.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"validation_set: y has {y.shape[1]} outputs, but the network {self.n_outputs_}."
+                f"validation_set: y has {target.shape[1]} outputs, but the network {self.n_outputs_}."
             )
-        return y
+        return target
 
-    def _count_outputs(self, y: np.ndarray) -> int:
+    def _count_outputs(self, y: Array) -> int:
         return int(y.shape[1])
 
     def _choose_out_activation(self) -> str:
@@ -347,19 +354,19 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         # The Poisson loss takes the logarithm of the output, which is what the network then puts out.
         return "identity" if self.out_activation_ == "exp" else engine_activation(self.out_activation_)
 
-    def _objective(self, dtype: np.dtype) -> Objective:
+    def _objective(self, dtype: DType) -> Objective:
         if self.loss == "huber":
             return Objective("huber", parameter=float(self.delta))
         if self.loss == "quantile":
             return Objective("quantile", parameter=float(self.quantile))
         return OBJECTIVES[self.loss]
 
-    def _score_raw(self, raw: np.ndarray, target: np.ndarray, sample_weight: np.ndarray | None) -> float:
+    def _score_raw(self, raw: Array, target: Array, sample_weight: Array | None) -> float:
         prediction = self._finish(raw)
         if not np.isfinite(prediction).all():
             return float("nan")
         return float(r2_score(target, prediction, sample_weight=sample_weight))
 
-    def _loss_dtype(self, X: Any, y: np.ndarray, sample_weight: np.ndarray | None) -> type[np.floating[Any]]:
+    def _loss_dtype(self, X: Any, y: Array, sample_weight: Array | None) -> type[np.floating[Any]]:
         arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
         return np.float32 if all(array.dtype == np.float32 for array in arrays) else np.float64

@@ -588,7 +588,7 @@ def test_blocks_answer_as_one(monkeypatch):
         (MLPRegressor(**QUICK, loss="poisson").fit(X, Y), X),
     ]
     whole = [(net.predict(rows), getattr(net, "predict_proba", net.predict)(rows)) for net, rows in nets]
-    for room in ("base", "regressor"):
+    for room in ("predict", "regressor"):
         monkeypatch.setattr(f"fastbp.estimators_{room}.BLOCK_ROWS", 32)
     for (net, rows), answers in zip(nets, whole, strict=True):
         for method, answer in zip(("predict", "predict_proba"), answers, strict=True):
