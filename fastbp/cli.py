@@ -94,11 +94,18 @@ def _fault(error: Exception) -> str | None:
         return f"not enough memory ({error})" if str(error) else "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    from fastbp.callbacks import DivergenceError
     from fastbp.formats import FormatError
     from fastbp.table import InputError
 
-    return str(error) if isinstance(error, InputError | FormatError | DivergenceError) else None
+    if isinstance(error, InputError | FormatError):
+        return str(error)
+    if isinstance(
+        error, ArithmeticError
+    ):  # DivergenceError is one; its module loads Numba, so not for every fault
+        from fastbp.callbacks import DivergenceError
+
+        return str(error) if isinstance(error, DivergenceError) else None
+    return None
 
 
 def _number(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:

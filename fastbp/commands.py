@@ -1,4 +1,7 @@
-"""What the commands train, predict, info and warmup do; cli.py parses their arguments and reports their faults."""
+"""What the commands train, predict, info and warmup do; cli.py parses their arguments and reports their faults.
+
+The engine is imported where it is first needed: a fault of the input shows before Numba has been loaded.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +16,21 @@ from argparse import Namespace
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import data, optimizers
-from fastbp.callbacks import EarlyStopping, ProgressBar
+from fastbp import data
 from fastbp.cli import OPTIMIZERS, complain
 from fastbp.formats import atomic_write, load
-from fastbp.history import History
-from fastbp.layers import Dense, Dropout
 from fastbp.preprocessing import Prepared, Preprocessor, prepare
-from fastbp.sequential import Sequential
 from fastbp.table import InputError, Table, listed
+
+if TYPE_CHECKING:
+    from fastbp.history import History
+    from fastbp.layers import Dense, Dropout
+    from fastbp.sequential import Sequential
 
 MODEL = "model.safetensors"
 RECORD = "preprocessing"  # key of the model's metadata
@@ -141,6 +145,9 @@ def _check_plot(plot: str, source: str) -> None:
 
 
 def _network(preprocessor: Preprocessor, arguments: Namespace) -> Sequential:
+    from fastbp.layers import Dense, Dropout
+    from fastbp.sequential import Sequential
+
     layers: list[Dense | Dropout] = []
     for units in arguments.hidden:
         layers.append(Dense(units, arguments.activation or "relu"))
@@ -152,6 +159,8 @@ def _network(preprocessor: Preprocessor, arguments: Namespace) -> Sequential:
 
 def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], int]:
     """Arguments of `Sequential.fit` that do not depend on the rows, and the number of epochs."""
+    from fastbp import optimizers
+
     kind = getattr(optimizers, OPTIMIZERS[arguments.optimizer])
     rate = arguments.lr or (0.1 if arguments.optimizer == "sgd" else None)
     batches = math.ceil(len(prepared.train) / (arguments.batch_size or len(prepared.train)))
@@ -174,18 +183,24 @@ def _fit(
     The validation rows are too many to be wasted: once they have said which epoch is the best, the network itself
     learns from them too, for that many epochs.
     """
+    from fastbp.callbacks import EarlyStopping, ProgressBar
+
     bar = [ProgressBar()] if sys.stderr.isatty() else []
     rows = prepared.train
     searched = None
     if len(prepared.validation):
         stopping = EarlyStopping(patience=arguments.patience or PATIENCE)
-        searched = Sequential.from_config(net.to_config()).fit(
-            prepared.x[rows],
-            prepared.y[rows],
-            epochs=epochs,
-            callbacks=[stopping, *bar],
-            validation_data=(prepared.x[prepared.validation], prepared.y[prepared.validation]),
-            **options,
+        searched = (
+            type(net)
+            .from_config(net.to_config())
+            .fit(
+                prepared.x[rows],
+                prepared.y[rows],
+                epochs=epochs,
+                callbacks=[stopping, *bar],
+                validation_data=(prepared.x[prepared.validation], prepared.y[prepared.validation]),
+                **options,
+            )
         )
         epochs = stopping.best_epoch + 1
         rows = np.concatenate([rows, prepared.validation])
@@ -203,7 +218,7 @@ def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> fl
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
     start = time.perf_counter()
-    twin = Sequential.from_config(net.to_config())
+    twin = type(net).from_config(net.to_config())
     rows = prepared.train[:2]
     x, y = prepared.x[rows], prepared.y[rows]
     twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
@@ -275,21 +290,22 @@ def predict(arguments: Namespace) -> int:
     if arguments.out:
         for source in (arguments.model, arguments.data):
             _check_output(arguments.out, source)
-    net = load(arguments.model)
-    record = getattr(net, "metadata", {}).get(RECORD)
-    if record is None:
+    table = data.read(arguments.data)
+    net: Any = load(arguments.model)
+    from fastbp.sequential import Sequential
+
+    if not isinstance(net, Sequential) or RECORD not in net.metadata:
         raise InputError(
             f"{arguments.model}: a {type(net).__name__} that `fastbp train` did not make; use fastbp.load in Python"
         )
     try:
-        preprocessor = Preprocessor.from_json(record)
+        preprocessor = Preprocessor.from_json(net.metadata[RECORD])
     except InputError as error:
         raise InputError(f"{arguments.model}: {error}") from None
     if (preprocessor.n_inputs, preprocessor.n_outputs) != (net.n_inputs, net.n_outputs):
         raise InputError(
             f"{arguments.model}: the record of how its columns were prepared fits another network"
         )
-    table = data.read(arguments.data)
     x = preprocessor.encode(table, net.dtype, note=lambda line: complain(f"note: {line}"))
     outputs = net.predict(x)
     bad = np.flatnonzero(~np.isfinite(outputs).all(axis=1))

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp import cli
-from fastbp.data import BUNDLED
+from fastbp import cli, data
 from fastbp.preprocessing import Preprocessor
 
 
@@ -174,7 +173,7 @@ def test_train_without_arguments(run, tmp_path):
     assert "digits holds the target: accuracy" in done.stderr
 
 
-@pytest.mark.parametrize("name", BUNDLED)
+@pytest.mark.parametrize("name", data.BUNDLED)
 def test_bundled_datasets(run, name):
     report = json.loads(run("train", name, "--json").stdout)
     if name == "diabetes":
@@ -270,7 +269,10 @@ def test_plot(run, tmp_path):
 
 def test_progress_bar_on_a_terminal(run, tmp_path):
     pty = pytest.importorskip("pty")
+    import termios
+
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
     done = run("train", "digits", "--epochs", 40, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -300,14 +302,14 @@ def test_predict_equals_the_model(run, models, tmp_path):
     assert header == ["prediction", "probability_setosa", "probability_versicolor", "probability_virginica"]
     net = fastbp.load(models / "model.safetensors")
     preprocessor = Preprocessor.from_json(net.metadata["preprocessing"])
-    x = preprocessor.encode(fastbp.data.read(str(models / "iris.csv")), net.dtype)
+    x = preprocessor.encode(data.read(str(models / "iris.csv")), net.dtype)
     expected = preprocessor.decode(net.predict(x))
     assert np.array([row[1:] for row in rows], dtype=float) == pytest.approx(expected, abs=1e-6)
     assert [row[0] for row in rows] == [preprocessor.classes[k] for k in expected.argmax(axis=1)]
 
 
 def test_predict_does_not_need_the_target_nor_the_order(run, models, tmp_path):
-    header, *rows = csv.reader((models / "iris.csv").open(newline=""))
+    header, rows = table((models / "iris.csv").read_text())
     with (tmp_path / "new.csv").open("w", newline="") as file:
         csv.writer(file).writerows(
             [["id", *header[3::-1]], *([f"no {i}", *row[3::-1]] for i, row in enumerate(rows))]
