@@ -40,13 +40,13 @@ def activate(plan, at, work, row, m):
     a0 = plan[at + A] + row * ld
     z0 = a0 if plan[at + Z] < 0 else plan[at + Z] + row * ld
     activations.forward(code, work, z0, work, a0, m * ld)
-    if code in (activations.SIGMOID, activations.SOFTPLUS, activations.HARD_SIGMOID, activations.EXP):
+    if code in activations.MOVES_ZERO:
         for r in range(m):
             for j in range(plan[at + FAN_OUT], ld):
                 work[a0 + r * ld + j] = 0.0
 
 
-@kernel
+@kernel(merge=True)
 def forward(plan, at, params, work, row, m):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache."""
     ld = plan[at + LD]
@@ -90,7 +90,7 @@ def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row
     activate(plan, at, work, row, m)
 
 
-@kernel
+@kernel(merge=True)
 def propagate(plan, at, params, work, row, m):
     """Error felt by the layer's input: delta W'  (the first half of BP2)."""
     ld, ld_in = plan[at + LD], plan[at + LD_IN]
@@ -117,7 +117,7 @@ def propagate(plan, at, params, work, row, m):
     )
 
 
-@kernel
+@kernel(merge=True)
 def weight_gradients(plan, at, work, grad, begin, end, m, accumulate):
     """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is what is stored; summed over the batch."""
     ld, ld_in, ldw = plan[at + LD], plan[at + LD_IN], plan[at + LDW]

@@ -9,8 +9,7 @@ the last place, float32 / float64:
     tanh 3 / 3      sigmoid 3 / 3          softplus 3 / 3  erf 3 / 3
 """
 
-from .jit import kernel
-from .simd import absolute, bits, copysign, fma, from_bits, is_single, select, to_float
+from .lanes import absolute, bits, copysign, equal, fma, from_bits, is_single, select, to_float
 
 INFINITY, NAN = float("inf"), float("nan")
 LOG2_E = 1.4426950408889634
@@ -22,7 +21,6 @@ ROUND_SINGLE, ROUND = 12582912.0, 6755399441055744.0
 ROUND_BITS_SINGLE, ROUND_BITS = 0x4B400000, 0x4338000000000000
 
 
-@kernel(inline=True)
 def _tail(r):
     """(exp(r) - 1 - r) / r^2 for |r| <= log(2) / 2."""
     if is_single(r):
@@ -40,7 +38,6 @@ def _tail(r):
     return fma(s4, fma(s4, p89, fma(s, p67, p45)), fma(s, p23, p01))
 
 
-@kernel(inline=True)
 def exp(x):
     """e^x. The power of two is applied in two halves, so that results down to the smallest subnormal are right."""
     if is_single(x):
@@ -64,7 +61,6 @@ def exp(x):
     return (fma(r * r, _tail(r), r) + 1.0) * first * second
 
 
-@kernel(inline=True)
 def expm1_nonpositive(x):
     """e^x - 1 for x <= 0, without the cancellation near 0: 2^n (e^r - 1) + (2^n - 1)."""
     if is_single(x):
@@ -82,7 +78,6 @@ def expm1_nonpositive(x):
     return fma(power, fma(r * r, _tail(r), r), power - 1.0)
 
 
-@kernel(inline=True)
 def log(x):
     """Natural logarithm; -inf at 0, NaN below. x = 2^k m, m in [sqrt(1/2), sqrt(2)), s = (m - 1) / (m + 1)."""
     if is_single(x):
@@ -115,40 +110,35 @@ def log(x):
         square = f * f * 0.5
         rest = fma(-s, fma(p, w, square), square)
         result = fma(k, LN2_HIGH, f - (rest - k * LN2_LOW))
-    result = select(x == INFINITY, x, result)
-    result = select(x == 0.0, -INFINITY, result)
+    result = select(equal(x, INFINITY), x, result)
+    result = select(equal(x, 0.0), -INFINITY, result)
     return select(x >= 0.0, result, NAN)
 
 
-@kernel(inline=True)
 def log1p(x):
     """log(1 + x) for x > -1: the logarithm of the rounded sum, and the part that the rounding lost."""
     w = x + 1.0
     lost = (x - (w - 1.0)) / w
-    return select(w == x, log(w), log(w) + lost)
+    return select(equal(w, x), log(w), log(w) + lost)
 
 
-@kernel(inline=True)
 def tanh(x):
     """(1 - e^(-2|x|)) / (1 + e^(-2|x|)) with the sign of x; accurate to the last places near 0 as well."""
     t = expm1_nonpositive(absolute(x) * -2.0)
     return copysign(-t / (t + 2.0), x)
 
 
-@kernel(inline=True)
 def sigmoid(x):
     """1 / (1 + e^-x), as e^-|x| / (1 + e^-|x|) below 0 so that small results keep their digits."""
     e = exp(-absolute(x))
     return select(x < 0.0, e, 1.0) / (e + 1.0)
 
 
-@kernel(inline=True)
 def softplus(x):
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)."""
     return select(x < 0.0, 0.0, x) + log1p(exp(-absolute(x)))
 
 
-@kernel(inline=True)
 def erf(x):
     """Error function: a polynomial in x^2 up to 1, 1 - e^(-x^2) times a polynomial in (|x| - 2) / (|x| + 2) beyond."""
     y = absolute(x)

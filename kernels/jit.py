@@ -17,9 +17,6 @@ from pathlib import Path
 import numba
 from numba.core import caching, config
 
-# No "nnan" and "ninf": a diverging network must show NaN and inf, not garbage.
-FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
-
 
 def _fingerprint():
     """Return the hash that names this version of the kernels, with all that changes the code made from them."""
@@ -136,23 +133,27 @@ class _Cache(caching.FunctionCache):
             warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
 
 
-def kernel(function=None, *, fast=False, inline=False):
+def kernel(function=None, *, inline=False, merge=False):
     """Compile a building block: no Python objects, the GIL released, division without a zero check.
 
     Parameters
     ----------
-    fast : bool
-        Let LLVM reorder the sums of plain loops (`FAST`); explicit vectors need no such licence.
     inline : bool
-        Substitute the body at the call, for functions of a few lines on the per-row path.
+        Substitute the machine code at the call, for functions of a few lines on the per-row path.
+    merge : bool
+        Substitute the source at the call, for functions with one caller: every Numba function is optimized and
+        assembled with all that it calls, so a chain of calls is compiled once per link (a third of the time here).
     """
     if function is None:
-        return functools.partial(kernel, fast=fast, inline=inline)
+        return functools.partial(kernel, inline=inline, merge=merge)
     return numba.njit(
         nogil=True,
         error_model="numpy",
-        fastmath=FAST if fast else False,
         forceinline=inline,
+        inline="always" if merge else "never",
+        # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
+        no_cpython_wrapper=True,
+        no_cfunc_wrapper=True,
     )(function)
 
 

@@ -6,7 +6,7 @@ from .tile import (TILE_ROWS, tile_1_1, tile_1_2, tile_1_4, tile_1_h, tile_2_1, 
                    tile_8_2, tile_8_h)
 
 
-@kernel
+@kernel(merge=True)
 def columns_pair(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # noqa: E741
     m = 0
     while m + TILE_ROWS <= M:
@@ -22,7 +22,7 @@ def columns_pair(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # 
         tile_1_2(A, a0 + m * sam, sam, sak, B, b0, ldb, I, i0 + m * ldi, ldi, C, c0 + m * ldc, ldc, K)
 
 
-@kernel
+@kernel(merge=True)
 def columns_single(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # noqa: E741
     m = 0
     while m + TILE_ROWS <= M:
@@ -38,7 +38,7 @@ def columns_single(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  
         tile_1_1(A, a0 + m * sam, sam, sak, B, b0, ldb, I, i0 + m * ldi, ldi, C, c0 + m * ldc, ldc, K)
 
 
-@kernel
+@kernel(merge=True)
 def columns_half(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # noqa: E741
     m = 0
     while m + TILE_ROWS <= M:

@@ -59,7 +59,7 @@ TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
 # Places in `numbers` (float64): results, this step's coefficients, then per row value and weight, then per block.
 LOSS_SUM, STEPS, PRODUCT, NORM = 0, 1, 2, 3
 COEFFICIENTS = 8
-ROWS = 16
+ROWS = 32
 
 
 @kernel
@@ -90,7 +90,7 @@ def gather_targets(plan, work, y, order, first, row, m):
                 work[d0 + r * ld + j] = y[source * o + j]
 
 
-@kernel
+@kernel(merge=True)
 def forward_rows(plan, hyper, params, work, x, indices, indptr, order, first, row, m, layers, training, step, seed):
     """The first `layers` layers on one block of rows, dropout included while training."""
     if plan[SPARSE] == 0:
@@ -123,7 +123,7 @@ def derive(plan, at, work, row, m, rate):
     activations.backward(code, work, z0, work, a0, work, plan[at + D] + row * ld, m * ld, 1.0 - rate)
 
 
-@kernel
+@kernel(merge=True)
 def backward_rows(plan, hyper, params, work, row, m, training, step, seed):
     """delta of every layer for one block of rows, from the loss's delta of the output down (BP2)."""
     last = plan[N_LAYERS] - 1
@@ -188,15 +188,15 @@ def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, en
     """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then their transposed copy."""
     step = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
     ldw, w0 = plan[at + LDW], plan[at + W]
-    optimizers.update(plan, hyper, step, params, grad, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
+    optimizers.update(plan, step, params, grad, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
     if block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0:
         b0 = plan[at + B]
-        optimizers.update(plan, hyper, step, params, grad, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
+        optimizers.update(plan, step, params, grad, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
     if refresh:
         dense.transpose_rows(plan, at, params, begin, end)
 
 
-@kernel
+@kernel(merge=True)
 def run_batch(
     mode,
     plan,
@@ -260,7 +260,6 @@ def run_batch(
                 rows,
                 plan[N_OUT],
                 numbers[weights + row : weights + row + rows],
-                0,
                 1.0 / whole,
                 numbers[values + row : values + row + rows],
             )

@@ -1,16 +1,19 @@
-"""Update rules: theta after one step, in one fused loop over a range of the flat parameters.
+"""Update rules: what happens to theta, its gradient and its state in one step, and the one loop that applies them.
 
+A rule is a function of theta, g, its state and the step's coefficients (by name), and returns the new theta and state.
 g is the gradient plus the penalties' (l1 sign(theta) + l2 theta), scaled by the clipping factor, plus weight decay.
-`state` holds up to three arrays as long as theta, one behind the other. Formulas are PyTorch's, and scikit-learn's where
-a flag says so; the bias corrections of step t are computed once per batch (`coefficients`). Reference: RULES in
-fastbp/reference.py.
+Formulas are PyTorch's, and scikit-learn's where a flag of the plan says so. `state` holds up to two arrays as long as
+theta, one behind the other. Reference: RULES in fastbp/reference.py.
 """
 
+import inspect
 import math
 
 import numpy as np
+from numba.core import types
 
 from .jit import kernel
+from .lanes import Lanes, copysign, equal, fma, select, splat, sqrt
 from .plan import (
     ALPHA,
     BETA1,
@@ -29,171 +32,270 @@ from .plan import (
     VELOCITY,
     WEIGHT_DECAY,
 )
-from .simd import absolute, copysign, fill, fma, lanes, load, select, sqrt, store, total
+from .simd import (
+    checked_pointer,
+    dispatch,
+    fill,
+    lanes,
+    lanes_of,
+    load,
+    load_at,
+    load_twin,
+    operation,
+    store_at,
+    store_twin,
+    total,
+    traced,
+    vector_loop,
+    vector_of,
+)
+from .simd import fma as multiply_add
 
-# name: (code, number of state arrays)
-CODES = {"sgd": 0, "adagrad": 1, "rmsprop": 2, "adam": 3, "adamw": 4, "nadam": 5, "rprop": 6, "momentum": 7}
-SLOTS = {
-    "sgd": (),
-    "momentum": ("velocity",),
-    "adagrad": ("sum",),
-    "rmsprop": ("square_avg", "velocity"),
-    "adam": ("exp_avg", "exp_avg_sq"),
-    "adamw": ("exp_avg", "exp_avg_sq"),
-    "nadam": ("exp_avg", "exp_avg_sq"),
-    "rprop": ("previous", "step_size"),
+# Places in the array of a step's coefficients, which `coefficients` fills once per batch.
+NAMES = (
+    "rate",
+    "second",
+    "eps",
+    "shrink",
+    "weight",
+    "mu",
+    "ahead",
+    "direct",
+    "beta1",
+    "rest1",
+    "beta2",
+    "rest2",
+    "minus",
+    "plus",
+    "low",
+    "high",
+    "decay",
+)
+PLACE = {name: k for k, name in enumerate(NAMES)}
+N_COEFFICIENTS = len(NAMES)
+RATE, SECOND, EPSILON, SHRINK, WEIGHT, MU, AHEAD, DIRECT = range(8)
+B1, R1, B2, R2, MINUS, PLUS, LOWEST, HIGHEST, DECAY = range(8, 17)
+
+
+def sgd(theta, g, rate):
+    """Theta - lr g. `rate` is -lr throughout."""
+    return (fma(g, rate, theta),)
+
+
+def momentum(theta, g, velocity, rate, weight, mu, ahead, direct):
+    """v = mu v + g; theta - lr v, or with Nesterov's look-ahead theta - lr (mu v + g); Sutskever et al. (2013).
+
+    weight = 1 and rate = -lr is PyTorch's form; weight = -lr and rate = 1 is scikit-learn's and Keras's.
+    """
+    g = g * weight
+    v = fma(velocity, mu, g)
+    return fma(fma(v, ahead, g * direct), rate, theta), v
+
+
+def adagrad(theta, g, sum, rate, eps):
+    """s = s + g^2; theta - lr g / (sqrt(s) + eps); Duchi et al. (2011)."""
+    sum = fma(g, g, sum)
+    return fma(g / (sqrt(sum) + eps), rate, theta), sum
+
+
+def rmsprop(theta, g, square_avg, velocity, rate, eps, mu, beta2, rest2):
+    """s = alpha s + (1 - alpha) g^2; v = mu v + g / (sqrt(s) + eps); theta - lr v; Hinton (2012)."""
+    square_avg = fma(square_avg, beta2, g * g * rest2)
+    velocity = fma(velocity, mu, g / (sqrt(square_avg) + eps))
+    return fma(velocity, rate, theta), square_avg, velocity
+
+
+def adam(theta, g, exp_avg, exp_avg_sq, rate, eps, shrink, beta1, rest1, beta2, rest2):
+    """m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; theta - lr m^ / (sqrt(v^) + eps); Kingma and Ba (2015).
+
+    The corrections 1 - b^t are in rate and eps; shrink = 1 - lr decay is AdamW's (Loshchilov and Hutter 2019).
+    """
+    exp_avg = fma(exp_avg, beta1, g * rest1)
+    exp_avg_sq = fma(exp_avg_sq, beta2, g * g * rest2)
+    return fma(exp_avg / (sqrt(exp_avg_sq) + eps), rate, theta * shrink), exp_avg, exp_avg_sq
+
+
+def nadam(theta, g, exp_avg, exp_avg_sq, rate, second, eps, beta1, rest1, beta2, rest2):
+    """Adam with Nesterov's momentum: (a g + b m) / (sqrt(v^) + eps), a and b of the step; Dozat (2016)."""
+    exp_avg = fma(exp_avg, beta1, g * rest1)
+    exp_avg_sq = fma(exp_avg_sq, beta2, g * g * rest2)
+    return theta + fma(g, rate, exp_avg * second) / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq
+
+
+def rprop(theta, g, previous, step_size, minus, plus, low, high):
+    """Per-weight step: longer while the sign of g stays, shorter and no move when it turns; Riedmiller and Braun (1993)."""
+    agreement = g * previous
+    step_size = select(agreement > 0.0, step_size * plus, select(agreement < 0.0, step_size * minus, step_size))
+    step_size = select(step_size > high, high, select(step_size < low, low, step_size))
+    g = select(agreement < 0.0, 0.0, g)
+    # Padding has g = 0 and must not move.
+    return theta - select(equal(g, 0.0), g, copysign(step_size, g)), g, step_size
+
+
+# The place is the code in plans.
+TABLE = {
+    "sgd": sgd,
+    "momentum": momentum,
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adam,
+    "nadam": nadam,
+    "rprop": rprop,
 }
-SGD, ADAGRAD, RMSPROP, ADAM, ADAMW, NADAM, RPROP, MOMENTUM_RULE = range(8)
-
-# What a step's coefficients mean, by place in the array that `coefficients` fills.
-STEP, SECOND_STEP, EPSILON, SHRINK, GRADIENT = 0, 1, 2, 3, 4
-N_COEFFICIENTS = 8
+CODES = {name: code for code, name in enumerate(TABLE)}
+SLOTS = {
+    name: tuple(part for part in list(inspect.signature(rule).parameters)[2:] if part not in PLACE)
+    for name, rule in TABLE.items()
+}
+_RULES = [(rule, len(SLOTS[name]), list(inspect.signature(rule).parameters)) for name, rule in TABLE.items()]
+SGD, MOMENTUM_RULE, ADAGRAD, RMSPROP, ADAM, ADAMW, NADAM, RPROP = range(8)
 
 
 @kernel
 def coefficients(plan, hyper, learning_rate, t, product, out):
     """Fill `out` for step t (from 1): step sizes and corrected epsilon, once per batch and not once per parameter.
 
-    `product` is the running product of NAdam's momenta; the new one is returned (1 for the other rules).
+    `product` is the running product of NAdam's momenta; the new one is returned (the same for the other rules).
     """
     rule = plan[RULE]
-    beta1, beta2, eps, decay = hyper[BETA1], hyper[BETA2], hyper[EPS], hyper[WEIGHT_DECAY]
+    beta1, beta2 = hyper[BETA1], hyper[BETA2]
+    if rule == RMSPROP:
+        beta2 = hyper[ALPHA]
+    out[RATE] = -learning_rate
+    out[SECOND] = 0.0
+    out[EPSILON] = hyper[EPS]
     out[SHRINK] = 1.0
-    out[EPSILON] = eps
-    out[STEP] = -learning_rate
-    out[SECOND_STEP] = 0.0
-    out[GRADIENT] = 1.0
+    out[WEIGHT] = 1.0
+    out[MU] = hyper[MOMENTUM]
+    out[AHEAD] = hyper[MOMENTUM] if plan[NESTEROV] != 0 else 1.0
+    out[DIRECT] = 1.0 if plan[NESTEROV] != 0 else 0.0
+    out[B1], out[R1] = beta1, 1.0 - beta1
+    out[B2], out[R2] = beta2, 1.0 - beta2
+    out[MINUS], out[PLUS] = hyper[ETA_MINUS], hyper[ETA_PLUS]
+    out[LOWEST], out[HIGHEST] = hyper[STEP_MIN], hyper[STEP_MAX]
+    out[DECAY] = hyper[WEIGHT_DECAY]
     if rule == MOMENTUM_RULE and plan[VELOCITY] != 0:
-        out[GRADIENT] = -learning_rate
-        out[STEP] = 1.0
+        out[WEIGHT] = -learning_rate
+        out[RATE] = 1.0
+    if rule == ADAMW:
+        out[DECAY] = 0.0
+        out[SHRINK] = 1.0 - learning_rate * hyper[WEIGHT_DECAY]
     if rule == ADAM or rule == ADAMW or rule == NADAM:
         correction1 = 1.0 - beta1**t
         correction2 = math.sqrt(1.0 - beta2**t)
-        # sqrt(v / c2^2) + eps = (sqrt(v) + eps c2) / c2
-        out[STEP] = -learning_rate * correction2 / correction1
+        # m / c1 / (sqrt(v) / c2 + eps) = (c2 / c1) m / (sqrt(v) + eps c2)
+        out[RATE] = -learning_rate * correction2 / correction1
         if plan[EPS_INSIDE] != 0:
-            out[EPSILON] = eps * correction2
-    if rule == ADAMW:
-        out[SHRINK] = 1.0 - learning_rate * decay
-    if rule == NADAM:
-        momentum = beta1 * (1.0 - 0.5 * 0.96 ** (t * hyper[MOMENTUM_DECAY]))
-        following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[MOMENTUM_DECAY]))
-        product = product * momentum
-        correction2 = math.sqrt(1.0 - beta2**t)
-        out[STEP] = -learning_rate * (1.0 - momentum) / (1.0 - product) * correction2
-        out[SECOND_STEP] = -learning_rate * following / (1.0 - product * following) * correction2
+            out[EPSILON] = hyper[EPS] * correction2
+        if rule == NADAM:
+            now = beta1 * (1.0 - 0.5 * 0.96 ** (t * hyper[MOMENTUM_DECAY]))
+            following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[MOMENTUM_DECAY]))
+            product = product * now
+            out[RATE] = -learning_rate * (1.0 - now) / (1.0 - product) * correction2
+            out[SECOND] = -learning_rate * following / (1.0 - product * following) * correction2
     return product
 
 
-@kernel(inline=True)
-def _gradient(params, grad, j, l1, l2, scale, decay):
-    """The gradient the rule sees, and the parameters."""
-    theta = load(params, j)
-    g = fma(theta, l2, load(grad, j))
-    sign = select(theta == 0.0, theta, copysign(l1, theta))
-    return fma(theta, decay, (g + sign) * scale), theta
+def _penalized(theta, grad, l1, l2):
+    """Gradient with the penalties': grad + l2 theta + l1 sign(theta)."""
+    return fma(theta, l2, grad) + select(equal(theta, 0.0), theta, copysign(l1, theta))
+
+
+def _apply_twin(rule, size, step, params, grad, state, start, stop, l1, l2, scale):
+    function, slots, names = _RULES[rule]
+    kind = params.dtype.type
+    numbers = {name: kind(step[PLACE[name]]) for name in names if name in PLACE}
+    for j in range(start, stop, lanes_of(params)):
+        theta = load_twin(params, j)
+        g = _penalized(theta, load_twin(grad, j), kind(l1), kind(l2)) * kind(scale)
+        g = fma(theta, kind(step[DECAY]), g)
+        old = [load_twin(state, k * size + j) for k in range(slots)]
+        theta, *new = function(theta, g, *old, **numbers)
+        store_twin(params, j, theta)
+        for k, value in enumerate(new):
+            store_twin(state, k * size + j, value)
+
+
+@operation(twin=_apply_twin)
+def apply(typingctx, rule, size, step, params, grad, state, start, stop, l1, l2, scale):
+    """apply(rule, size, step, params, grad, state, start, stop, l1, l2, scale): params[start:stop] after one step.
+
+    `size` is the length of one state array, `step` what `coefficients` filled.
+    """
+    width = vector_of(params.dtype).lanes
+    dtype = params.dtype
+
+    def codegen(context, builder, sig, args):
+        rule, size, step, params, grad, state, start, stop, l1, l2, scale = args
+        span = builder.sub(stop, start)
+        zero = context.get_constant(types.intp, 0)
+        theta_pointer = checked_pointer(context, builder, sig.args[3], params, start, span)
+        grad_pointer = checked_pointer(context, builder, sig.args[4], grad, start, span)
+        step_pointer = checked_pointer(
+            context, builder, sig.args[2], step, zero, context.get_constant(types.intp, N_COEFFICIENTS)
+        )
+
+        def spread(value):
+            return Lanes(builder, splat(builder, context.cast(builder, value, types.float64, dtype), width))
+
+        def coefficient(name):
+            place = context.get_constant(types.intp, PLACE[name])
+            return spread(builder.load(builder.gep(step_pointer, [place])))
+
+        l1, l2, scale = spread(l1), spread(l2), spread(scale)
+
+        def body(entry):
+            function, slots, names = entry
+            numbers = {name: coefficient(name) for name in names if name in PLACE}
+            decay = coefficient("decay")
+            slot_pointers = []
+            for k in range(slots):
+                offset = builder.add(start, builder.mul(size, context.get_constant(types.intp, k)))
+                slot_pointers.append(checked_pointer(context, builder, sig.args[5], state, offset, span))
+            with vector_loop(builder, zero, span, width) as (j, _):
+                place = builder.gep(theta_pointer, [j])
+                theta = load_at(builder, place, width)
+                g = _penalized(theta, load_at(builder, builder.gep(grad_pointer, [j]), width), l1, l2) * scale
+                g = fma(theta, decay, g)
+                places = [builder.gep(pointer, [j]) for pointer in slot_pointers]
+                old = [load_at(builder, pointer, width) for pointer in places]
+                theta, *new = function(theta, g, *old, **numbers)
+                store_at(builder, place, theta)
+                for pointer, value in zip(places, new, strict=True):
+                    store_at(builder, pointer, value)
+
+        dispatch(builder, rule, {code: (body, entry) for code, entry in enumerate(_RULES)})
+        return context.get_dummy_value()
+
+    p, f = types.intp, types.float64
+    return types.void(p, p, step, params, grad, state, p, p, f, f, f), codegen
 
 
 @kernel
-def update(plan, hyper, step, params, grad, state, start, stop, l1, l2, scale):
+def update(plan, step, params, grad, state, start, stop, l1, l2, scale):
     """theta[start:stop] after one step of the plan's rule."""
-    rule = plan[RULE]
-    size = plan[N_PARAMS]
-    one = fill(params, l1)
-    two = fill(params, l2)
-    clip = fill(params, scale)
-    decay = fill(params, 0.0 if rule == ADAMW else hyper[WEIGHT_DECAY])
-    rate = fill(params, step[STEP])
-    eps = fill(params, step[EPSILON])
-    if rule == SGD:
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            store(params, j, fma(g, rate, theta))
-    elif rule == MOMENTUM_RULE:
-        mu = fill(params, hyper[MOMENTUM])
-        weight = fill(params, step[GRADIENT])
-        look_ahead = plan[NESTEROV] != 0
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            g = g * weight
-            v = fma(load(state, j), mu, g)
-            store(state, j, v)
-            if look_ahead:
-                v = fma(v, mu, g)
-            store(params, j, fma(v, rate, theta))
-    elif rule == ADAM or rule == ADAMW:
-        beta1 = fill(params, hyper[BETA1])
-        beta2 = fill(params, hyper[BETA2])
-        rest1 = fill(params, 1.0 - hyper[BETA1])
-        rest2 = fill(params, 1.0 - hyper[BETA2])
-        shrink = fill(params, step[SHRINK])
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            m = fma(load(state, j), beta1, g * rest1)
-            v = fma(load(state, size + j), beta2, g * g * rest2)
-            store(state, j, m)
-            store(state, size + j, v)
-            store(params, j, fma(m / (sqrt(v) + eps), rate, theta * shrink))
-    elif rule == NADAM:
-        beta1 = fill(params, hyper[BETA1])
-        beta2 = fill(params, hyper[BETA2])
-        rest1 = fill(params, 1.0 - hyper[BETA1])
-        rest2 = fill(params, 1.0 - hyper[BETA2])
-        second = fill(params, step[SECOND_STEP])
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            m = fma(load(state, j), beta1, g * rest1)
-            v = fma(load(state, size + j), beta2, g * g * rest2)
-            store(state, j, m)
-            store(state, size + j, v)
-            store(params, j, fma(g * rate + m * second, 1.0 / (sqrt(v) + eps), theta))
-    elif rule == ADAGRAD:
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            v = fma(g, g, load(state, j))
-            store(state, j, v)
-            store(params, j, fma(g / (sqrt(v) + eps), rate, theta))
-    elif rule == RMSPROP:
-        alpha = fill(params, hyper[ALPHA])
-        rest = fill(params, 1.0 - hyper[ALPHA])
-        mu = fill(params, hyper[MOMENTUM])
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            v = fma(load(state, j), alpha, g * g * rest)
-            store(state, j, v)
-            velocity = fma(load(state, size + j), mu, g / (sqrt(v) + eps))
-            store(state, size + j, velocity)
-            store(params, j, fma(velocity, rate, theta))
-    elif rule == RPROP:
-        minus = fill(params, hyper[ETA_MINUS])
-        plus = fill(params, hyper[ETA_PLUS])
-        low = fill(params, hyper[STEP_MIN])
-        high = fill(params, hyper[STEP_MAX])
-        for j in range(start, stop, lanes(params)):
-            g, theta = _gradient(params, grad, j, one, two, clip, decay)
-            agreement = g * load(state, j)
-            size_now = load(state, size + j)
-            size_now = select(agreement > 0.0, size_now * plus, select(agreement < 0.0, size_now * minus, size_now))
-            size_now = select(size_now > high, high, select(size_now < low, low, size_now))
-            g = select(agreement < 0.0, 0.0, g)
-            store(state, j, g)
-            store(state, size + j, size_now)
-            # a padded parameter has g = 0 and must not move
-            move = select(g == 0.0, g, copysign(size_now, g))
-            store(params, j, theta - move)
+    apply(plan[RULE], plan[N_PARAMS], step, params, grad, state, start, stop, l1, l2, scale)
+
+
+_penalized_gradient = traced(_penalized)
 
 
 @kernel
 def norm_squared(params, grad, start, stop, l1, l2):
-    """Sum of the squares of the gradient with its penalties, in float64 per range: for clipping by global norm."""
-    one = fill(params, l1)
-    two = fill(params, l2)
+    """Sum of the squares of the gradient with its penalties, for clipping by global norm."""
     acc = fill(params, 0.0)
     for j in range(start, stop, lanes(params)):
-        theta = load(params, j)
-        g = fma(theta, two, load(grad, j)) + select(theta == 0.0, theta, copysign(one, theta))
-        acc = fma(g, g, acc)
+        g = _penalized_gradient(load(params, j), load(grad, j), l1, l2)
+        acc = multiply_add(g, g, acc)
     return np.float64(total(acc))
+
+
+def _magnitude(theta):
+    return copysign(theta, 1.0)
+
+
+_absolute = traced(_magnitude)
 
 
 @kernel
@@ -203,6 +305,6 @@ def penalty(params, start, stop, l1, l2):
     squares = fill(params, 0.0)
     for j in range(start, stop, lanes(params)):
         theta = load(params, j)
-        weights = weights + absolute(theta)
-        squares = fma(theta, theta, squares)
+        weights = weights + _absolute(theta)
+        squares = multiply_add(theta, theta, squares)
     return l1 * np.float64(total(weights)) + 0.5 * l2 * np.float64(total(squares))

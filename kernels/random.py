@@ -5,11 +5,15 @@ and the backward pass makes them anew. The mixers are Wellons' lowbias32 and Sta
 finalizer, keyed before the first and between the rounds.
 """
 
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
 from .jit import kernel
-from .simd import counter, is_single, lanes, load, select, store, to_float
+from .lanes import Lanes, is_single, splat, to_float
+from .simd import fill, lanes, lanes_of, load, operation, select, store, vector_of
 
 
-@kernel(inline=True)
 def _mix32(x, key):
     x = x ^ key
     x = (x ^ (x >> 16)) * 0x7FEB352D
@@ -20,7 +24,6 @@ def _mix32(x, key):
     return x ^ (x >> 16)
 
 
-@kernel(inline=True)
 def _mix64(x, key):
     x = x ^ key
     x = (x ^ (x >> 30)) * 0x3F58476D1CE4E5B9
@@ -42,18 +45,43 @@ def key_of(seed, step, layer):
     return key
 
 
-@kernel(inline=True)
-def uniform(array, start, key):
-    """Return one vector of numbers in [0, 1), for the counters start, start + 1, ..."""
-    if is_single(load(array, 0)):
-        return to_float(_mix32(counter(array, start), key) >> 8) * 5.9604644775390625e-8
-    return to_float(_mix64(counter(array, start), key) >> 11) * 1.1102230246251565e-16
+def _uniform_twin(array, start, key):
+    kind = np.uint32 if array.dtype == np.float32 else np.uint64
+    counters = (np.arange(lanes_of(array), dtype=np.uint64) + np.uint64(start)).astype(kind)
+    return _uniform(counters, int(key))
+
+
+def _uniform(counters, key):
+    if is_single(counters):
+        return to_float(_mix32(counters, key) >> 8) * np.float32(2.0**-24)
+    return to_float(_mix64(counters, key) >> 11) * 2.0**-53
+
+
+@operation(twin=_uniform_twin)
+def uniform(typingctx, array, start, key):
+    """uniform(array, start, key): one vector of numbers in [0, 1), for the counters start, start + 1, ..."""
+    vector = vector_of(array.dtype)
+    width = array.dtype.bitwidth
+
+    def codegen(context, builder, sig, args):
+        def counter(value, steps):
+            if width == 32:
+                value = builder.trunc(value, ir.IntType(32))
+            base = splat(builder, value, vector.lanes)
+            return Lanes(builder, builder.add(base, ir.Constant(base.type, steps)))
+
+        counters = counter(args[1], list(range(vector.lanes)))
+        key = counter(args[2], [0] * vector.lanes)
+        return _uniform(counters, key).value
+
+    return vector(array, types.int64, types.int64), codegen
 
 
 @kernel
 def drop(A, a0, ld, row, m, rate, key):
     """A = A * mask / (1 - rate) on m rows, the first of which is row `row` of the batch."""
     keep = 1.0 / (1.0 - rate)
+    threshold = fill(A, rate)
     for j in range(0, m * ld, lanes(A)):
-        kept = uniform(A, row * ld + j, key) >= rate
-        store(A, a0 + j, select(kept, load(A, a0 + j) * keep, 0.0))
+        lost = uniform(A, row * ld + j, key) < threshold
+        store(A, a0 + j, select(lost, 0.0, load(A, a0 + j) * keep))

@@ -1,9 +1,8 @@
-"""Vectors of the machine's width as values of kernel code: load, store, arithmetic, masks, sums.
+"""Vectors of the machine's width inside kernels: the types, load and store, and functions traced into operations.
 
-`load(array, i)` gives the `lanes(array)` elements from i on; `+ - * /`, comparisons, `select`, `fma` and the rest work
-on them lane by lane, a Python number standing for a vector of it. What LLVM sees are its own vector types, so nothing
-depends on its loop vectorizer, and one source serves SSE2, AVX2, AVX-512 and NEON. Every operation has a twin in NumPy,
-which the interpreter mode (NUMBA_DISABLE_JIT=1) uses. Under NUMBA_BOUNDSCHECK=1 loads and stores are checked.
+`load(array, i)` gives the `lanes(array)` elements from i on. What LLVM sees are its own vector types, so nothing depends
+on its loop vectorizer, and one source serves SSE2, AVX2, AVX-512 and NEON. Every operation has a twin in NumPy for the
+interpreter mode (NUMBA_DISABLE_JIT=1). Under NUMBA_BOUNDSCHECK=1 loads, stores and tiles check their reach.
 """
 
 import operator
@@ -14,7 +13,10 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
 from numba.core.extending import intrinsic, lower_builtin, models, register_model
-from numba.core.typing.templates import ConcreteTemplate, AbstractTemplate, infer_global, signature
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+
+from . import lanes as trace
+from .lanes import Lanes, splat
 
 
 def vector_bytes():
@@ -36,6 +38,16 @@ REGISTERS = 32 if VECTOR_BYTES == 64 or llvm.get_process_triple().startswith(("a
 ROW_BYTES = 64
 
 
+def describe():
+    """Return what the kernels are compiled for: CPU name, vector width in bytes, vector registers, numbers per vector."""
+    return {
+        "cpu": config.CPU_NAME or llvm.get_host_cpu_name(),
+        "vector_bytes": VECTOR_BYTES,
+        "vector_registers": REGISTERS,
+        "lanes": {"float32": VECTOR_BYTES // 4, "float64": VECTOR_BYTES // 8},
+    }
+
+
 class Vector(types.Type):
     """`lanes` numbers of one element type in a register."""
 
@@ -46,7 +58,7 @@ class Vector(types.Type):
 
 
 class Mask(types.Type):
-    """`lanes` truth values, from a comparison."""
+    """`lanes` truth values."""
 
     def __init__(self, lanes):
         self.lanes = lanes
@@ -66,113 +78,9 @@ class _MaskModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, ir.VectorType(ir.IntType(1), fe_type.lanes))
 
 
-def _vector_of(dtype):
+def vector_of(dtype):
+    """Return the vector type for arrays of this Numba element type."""
     return Vector(dtype, VECTOR_BYTES // (dtype.bitwidth // 8))
-
-
-def _is_float(kind):
-    return isinstance(kind, Vector) and isinstance(kind.element, types.Float)
-
-
-def _splat(builder, scalar, lanes):
-    kind = ir.VectorType(scalar.type, lanes)
-    one = builder.insert_element(ir.Constant(kind, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    zeros = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-    return builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zeros)
-
-
-def _coerce(context, builder, value, kind, vector):
-    """Return `value` as the type `vector`, broadcasting a scalar."""
-    if isinstance(kind, Vector):
-        return value
-    return _splat(builder, context.cast(builder, value, kind, vector.element), vector.lanes)
-
-
-def _binary(op, float_instruction, int_instruction):
-    """Give the operator `op` a meaning for two vectors, or a vector and a number."""
-
-    class _Typing(AbstractTemplate):
-        def generic(self, args, kws):
-            if len(args) != 2:
-                return None
-            vectors = [a for a in args if isinstance(a, Vector)]
-            if not vectors or (len(vectors) == 2 and vectors[0] != vectors[1]):
-                return None
-            if _is_float(vectors[0]) and float_instruction is None:
-                return None
-            if all(isinstance(a, (Vector, types.Number, types.Literal)) for a in args):
-                plain = [a if isinstance(a, Vector) else types.unliteral(a) for a in args]
-                return signature(vectors[0], *plain)
-            return None
-
-    infer_global(op)(_Typing)
-
-    def lower(context, builder, sig, args):
-        vector = sig.return_type
-        a, b = (_coerce(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True))
-        name = float_instruction if _is_float(vector) else int_instruction
-        flags = ("contract",) if name in ("fadd", "fsub", "fmul") else ()
-        return getattr(builder, name)(a, b, flags=flags) if flags else getattr(builder, name)(a, b)
-
-    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
-        lower_builtin(op, *pair)(lower)
-
-
-for _op, _float_name, _int_name in (
-    (operator.add, "fadd", "add"),
-    (operator.sub, "fsub", "sub"),
-    (operator.mul, "fmul", "mul"),
-    (operator.truediv, "fdiv", None),
-    (operator.and_, None, "and_"),
-    (operator.or_, None, "or_"),
-    (operator.xor, None, "xor"),
-    (operator.lshift, None, "shl"),
-    (operator.rshift, None, "lshr"),
-):
-    _binary(_op, _float_name, _int_name)
-
-
-def _comparison(op, predicate):
-    class _Typing(AbstractTemplate):
-        def generic(self, args, kws):
-            vectors = [a for a in args if _is_float(a)]
-            if not vectors or not all(isinstance(a, (Vector, types.Number, types.Literal)) for a in args):
-                return None
-            plain = [a if isinstance(a, Vector) else types.unliteral(a) for a in args]
-            return signature(Mask(vectors[0].lanes), *plain)
-
-    infer_global(op)(_Typing)
-
-    def lower(context, builder, sig, args):
-        vector = next(t for t in sig.args if isinstance(t, Vector))
-        a, b = (_coerce(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True))
-        return builder.fcmp_ordered(predicate, a, b)
-
-    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
-        lower_builtin(op, *pair)(lower)
-
-
-for _op, _predicate in (
-    (operator.lt, "<"),
-    (operator.le, "<="),
-    (operator.gt, ">"),
-    (operator.ge, ">="),
-    (operator.eq, "=="),
-):
-    _comparison(_op, _predicate)
-
-
-class _NegateTyping(AbstractTemplate):
-    def generic(self, args, kws):
-        return signature(args[0], args[0]) if len(args) == 1 and _is_float(args[0]) else None
-
-
-infer_global(operator.neg)(_NegateTyping)
-
-
-@lower_builtin(operator.neg, Vector)
-def _negate(context, builder, sig, args):
-    return builder.fneg(args[0])
 
 
 def operation(twin):
@@ -184,40 +92,125 @@ def operation(twin):
     return wrap
 
 
-def _call(builder, name, *args):
-    """Call the LLVM intrinsic `name`, overloaded on the type of the first argument."""
-    kind = args[0].type
-    short = {"float": "f32", "double": "f64"}[str(kind.element)]
-    function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(kind, [a.type for a in args]), f"llvm.{name}.v{kind.count}{short}"
-    )
-    return builder.call(function, args)
+def _lift(context, builder, value, kind, vector):
+    """Return a vector, mask or number argument as Lanes; numbers are broadcast to the type `vector`."""
+    if not isinstance(kind, (Vector, Mask)):
+        value = splat(builder, context.cast(builder, value, kind, vector.element), vector.lanes)
+    return Lanes(builder, value)
+
+
+def traced(function, *, scalar=False, mask=False):
+    """Make an operation on vectors (numbers are broadcast) of a plain function over lanes."""
+
+    def typed(typingctx, *args):
+        vector = next(a for a in args if isinstance(a, Vector))
+        plain = [a if isinstance(a, (Vector, Mask)) else types.unliteral(a) for a in args]
+        result = vector.element if scalar else Mask(vector.lanes) if mask else vector
+
+        def codegen(context, builder, sig, values):
+            lifted = [_lift(context, builder, v, t, vector) for v, t in zip(values, sig.args, strict=True)]
+            made = function(*lifted)
+            return made if scalar else made.value
+
+        return result(*plain), codegen
+
+    count = function.__code__.co_argcount
+    names = ", ".join(f"a{k}" for k in range(count))
+    # Numba reads the number of arguments from the signature, which a starred one does not tell.
+    scope = {"typed": typed}
+    exec(f"def {function.__name__}(typingctx, {names}): return typed(typingctx, {names})", scope)
+    return operation(function)(scope[function.__name__])
+
+
+fma = traced(trace.fma)
+select = traced(trace.select)
+total = traced(trace.total, scalar=True)
+largest = traced(trace.largest, scalar=True)
+equal = traced(trace.equal, mask=True)
+
+
+def _operator(op):
+    """Give the operator `op` its meaning for two vectors, or a vector and a number."""
+
+    class _Typing(AbstractTemplate):
+        def generic(self, args, kws):
+            vectors = [a for a in args if isinstance(a, Vector)]
+            if not vectors or not all(isinstance(a, (Vector, types.Number)) for a in args):
+                return None
+            result = Mask(vectors[0].lanes) if op in (operator.lt, operator.gt) else vectors[0]
+            return signature(result, *(types.unliteral(a) for a in args))
+
+    infer_global(op)(_Typing)
+
+    def lower(context, builder, sig, args):
+        vector = next(t for t in sig.args if isinstance(t, Vector))
+        a, b = (_lift(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True))
+        return op(a, b).value
+
+    for pair in ((Vector, Vector), (Vector, types.Number), (types.Number, Vector)):
+        lower_builtin(op, *pair)(lower)
+
+
+for _op in (operator.add, operator.sub, operator.mul, operator.truediv, operator.lt, operator.gt):
+    _operator(_op)
 
 
 def checked_pointer(context, builder, kind, array, offset, span):
     """Return a pointer to element `offset` of a 1-D array, after a check of `span` elements if those are asked for."""
     struct = context.make_array(kind)(context, builder, array)
     if config.BOUNDSCHECK:
-        size = struct.nitems
         end = builder.add(offset, span)
         zero = ir.Constant(offset.type, 0)
         bad = builder.or_(
             builder.icmp_signed("<", offset, zero),
-            builder.or_(builder.icmp_signed("<", end, offset), builder.icmp_signed(">", end, size)),
+            builder.or_(builder.icmp_signed("<", end, offset), builder.icmp_signed(">", end, struct.nitems)),
         )
         with builder.if_then(bad, likely=False):
             context.call_conv.return_user_exc(builder, IndexError, ("a kernel reached outside its array",))
     return builder.gep(struct.data, [offset])
 
 
-def _lanes_of(array):
+def load_at(builder, pointer, count):
+    """Return Lanes read from an element pointer; no alignment beyond the element's is assumed."""
+    element = pointer.type.pointee
+    value = builder.load(builder.bitcast(pointer, ir.VectorType(element, count).as_pointer()))
+    value.align = 8 if isinstance(element, ir.DoubleType) else 4
+    return Lanes(builder, value)
+
+
+def store_at(builder, pointer, value):
+    """Write Lanes to an element pointer."""
+    stored = builder.store(value.value, builder.bitcast(pointer, value.value.type.as_pointer()))
+    stored.align = 8 if isinstance(pointer.type.pointee, ir.DoubleType) else 4
+
+
+def vector_loop(builder, start, stop, step):
+    """Yield the index of a loop `for j in range(start, stop, step)`, its body written inside the `with`."""
+    return cgutils.for_range_slice(builder, start, stop, ir.Constant(start.type, step), inc=True)
+
+
+def dispatch(builder, code, cases):
+    """Branch on an integer: cases maps a value to (function, argument), which writes the code for it."""
+    done = builder.append_basic_block("dispatch.done")
+    switch = builder.switch(code, done)
+    for number, (write, argument) in cases.items():
+        block = builder.append_basic_block("dispatch.case")
+        switch.add_case(ir.Constant(code.type, number), block)
+        builder.position_at_end(block)
+        write(argument)
+        builder.branch(done)
+    builder.position_at_end(done)
+
+
+def lanes_of(array):
+    """Return how many elements of a NumPy array one vector holds."""
     return VECTOR_BYTES // array.dtype.itemsize
 
 
-@operation(twin=_lanes_of)
+@operation(twin=lanes_of)
 def lanes(typingctx, array):
     """lanes(array): how many of its elements one vector holds; a constant where the code is compiled."""
-    count = _vector_of(array.dtype).lanes
+    count = vector_of(array.dtype).lanes
 
     def codegen(context, builder, sig, args):
         return context.get_constant(types.intp, count)
@@ -225,36 +218,35 @@ def lanes(typingctx, array):
     return types.intp(array), codegen
 
 
-def _load_twin(array, i):
-    part = array[i : i + _lanes_of(array)]
-    if i < 0 or len(part) != _lanes_of(array):
+def load_twin(array, i):
+    """NumPy's `load`: the vector array[i : i + lanes]."""
+    part = array[i : i + lanes_of(array)]
+    if i < 0 or len(part) != lanes_of(array):
         raise IndexError("a kernel reached outside its array")
     return part.copy()
 
 
-@operation(twin=_load_twin)
+@operation(twin=load_twin)
 def load(typingctx, array, i):
     """load(array, i): the vector array[i : i + lanes]; no alignment is asked for."""
-    vector = _vector_of(array.dtype)
+    vector = vector_of(array.dtype)
 
     def codegen(context, builder, sig, args):
         span = context.get_constant(types.intp, vector.lanes)
         pointer = checked_pointer(context, builder, sig.args[0], args[0], args[1], span)
-        llvm_type = context.get_value_type(vector)
-        value = builder.load(builder.bitcast(pointer, llvm_type.as_pointer()))
-        value.align = array.dtype.bitwidth // 8
-        return value
+        return load_at(builder, pointer, vector.lanes).value
 
     return vector(array, types.intp), codegen
 
 
-def _store_twin(array, i, value):
-    if i < 0 or i + _lanes_of(array) > len(array):
+def store_twin(array, i, value):
+    """NumPy's `store`: array[i : i + lanes] = value."""
+    if i < 0 or i + lanes_of(array) > len(array):
         raise IndexError("a kernel reached outside its array")
-    array[i : i + _lanes_of(array)] = value
+    array[i : i + lanes_of(array)] = value
 
 
-@operation(twin=_store_twin)
+@operation(twin=store_twin)
 def store(typingctx, array, i, value):
     """store(array, i, value): array[i : i + lanes] = value."""
     if not isinstance(value, Vector) or value.element != array.dtype:
@@ -263,193 +255,57 @@ def store(typingctx, array, i, value):
     def codegen(context, builder, sig, args):
         span = context.get_constant(types.intp, value.lanes)
         pointer = checked_pointer(context, builder, sig.args[0], args[0], args[1], span)
-        instruction = builder.store(args[2], builder.bitcast(pointer, args[2].type.as_pointer()))
-        instruction.align = array.dtype.bitwidth // 8
+        store_at(builder, pointer, Lanes(builder, args[2]))
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
 
 
-@operation(twin=lambda array, value: np.full(_lanes_of(array), value, array.dtype))
+def fill_twin(array, value):
+    """NumPy's `fill`."""
+    return np.full(lanes_of(array), value, array.dtype)
+
+
+@operation(twin=fill_twin)
 def fill(typingctx, array, value):
     """fill(array, value): a vector for elements of this array, every lane `value`."""
-    vector = _vector_of(array.dtype)
+    vector = vector_of(array.dtype)
 
     def codegen(context, builder, sig, args):
-        return _coerce(context, builder, args[1], sig.args[1], vector)
+        return _lift(context, builder, args[1], sig.args[1], vector).value
 
     return vector(array, types.unliteral(value)), codegen
 
 
-@operation(twin=lambda v: v.dtype == np.float32)
-def is_single(typingctx, v):
-    """is_single(v): whether the lanes are float32; a constant, so that the branch not taken is never compiled."""
-    truth = v.element == types.float32
-
-    def codegen(context, builder, sig, args):
-        return context.get_constant(types.boolean, truth)
-
-    return types.boolean(v), codegen
+def first_twin(array, count):
+    """NumPy's `first`."""
+    return np.arange(lanes_of(array)) < count
 
 
-def _promote(kinds):
-    vector = next(k for k in kinds if isinstance(k, Vector))
-    return vector, [k if isinstance(k, Vector) else types.unliteral(k) for k in kinds]
+def first_lanes(builder, count, lanes):
+    """Return a mask of the first `count` (an LLVM integer) of `lanes` lanes."""
+    steps = ir.Constant(ir.VectorType(count.type, lanes), list(range(lanes)))
+    return Lanes(builder, builder.icmp_signed("<", steps, splat(builder, count, lanes)))
 
 
-@operation(twin=lambda a, b, c: a * b + c)
-def fma(typingctx, a, b, c):
-    """fma(a, b, c): a b + c, in one rounding where the machine has the instruction."""
-    vector, plain = _promote((a, b, c))
-
-    def codegen(context, builder, sig, args):
-        parts = [_coerce(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True)]
-        return _call(builder, "fmuladd", *parts)
-
-    return vector(*plain), codegen
-
-
-def _unary(name, twin, doc):
-    def typed(typingctx, v):
-        def codegen(context, builder, sig, args):
-            return _call(builder, name, args[0])
-
-        return v(v), codegen
-
-    typed.__name__ = name
-    typed.__doc__ = doc
-    return operation(twin)(typed)
-
-
-sqrt = _unary("sqrt", np.sqrt, "sqrt(v), correctly rounded.")
-absolute = _unary("fabs", np.abs, "absolute(v): |v|.")
-rint = _unary("rint", np.rint, "rint(v): the nearest integer, ties to even.")
-
-
-@operation(twin=lambda mask, a, b: np.where(mask, a, b).astype(a.dtype if hasattr(a, "dtype") else b.dtype))
-def select(typingctx, mask, a, b):
-    """select(mask, a, b): a where the mask is set, b elsewhere."""
-    vector, plain = _promote((a, b))
-
-    def codegen(context, builder, sig, args):
-        x, y = (_coerce(context, builder, v, t, vector) for v, t in zip(args[1:], sig.args[1:], strict=True))
-        return builder.select(args[0], x, y)
-
-    return vector(mask, *plain), codegen
-
-
-@operation(twin=lambda magnitude, sign: np.copysign(magnitude, sign))
-def copysign(typingctx, magnitude, sign):
-    """copysign(magnitude, sign): |magnitude| with the sign of `sign`."""
-    vector, plain = _promote((magnitude, sign))
-
-    def codegen(context, builder, sig, args):
-        parts = [_coerce(context, builder, v, t, vector) for v, t in zip(args, sig.args, strict=True)]
-        return _call(builder, "copysign", *parts)
-
-    return vector(*plain), codegen
-
-
-_UNSIGNED = {types.float32: types.uint32, types.float64: types.uint64}
-_FLOAT = {unsigned: real for real, unsigned in _UNSIGNED.items()}
-
-
-@operation(twin=lambda v: v.view(np.uint32 if v.dtype == np.float32 else np.uint64))
-def bits(typingctx, v):
-    """bits(v): the lanes' bit patterns as unsigned integers of the same width."""
-    whole = Vector(_UNSIGNED[v.element], v.lanes)
-
-    def codegen(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(whole))
-
-    return whole(v), codegen
-
-
-@operation(twin=lambda v: v.view(np.float32 if v.dtype == np.uint32 else np.float64))
-def from_bits(typingctx, v):
-    """from_bits(v): the floating-point numbers that have these bit patterns."""
-    real = Vector(_FLOAT[v.element], v.lanes)
-
-    def codegen(context, builder, sig, args):
-        return builder.bitcast(args[0], context.get_value_type(real))
-
-    return real(v), codegen
-
-
-@operation(twin=lambda v: v.astype(np.float32 if v.dtype == np.uint32 else np.float64))
-def to_float(typingctx, v):
-    """to_float(v): unsigned integers below half their range as floating-point numbers."""
-    real = Vector(_FLOAT[v.element], v.lanes)
-
-    def codegen(context, builder, sig, args):
-        return builder.sitofp(args[0], context.get_value_type(real))
-
-    return real(v), codegen
-
-
-def _counter_twin(array, start):
-    kind = np.uint32 if array.dtype == np.float32 else np.uint64
-    return (np.arange(_lanes_of(array), dtype=np.uint64) + np.uint64(start)).astype(kind)
-
-
-@operation(twin=_counter_twin)
-def counter(typingctx, array, start):
-    """counter(array, start): start, start + 1, ... as unsigned integers as wide as the array's elements."""
-    vector = _vector_of(array.dtype)
-    whole = Vector(_UNSIGNED[array.dtype], vector.lanes)
-
-    def codegen(context, builder, sig, args):
-        llvm_type = context.get_value_type(whole)
-        first = context.cast(builder, args[1], sig.args[1], whole.element)
-        steps = ir.Constant(llvm_type, list(range(whole.lanes)))
-        return builder.add(_splat(builder, first, whole.lanes), steps)
-
-    return whole(array, types.unliteral(start)), codegen
-
-
-def _first_twin(array, count):
-    return np.arange(_lanes_of(array)) < count
-
-
-@operation(twin=_first_twin)
+@operation(twin=first_twin)
 def first(typingctx, array, count):
     """first(array, count): a mask of the first `count` lanes (none if negative, all if more than there are)."""
-    vector = _vector_of(array.dtype)
+    vector = vector_of(array.dtype)
 
     def codegen(context, builder, sig, args):
-        steps = ir.Constant(ir.VectorType(args[1].type, vector.lanes), list(range(vector.lanes)))
-        return builder.icmp_signed("<", steps, _splat(builder, args[1], vector.lanes))
+        return first_lanes(builder, args[1], vector.lanes).value
 
     return Mask(vector.lanes)(array, types.intp), codegen
 
 
-@operation(twin=lambda v: v.dtype.type(np.max(v)))
-def largest(typingctx, v):
-    """largest(v): the largest lane; NaN if any lane is NaN is not promised."""
-
-    def codegen(context, builder, sig, args):
-        kind = args[0].type
-        short = {"float": "f32", "double": "f64"}[str(kind.element)]
-        function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(kind.element, [kind]), f"llvm.vector.reduce.fmax.v{kind.count}{short}"
-        )
-        return builder.call(function, args)
-
-    return v.element(v), codegen
-
-
-def _scratch_twin(array, size):
-    return np.zeros(size, array.dtype)
-
-
-@operation(twin=_scratch_twin)
+@operation(twin=lambda array, size: np.zeros(size, array.dtype))
 def scratch(typingctx, array, size):
-    """scratch(array, size): an uninitialized array on the stack of the calling function, typed as `array`."""
+    """scratch(array, size): an uninitialized array on the stack of the calling function, of the dtype of `array`."""
     kind = types.Array(array.dtype, 1, "C")
 
     def codegen(context, builder, sig, args):
-        element = context.get_data_type(array.dtype)
-        memory = builder.alloca(element, size=args[1])
+        memory = builder.alloca(context.get_data_type(array.dtype), size=args[1])
         memory.align = ROW_BYTES
         result = context.make_array(kind)(context, builder)
         width = ir.Constant(args[1].type, array.dtype.bitwidth // 8)
@@ -464,23 +320,3 @@ def scratch(typingctx, array, size):
         return result._getvalue()
 
     return kind(array, types.intp), codegen
-
-
-@operation(twin=lambda v: v.dtype.type(np.sum(v)))
-def total(typingctx, v):
-    """total(v): the sum of the lanes, added pairwise."""
-
-    def codegen(context, builder, sig, args):
-        value, count = args[0], v.lanes
-        undefined = ir.Constant(value.type, ir.Undefined)
-        while count > 1:
-            count //= 2
-            order = ir.Constant(ir.VectorType(ir.IntType(32), count), [count + i for i in range(count)])
-            low = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
-            upper = builder.shuffle_vector(value, undefined, order)
-            lower = builder.shuffle_vector(value, undefined, low)
-            value = builder.fadd(lower, upper)
-            undefined = ir.Constant(value.type, ir.Undefined)
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-    return v.element(v), codegen

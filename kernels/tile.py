@@ -7,11 +7,11 @@ the bias (ldi = 0), zeros, or C itself. Every element is one chain of multiply-a
 shape of the tile, which is what makes results independent of how the work is split.
 """
 
-import numpy as np
 from llvmlite import ir
-from numba.core import config, types
+from numba.core import types
 
-from .simd import REGISTERS, VECTOR_BYTES, Vector, _call, _splat, checked_pointer, operation
+from .lanes import call, splat
+from .simd import REGISTERS, VECTOR_BYTES, Vector, checked_pointer, operation
 
 # 8 x 2 keeps 16 of 32 registers busy, 6 x 2 keeps 12 of 16; both cover the latency of the multiply-add.
 TILE_ROWS = 8 if REGISTERS == 32 else 6
@@ -45,7 +45,6 @@ def make_tile(rows, vectors, *, half=False):
             kinds = dict(zip("ABIC", (sig.args[0], sig.args[4], sig.args[7], sig.args[10]), strict=True))
             A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K = args  # noqa: E741
             word = context.get_value_type(types.intp)
-            element = context.get_value_type(A_dtype)
             llvm_vector = context.get_value_type(vector)
             number = lambda value: ir.Constant(word, value)  # noqa: E731
 
@@ -95,9 +94,9 @@ def make_tile(rows, vectors, *, half=False):
             for m in range(rows):
                 scalar = builder.load(builder.gep(row_starts[m], [column_a]))
                 scalar.align = align
-                broadcast = _splat(builder, scalar, lanes)
+                broadcast = splat(builder, scalar, lanes)
                 updated.append(
-                    [_call(builder, "fmuladd", broadcast, loaded[v], sums[m][v]) for v in range(vectors)]
+                    [call(builder, "fmuladd", broadcast, loaded[v], sums[m][v]) for v in range(vectors)]
                 )
             following = builder.add(k, number(1))
             k.add_incoming(following, loop)
@@ -119,10 +118,8 @@ def make_tile(rows, vectors, *, half=False):
                     address = builder.gep(c, [builder.add(builder.mul(ldc, number(m)), number(v * lanes))])
                     stored = builder.store(sums[m][v], builder.bitcast(address, llvm_vector.as_pointer()))
                     stored.align = align
-            assert element is not None
             return context.get_dummy_value()
 
-        A_dtype = A.dtype
         p = types.intp
         return types.void(A, p, p, p, B, p, p, I, p, p, C, p, p, p), codegen
 
