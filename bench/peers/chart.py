@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.peers.registry import OURS, PEAK
 from bench.peers.report import Results, cases, compare, conditions, measured, number
@@ -75,6 +76,7 @@ def _bars(ax: Any, case: dict[str, Any]) -> None:
         )
     ax.set_title(case["name"], fontsize=10, color=INK)
     ax.tick_params(labelsize=8)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
     ax.xaxis.set_major_formatter(lambda value, _: number(value))
     ax.spines[["top", "right"]].set_visible(False)
     ax.margins(x=0.18)

@@ -1,0 +1,113 @@
+"""The README's performance section: filled from a results file, and checked against it."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+# bench/ is not installed; appended, so that an installed fastbp is still what is imported
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from bench import readme
+from bench.peers import report
+
+
+def entry(rate):
+    """A measured peer."""
+    return {"status": "ok", "note": "", "rate": rate, "low": 0.9 * rate, "high": 1.1 * rate, "rates": [rate]}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A results file in which fastbp wins on one thread and loses on two."""
+    found = {}
+    for threads, ours in ((1, 2e6), (2, 5e5)):
+        found[f"training/tabular-small/{threads}/float32"] = {
+            "suite": "training",
+            "name": "tabular-small",
+            "threads": threads,
+            "dtype": "float32",
+            "quick": False,
+            "unit": "samples/s",
+            "peers": {
+                "fastbp": entry(ours),
+                "jax-scan": entry(1e6),
+                "sklearn": entry(5e4),
+                "fma-peak": entry(1e11 * threads),
+            },
+        }
+    found["latency/one-row/1/float32"] = {
+        "suite": "latency",
+        "name": "one-row",
+        "threads": 1,
+        "dtype": "float32",
+        "quick": False,
+        "unit": "calls/s",
+        "peers": {"fastbp": entry(4e5), "fastbp-njit": entry(2e6), "numpy-hand": entry(1e5)},
+    }
+    machine = {
+        "cpu": {"model": "Some CPU", "family": "1/2", "flags": ["avx2"]},
+        "cores": 2,
+        "memory_gib": 24.0,
+        "system": "Linux",
+        "versions": {"numpy": "2.4"},
+        "commit": "abc",
+        "date": "2026-01-01",
+        "bandwidth": {"L2": 8e10, "L3": 5e10, "DRAM": 2e10},
+    }
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps({"format": report.FORMAT, "machine": machine, "cases": found}))
+    return path
+
+
+def test_section_says_machine_ratio_and_where_fastbp_is_behind(results):
+    text = readme.readme_section(report.load(results))
+    assert "Some CPU" in text
+    assert "2026-01-01" in text
+    assert "numpy 2.4" in text
+    assert "2.00M | 2.00x jax-scan | 40.00x" in text
+    assert "training tabular-small, 2 threads, float32: jax-scan is 2.00 times as fast." in text
+    assert (
+        "one row from Python, 1 thread, float32: 2.5 us (best peer numpy-hand: 10 us); fastbp-njit: 500 ns."
+        in text
+    )
+
+
+def test_written_checked_and_stale(results, tmp_path, capsys):
+    page = tmp_path / "README.md"
+    page.write_text(f"# Title\n\n{readme.BEGIN}\nold\n{readme.END}\n\nrest\n")
+    command = [str(results), "--root", str(tmp_path)]
+    assert readme.main([*command, "--check"]) == 1
+    assert "README.md is not what peers.json says" in capsys.readouterr().out
+    assert readme.main(command) == 0
+    text = page.read_text()
+    assert text.startswith("# Title\n")
+    assert text.endswith("\n\nrest\n")
+    assert "old" not in text
+    assert (tmp_path / "docs" / "_generated" / "peers.svg").stat().st_size > 1000
+    assert (tmp_path / "docs" / "_generated" / "roofline.svg").stat().st_size > 1000
+    assert readme.main([*command, "--check"]) == 0
+    assert readme.main(command) == 0
+    assert page.read_text() == text
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{readme.END} {readme.BEGIN}", f"{readme.BEGIN} x", ""])
+def test_missing_markers_are_an_error(text):
+    with pytest.raises(ValueError, match="performance:begin"):
+        readme.fill(text, "section")
+
+
+def test_quick_results_are_refused(results, tmp_path, capsys):
+    content = json.loads(results.read_text())
+    content["cases"]["latency/one-row/1/float32"]["quick"] = True
+    results.write_text(json.dumps(content))
+    assert readme.main([str(results), "--root", str(tmp_path)]) == 1
+    assert "--quick" in capsys.readouterr().err
+
+
+def test_documentation_holds_every_table(results):
+    text = readme.docs_section(report.load(results))
+    assert text.count(".. list-table::") == 2 + 2 + 1
