@@ -22,7 +22,7 @@ _ROOMS = {
         "TimeLimit",
     ),
     "descent": ("gradient_descent",),
-    "_display": ("LossCurveDisplay",),
+    "estimators_display": ("LossCurveDisplay",),
     "estimators": ("MLPClassifier", "MLPRegressor"),
     "formats": ("load",),
     "layers": ("Dense", "Dropout"),
@@ -47,7 +47,6 @@ __all__ = ["__version__", *sorted(_HOME), "formats", "kernels", "plot", "referen
 
 if TYPE_CHECKING:
     from fastbp import formats, kernels, plot, reference
-    from fastbp._display import LossCurveDisplay
     from fastbp.callbacks import (
         Callback,
         Checkpoint,
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     )
     from fastbp.descent import gradient_descent
     from fastbp.estimators import MLPClassifier, MLPRegressor
+    from fastbp.estimators_display import LossCurveDisplay
     from fastbp.formats import load
     from fastbp.layers import Dense, Dropout
     from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSProp, Rprop
