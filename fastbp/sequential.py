@@ -57,7 +57,7 @@ class Sequential:
     >>> import fastbp as fb
     >>> x = np.linspace(-1, 1, 200, dtype=np.float32).reshape(-1, 1)
     >>> net = fb.Sequential([fb.Dense(16, "tanh"), fb.Dense(1)], n_inputs=1, seed=0)
-    >>> history = net.fit(x, x**2, optimizer=fb.Adam(1e-2), epochs=60, batch_size=20, n_threads=1)
+    >>> history = net.fit(x, x**2, optimizer=fb.Adam(3e-2), epochs=100, batch_size=20)
     >>> net.evaluate(x, x**2) < 1e-3
     True
     """
