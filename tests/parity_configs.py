@@ -44,10 +44,10 @@ class Config:
 
 @functools.cache
 def load(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return X (float64, standardized) and y of a bundled data set; a suffix says what is made of y."""
+    """Return X (float64, standardized; pixels in [0, 1]) and y of a bundled data set; a suffix names the kind of y."""
     source, _, variant = name.partition("-")
     X, y = getattr(datasets, f"load_{source}")(return_X_y=True)
-    X = StandardScaler().fit_transform(X)
+    X = X / 16.0 if source == "digits" else StandardScaler().fit_transform(X)
     if source == "diabetes":
         y = (y - y.mean()) / y.std()
     if source == "linnerud":
@@ -199,7 +199,7 @@ def _special() -> list[Config]:
         Config("sparse-float32-sgd", C, "wine", {**sgd, "batch_size": 20}, "float32", sparse=True),
         Config("sparse-lbfgs", R, "diabetes", {**base, "solver": "lbfgs", "max_iter": 6}, sparse=True),
         Config("sparse-early-stopping", C, "digits-binary", stop, sparse=True),
-        Config("integers", C, "digits", {**base, "batch_size": 40}, "int64"),
+        Config("integers", C, "wine", {**base, "batch_size": 40}, "int64"),
         Config("large-rate", R, "diabetes", {**sgd, "learning_rate_init": 0.3, "activation": "tanh"}),
     ]  # fmt: skip
 
