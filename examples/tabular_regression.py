@@ -24,8 +24,9 @@ folder = Path(tempfile.mkdtemp())
 # %%
 # The table
 # ---------
-# Friedman's first problem: ten columns of which five matter, :math:`y = 10 \sin(\pi x_1 x_2) + 20 (x_3 - 1/2)^2 + 10 x_4
-# + 5 x_5` and noise of variance 1. No model can have a mean squared error below 1, so it is known how good one is.
+# Friedman's first problem: ten columns of which five matter,
+# :math:`y = 10 \sin(\pi x_1 x_2) + 20 (x_3 - 1/2)^2 + 10 x_4 + 5 x_5`, and noise of variance 1. No model can have a
+# mean squared error below 1, so it is known how good one is.
 
 X, y = make_friedman1(6000, n_features=10, noise=1.0, random_state=0)
 X, X_test, y, y_test = train_test_split(
