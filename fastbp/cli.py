@@ -124,6 +124,7 @@ def _number(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str
 
 
 _count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
+_units = _number(int, lambda n: 1 <= n <= 65536, "a whole number from 1 to 65536")
 _seed = _number(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 _rate = _number(float, lambda v: 0 < v < math.inf, "a number above 0")
 _share = _number(float, lambda v: 0 < v < 1, "a number between 0 and 1")
@@ -132,7 +133,7 @@ _dropout = _number(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
 
 def _hidden(text: str) -> tuple[int, ...]:
     """``64,64``; ``none`` for a model without hidden layers."""
-    return () if text == "none" else tuple(_count(part) for part in text.split(","))
+    return () if text == "none" else tuple(_units(part) for part in text.split(","))
 
 
 def _batch_size(text: str) -> int | None:

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import sys
+import threading
 import time
 from argparse import Namespace
 from collections.abc import Iterable
@@ -37,6 +38,7 @@ RECORD = "preprocessing"  # key of the model's metadata
 UPDATES = 6000  # steps that the default limit of epochs comes to; early stopping ends most searches before
 PATIENCE = 20
 COMPILE_SECONDS = 15
+PATIENT_SECONDS = 3.0  # loading kernels from the disk takes a second or less
 
 
 def say(line: str) -> None:
@@ -213,16 +215,27 @@ def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> fl
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
     from fastbp.kernels import jit
 
-    if not jit.cache_is_warm():
-        message = f"compiling the kernels for this machine (once; about {COMPILE_SECONDS} s) ..."
-        sys.stderr.write(message + "\n")
+    def announce(line: str) -> None:
+        sys.stderr.write(line + "\n")
         sys.stderr.flush()
+
+    if not jit.cache_is_warm():
+        announce(f"compiling the kernels for this machine (once; about {COMPILE_SECONDS} s) ...")
+    # The cache may lack this dtype only, which shows in the time alone.
+    line = f"loading or compiling the kernels (the latter once; about {COMPILE_SECONDS} s) ..."
+    late = threading.Timer(PATIENT_SECONDS, announce, [line])
+    late.daemon = True
+    if jit.cache_is_warm():
+        late.start()
     start = time.perf_counter()
-    twin = type(net).from_config(net.to_config())
-    rows = prepared.train[:2]
-    x, y = prepared.x[rows], prepared.y[rows]
-    twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
-    twin.predict(x)
+    try:
+        twin = type(net).from_config(net.to_config())
+        rows = prepared.train[:2]
+        x, y = prepared.x[rows], prepared.y[rows]
+        twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
+        twin.predict(x)
+    finally:
+        late.cancel()
     return time.perf_counter() - start
 
 
@@ -372,7 +385,8 @@ def info(arguments: Namespace) -> int:
     if arguments.json:
         say(json.dumps(facts, default=str))
         return 0
-    facts["vector"] = ", ".join(f"{key} {value}" for key, value in vector.items())
+    lanes = " or ".join(f"{count} {dtype}" for dtype, count in vector["lanes"].items())
+    facts["vector"] = f"{8 * vector['vector_bytes']} bits ({lanes}), compiled for {vector['cpu']}"
     state = "warm" if facts.pop("warm") else f"cold: the next training compiles for about {COMPILE_SECONDS} s"
     facts["cache"] = "none: every process compiles anew" if folder is None else f"{folder} ({state})"
     for name, value in facts.items():
