@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.kernels import activations, losses, network, optimizers, sync
+from fastbp.kernels import activations, compiled, losses, network, optimizers, sync
 from fastbp.kernels import plan as p
 from fastbp.kernels.tile import TILE_ROWS
 
@@ -220,6 +220,7 @@ class Engine:
         self.weights, self.biases = self.views(self.theta)
         self.n_parameters = sum(w.size for w in self.weights) + sum(b.size for b in self.biases if b is not None)
         self._predictor: dict[int, _Workspace] = {}
+        self._row_plan: Array | None = None
 
     @property
     def n_outputs(self) -> int:
@@ -313,6 +314,15 @@ class Engine:
         layer : int, optional
             0 for the first; the default is the last.
         """
+        if layer is None and out is None and type(x) is np.ndarray and x.shape == (1, self.n_inputs):
+            flags = x.flags
+            if x.dtype == self.dtype and flags.c_contiguous and flags.aligned and flags.writeable:
+                # One row: a call into compiled code is most of its time, so nothing is prepared for it.
+                if self._row_plan is None:
+                    self._row_plan = self.compiled().plan
+                row = np.empty((1, self.layers[-1].units), self.dtype)
+                compiled.predict_row(self._row_plan, self.params, x, row)
+                return row
         data = _Data(self, x)
         layers = len(self.layers) if layer is None else layer + 1
         width = self.layers[layers - 1].units
@@ -347,6 +357,23 @@ class Engine:
             for helper in helpers:
                 helper.join()
         return out
+
+    def compiled(self, objective: Objective | None = None) -> compiled.State:
+        """Return the network as plain arrays for `fastbp.kernels` functions inside compiled code.
+
+        Parameters
+        ----------
+        objective : Objective, optional
+            The loss of `train_one` and `value_and_grad_one`; the default is mse.
+
+        Returns
+        -------
+        State
+            Its `params` is the engine's own memory: training either is seen by the other.
+        """
+        workspace = _Workspace(self, 1, objective or Objective())
+        workspace.plan[p.CLASS_INDEX] = workspace.objective.name == "cross_entropy"
+        return compiled.State(workspace.plan, workspace.hyper, self.params)
 
     def hidden(self, x: Any) -> list[Array]:
         """Return the outputs of every layer, the last included, each (n, units)."""
@@ -516,6 +543,7 @@ class _Workspace:
             a_in, ld_in = int(record[p.A]), ld
         if objective is None:
             self.records[:, p.D_IN] = -1
+        plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, engine.dtype)
         self.numbers = np.zeros(network.ROWS + 2 * self.batch + 2 * engine._n_blocks)
         self.numbers[network.PRODUCT] = 1.0
@@ -711,6 +739,15 @@ class Session:
         self._workspace.plan[p.CLIPPED] = max_grad_norm is not None
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
         self._workspace.hyper[p.L2_PER_ROW] = alpha
+        self._online = (
+            batch_size == 1
+            and rule.kernel == "sgd"
+            and rule.weight_decay == 0.0
+            and alpha == 0.0
+            and max_grad_norm is None
+            and engine.input_dropout == 0.0
+            and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
+        )
         self.rule = rule
         names = optimizers.SLOTS[rule.kernel]
         size = engine._n_padded
@@ -792,6 +829,7 @@ class Session:
         if order.ndim != 1 or (order.size and not 0 <= int(order.min()) <= int(order.max()) < data.n):
             raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
         order = _flat(order)
+        workspace.plan[p.ONLINE] = self._online and not data.sparse
         batch = self.batch_size
         n_batches = -(-order.size // batch)
         rates = np.ascontiguousarray(learning_rate, np.float64).reshape(-1)

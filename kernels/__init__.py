@@ -6,3 +6,8 @@ delta = dC/dz; theta and grad all parameters and their gradient, flat.
 
 if __name__ == "kernels":
     raise ImportError("import this folder as fastbp.kernels, from an installed fastbp")
+
+from .compiled import State, predict, predict_one, train_one, value_and_grad_one  # noqa: E402
+from .warm import warmup  # noqa: E402
+
+__all__ = ["State", "predict", "predict_one", "train_one", "value_and_grad_one", "warmup"]

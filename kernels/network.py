@@ -8,7 +8,7 @@ the numbers are too. Kernels trust their callers: engine.py checks shapes, dtype
 
 import math
 
-from . import activations, dense, losses, optimizers, random
+from . import activations, dense, losses, one, optimizers, random
 from .jit import entry, kernel
 from .plan import (
     A_IN,
@@ -38,6 +38,7 @@ from .plan import (
     N_BLOCKS,
     N_LAYERS,
     N_OUT,
+    ONLINE,
     RECORD,
     ROW_BLOCK,
     SPARSE,
@@ -347,6 +348,23 @@ def run_batch(
         barrier(sync, team)
 
 
+@kernel
+def run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, begin, end, rates):
+    """Stochastic descent by the book: batches of one row and plain SGD, each weight read once per step."""
+    weight = numbers[ROWS : ROWS + 1]
+    value = numbers[ROWS + 1 : ROWS + 2]
+    weight[0] = 1.0
+    for row in range(begin, end):
+        if sample_weight.size > 0 and sample_weight[order[row]] == 0.0:
+            return row - begin
+        gather_rows(plan, work, x, order, row, 0, 1)
+        gather_targets(plan, work, y, order, row, 0, 1)
+        one.train_row(plan, hyper, params, work, weight, value, rates[row - begin if rates.size > 1 else 0])
+        numbers[LOSS_SUM] += value[0]
+    numbers[STEPS] += end - begin
+    return end - begin
+
+
 @entry
 def run(
     mode,
@@ -387,6 +405,8 @@ def run(
         if needed and member == 0:
             dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at))
     done_before = int(numbers[STEPS])
+    if mode == TRAIN and plan[ONLINE] != 0:
+        return run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, begin, end, rates)
     if team > 1:
         barrier(sync, team)
     batch = plan[BATCH]

@@ -7,6 +7,7 @@ interpreter mode (NUMBA_DISABLE_JIT=1). Under NUMBA_BOUNDSCHECK=1 loads, stores 
 
 import operator
 import os
+import time
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -16,6 +17,7 @@ from numba.core.extending import intrinsic, lower_builtin, models, register_mode
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 from . import lanes as trace
+from .jit import entry
 from .lanes import Lanes, splat
 
 
@@ -320,3 +322,44 @@ def scratch(typingctx, array, size):
         return result._getvalue()
 
     return kind(array, types.intp), codegen
+
+
+@entry
+def _multiply_adds(array, n):
+    """Run n rounds of ten independent chains of multiply-adds on registers; returns a number that depends on all."""
+    x = load(array, 0)
+    a = b = c = d = e = f = g = h = i = j = x
+    for _ in range(n):
+        a = fma(a, x, x)
+        b = fma(b, x, x)
+        c = fma(c, x, x)
+        d = fma(d, x, x)
+        e = fma(e, x, x)
+        f = fma(f, x, x)
+        g = fma(g, x, x)
+        h = fma(h, x, x)
+        i = fma(i, x, x)
+        j = fma(j, x, x)
+    return total(a + b + c + d + e + f + g + h + i + j)
+
+
+def fma_peak(dtype="float32", seconds=0.2):
+    """Return the floating-point operations per second of one core on registers: what every kernel is measured against.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    seconds : float
+        How long to measure; the best of the tries counts.
+    """
+    array = np.full(ROW_BYTES // np.dtype(dtype).itemsize, 0.5, dtype)
+    rounds = 20000
+    work = 2.0 * 10 * lanes_of(array) * rounds
+    _multiply_adds(array, 1)
+    best = float("inf")
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        _multiply_adds(array, rounds)
+        best = min(best, time.perf_counter() - start)
+    return work / best
