@@ -10,9 +10,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room imports, at module level, rooms of lower floors only.
 FLOORS = {
     "kernels": [
-        {"jit", "plan", "simd"},
-        {"elementary", "random", "sync", "tile"},
-        {"activations", "losses", "matmul", "optimizers"},
+        {"jit", "lanes", "plan"},
+        {"elementary", "simd"},
+        {"activations", "losses", "optimizers", "random", "sync", "tile"},
+        {"matmul"},
         {"dense"},
         {"network"},
         {"__init__"},
