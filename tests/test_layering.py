@@ -15,7 +15,9 @@ FLOORS = {
         {"activations", "losses", "optimizers", "random", "sync", "tile"},
         {"matmul"},
         {"dense"},
-        {"network"},
+        {"one"},
+        {"compiled", "network"},
+        {"warm"},
         {"__init__"},
     ],
     "fastbp": [
