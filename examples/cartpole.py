@@ -2,9 +2,9 @@ r"""
 Balancing a pole: policy gradients in compiled code
 ===================================================
 
-A cart may be pushed left or right; the pole on it must not fall. A network of 4 inputs and 2 outputs decides, and learns
-from nothing but how long the pole stood. A thousand tries are simulated for it, each some hundreds of steps of physics
-and network by turns. All of that is one compiled loop: environment, decisions, gradients, update.
+A cart may be pushed left or right; the pole on it must not fall. A network of 4 inputs and 2 outputs decides, and
+learns from nothing but how long the pole stood. A thousand tries are simulated for it, each some hundreds of steps
+of physics and network by turns. All of that is one compiled loop: environment, decisions, gradients, update.
 """
 
 import sys
@@ -19,8 +19,8 @@ import fastbp as fb
 # %%
 # The environment
 # ---------------
-# Barto, Sutton and Anderson's (1983) in the constants of OpenAI Gym's CartPole: state and action in, next state out. The
-# pole has fallen beyond 12 degrees, or when the cart has left the track.
+# Barto, Sutton and Anderson's (1983) in the constants of OpenAI Gym's CartPole: state and action in, next state
+# out. The pole has fallen beyond 12 degrees, or when the cart has left the track.
 
 
 @njit
@@ -38,8 +38,9 @@ def push(s, action):
 # %%
 # Actor and critic
 # ----------------
-# The actor's two outputs are logits: it pushes right with the probability that softmax gives. The critic learns how much
-# longer the pole will stand from here. Both are ordinary models; ``compiled`` makes them arguments of compiled code.
+# The actor's two outputs are logits: it pushes right with the probability that softmax gives. The critic learns
+# how much longer the pole will stand from here. Both are ordinary models; ``compiled`` makes them arguments of
+# compiled code.
 
 actor = fb.Sequential([fb.Dense(32, "tanh"), fb.Dense(2)], n_inputs=4, dtype="float64", seed=0)
 critic = fb.Sequential([fb.Dense(32, "tanh"), fb.Dense(1)], n_inputs=4, dtype="float64", seed=1)
@@ -48,10 +49,10 @@ critic = fb.Sequential([fb.Dense(32, "tanh"), fb.Dense(1)], n_inputs=4, dtype="f
 # Learning
 # --------
 # REINFORCE (Williams, 1992): actions after which the pole stood longer than expected become more likely,
-# :math:`\theta \leftarrow \theta + \eta \sum_t (G_t - V(s_t)) \nabla \log \pi(a_t | s_t)`, where G is the discounted time that
-# was left and V what the critic expected. With the action as its target, the gradient of ``cross_entropy`` is just
-# :math:`-\nabla \log \pi`: ``value_and_grad_one`` gives it for one state. The critic learns with ``train_one``, a step of
-# stochastic gradient descent per state.
+# :math:`\theta \leftarrow \theta + \eta \sum_t (G_t - V(s_t)) \nabla \log \pi(a_t | s_t)`, where G is the
+# discounted time that was left and V what the critic expected. With the action as its target, the gradient of
+# ``cross_entropy`` is just :math:`-\nabla \log \pi`: ``value_and_grad_one`` gives it for one state. The critic
+# learns with ``train_one``, a step of stochastic gradient descent per state.
 
 
 @njit
@@ -99,9 +100,8 @@ print(f"compiled in {time.perf_counter() - start:.1f} s")
 start = time.perf_counter()
 lengths = learn(*arguments, 1000, 2e-3, 0)
 seconds = time.perf_counter() - start
-print(
-    f"{len(lengths)} tries, {lengths.sum():.0f} steps in {seconds:.1f} s: {lengths.sum() / seconds:,.0f} steps per second"
-)
+rate = lengths.sum() / seconds
+print(f"{len(lengths)} tries, {lengths.sum():.0f} steps in {seconds:.1f} s: {rate:,.0f} steps per second")
 for first in range(0, len(lengths), 200):
     print(
         f"tries {first:3} to {first + 199:3}: the pole stood for {lengths[first : first + 200].mean():5.1f} steps"

@@ -480,8 +480,12 @@ class ProgressBar(Callback):
             self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
         return None
 
-    def close(self) -> None:
+    def on_fit_end(self, run: Run | None = None) -> None:
         """Leave the finished bar on the screen."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, also after an exception."""
         if self._bar is not None:
             self._bar.close()
             self._bar = self._run = None

@@ -201,6 +201,8 @@ class Sequential:
         array([[0., 0.]], dtype=float32)
         """
         if type(x) is np.ndarray:
+            if n_threads is None and len(x) <= 256:
+                n_threads = 1  # to count the cores takes longer than such a prediction
             try:  # the engine's own checks first: they take a microsecond; the friendly ones only when those fail
                 return self.engine.predict(x, n_threads=n_threads)
             except (TypeError, ValueError):

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
+INT64 = np.dtype(np.int64)
+
 
 class Trainer:
     """One optimizer at work on one model, for the user's own loop.
@@ -81,6 +83,7 @@ class Trainer:
         self.epoch = 0
         self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
         self._dtype = self.engine.dtype
+        self._codes = self.objective.name == "cross_entropy"
         self._orders: dict[int, NDArray[np.int64]] = {}
         self._capacity = 1
         self.session = self._new_session(1)
@@ -102,16 +105,17 @@ class Trainer:
 
         Notes
         -----
-        Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs): they are used as they are,
-        and NaN in them is not looked for. Everything else is checked and converted first.
+        Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
+        are used as they are, and NaN in them is not looked for. Everything else is checked and converted first.
         """
         if not (
             type(x) is np.ndarray
             and type(y) is np.ndarray
             and sample_weight is None
             and x.dtype is self._dtype
-            and y.dtype is self._dtype
-            and y.ndim == 2
+            and (
+                (y.dtype is self._dtype and y.ndim == 2) or (self._codes and y.dtype is INT64 and y.ndim == 1)
+            )
             and x.flags.c_contiguous
         ):
             data = batches.prepare(self.engine, x, y, sample_weight, self.objective)
