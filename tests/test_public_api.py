@@ -44,7 +44,7 @@ def test_name_is_public(name):
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("fastbp.kernels", "predict_one train_one"),
+        ("fastbp.kernels", "predict predict_one train_one value_and_grad_one warmup"),
         ("fastbp.formats", "to_onnx to_torch from_torch to_c save load"),
         ("fastbp.plot", "descent_path loss_curve loss_surface decision_boundary network"),
     ],
@@ -83,14 +83,25 @@ def test_doctests(name, tmp_path, monkeypatch):
     """Every example of every docstring, run in an empty folder."""
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
-    module = importlib.import_module(name)
     monkeypatch.chdir(tmp_path)
-    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-    runner = doctest.DocTestRunner(optionflags=flags)
+    run_examples(importlib.import_module(name), name)
+
+
+@pytest.mark.parametrize("name", sorted(set(fastbp.kernels.__all__) - {"State"}))
+def test_doctests_of_compiled_functions(name):
+    """The finder does not look into compiled functions; each must have examples."""
+    thing = getattr(fastbp.kernels, name)
+    assert run_examples(getattr(thing, "py_func", thing), name)
+
+
+def run_examples(thing, name: str) -> int:
+    """Run the examples in the docstrings of a thing and of what is in it; return how many there were."""
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     report: list[str] = []
-    for test in doctest.DocTestFinder(exclude_empty=True).find(module, name):
+    for test in doctest.DocTestFinder(exclude_empty=True).find(thing, name):
         runner.run(test, out=report.append)
     assert not runner.failures, "".join(report)
+    return runner.tries
 
 
 def loaded_by(statement: str) -> set[str]:
