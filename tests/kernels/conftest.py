@@ -1,0 +1,16 @@
+"""What the kernel tests share: their helpers (oracles.py) can be imported, and a dtype fixture."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# pytest imports test files by path (importmode=importlib), so their folder is not searched for modules.
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    """Both element types that the kernels know."""
+    return np.dtype(request.param)
