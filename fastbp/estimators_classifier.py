@@ -406,7 +406,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
 
     def _encode(self, y: Any) -> Array:
         """Return class codes (n,) for more than two classes, else booleans (n, n_outputs)."""
-        if self._label_binarizer.y_type_ == "multiclass" and not type_of_target(y).startswith("multilabel"):
+        if self._label_binarizer.y_type_ == "multiclass" and y.ndim == 1:
             codes: Array = np.searchsorted(self.classes_, y)
             return codes
         indicator = self._label_binarizer.transform(y)

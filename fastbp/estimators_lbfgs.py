@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp.engine import Engine, Layer, Objective
+from fastbp.engine import Engine, Layer, Objective, default_threads
 from fastbp.estimators_loop import TrainingData, check_finite
 from fastbp.estimators_optimizer import Array, DType
 from fastbp.hooks import CallbackList, Run
@@ -55,7 +55,9 @@ class Problem:
         n_threads: int | None,
     ) -> None:
         self.engine = Engine(n_inputs, layers, dtype)
-        self.data, self.objective, self.n_threads = data, objective, n_threads
+        self.data, self.objective = data, objective
+        # Counting the cores takes longer than many a gradient: once.
+        self.n_threads = default_threads() if n_threads is None else n_threads
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
@@ -63,10 +65,13 @@ class Problem:
         widths = [n_inputs, *(layer.units for layer in layers)]
         self.shapes = list(zip(widths, widths[1:], strict=False))
         self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
+        # Where the packed parameters stand in the engine's flat ones: one copy, however many layers there are.
+        weights, biases = self.engine.views(np.arange(self.engine.theta.size))
+        self.places = np.concatenate([part.ravel() for part in (*weights, *biases) if part is not None])
 
     def __call__(self, packed: Array) -> tuple[float, Array]:
         """Return the loss and its gradient, packed, float64, of the packed parameters."""
-        self.engine.set_parameters(*self.unpack(packed))
+        self.engine.theta[self.places] = packed
         loss, gradients = self.engine.value_and_grad(
             self.data.x,
             self.data.y,
@@ -74,10 +79,7 @@ class Problem:
             sample_weight=self.data.sample_weight,
             n_threads=self.n_threads,
         )
-        gradient = np.empty(packed.size)
-        weights, biases = self.unpack(gradient)
-        for out, part in zip([*weights, *biases], [*gradients.weights, *gradients.biases], strict=True):
-            out[...] = part
+        gradient = gradients.theta[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)
         gradient[: self.n_weights] += self.decay * w
         return loss + 0.5 * self.decay * float(w @ w), gradient

@@ -164,17 +164,18 @@ class StochasticOptimizer:
 
 def _flat(engine: Engine, weights: Sequence[Array], biases: Sequence[Array]) -> Array:
     """Return per-layer arrays in the flat layout of the engine."""
-    other = engine.copy()
-    other.theta[:] = 0.0
-    other.set_parameters(weights, biases)
-    return other.theta
+    flat = np.zeros_like(engine.theta)
+    own_weights, own_biases = engine.views(flat)
+    for place, value in zip((*own_weights, *own_biases), (*weights, *biases), strict=True):
+        assert place is not None  # every layer of an estimator has a bias
+        place[...] = value
+    return flat
 
 
 def _unflat(engine: Engine, flat: Array) -> list[Array]:
     """Return a flat array of the engine's layout as plain arrays: all weights, then all biases."""
-    other = engine.copy()
-    other.theta[:] = flat
-    return [np.array(part, order="C") for part in (*other.weights, *other.biases) if part is not None]
+    weights, biases = engine.views(flat)
+    return [np.array(part, order="C") for part in (*weights, *biases) if part is not None]
 
 
 def say(verbose: object, text: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn import neural_network
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
@@ -30,6 +29,25 @@ OBJECTIVES = {
     "absolute_error": Objective("mae"),
     "log_cosh": Objective("log_cosh"),
 }
+
+
+def r2(target: Array, prediction: Array, sample_weight: Array | None) -> float:
+    """Return the coefficient of determination, the mean over outputs, as `sklearn.metrics.r2_score`.
+
+    That takes 300 us for its checks, longer than many an epoch that it is to judge.
+
+    >>> r2(np.array([[1.0], [2.0], [3.0]]), np.array([[1.0], [2.0], [4.0]]), None)
+    0.5
+    """
+    weight = np.ones(len(target)) if sample_weight is None else sample_weight
+    target = target.astype(np.float64, copy=False)
+    unexplained = weight @ (target - prediction) ** 2
+    total = weight @ (target - np.average(target, axis=0, weights=weight)) ** 2
+    # A constant target: 1 if it is hit exactly, else 0.
+    scores = np.where(unexplained == 0.0, 1.0, 0.0)
+    np.divide(unexplained, total, out=scores, where=total != 0.0)
+    np.subtract(1.0, scores, out=scores, where=total != 0.0)
+    return float(scores.mean())
 
 
 class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
@@ -365,7 +383,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         prediction = self._finish(raw)
         if not np.isfinite(prediction).all():
             return float("nan")
-        return float(r2_score(target, prediction, sample_weight=sample_weight))
+        return r2(target, prediction, sample_weight)
 
     def _loss_dtype(self, X: Any, y: Array, sample_weight: Array | None) -> type[np.floating[Any]]:
         arrays = [X, y] if sample_weight is None else [X, y, sample_weight]

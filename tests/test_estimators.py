@@ -16,12 +16,14 @@ from sklearn.base import clone
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning, NotFittedError
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import get_tags
 
 from fastbp import MLPClassifier, MLPRegressor
+from fastbp.estimators_regressor import r2
 
 THEIRS = {
     MLPClassifier: sklearn.neural_network.MLPClassifier,
@@ -545,6 +547,24 @@ def test_not_fitted():
     for name in ("predict", "predict_proba", "predict_log_proba", "hidden_activations"):
         with pytest.raises(NotFittedError):
             getattr(MLPClassifier(), name)(X_iris)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_r2_is_scikit_learns(outputs):
+    rng = np.random.RandomState(0)
+    y = rng.normal(size=(20, outputs))
+    weight = rng.uniform(size=20)
+    constant = np.where(np.arange(outputs) == 0, 1.5, y)
+    for target, prediction in (
+        (y, y + rng.normal(size=y.shape)),
+        (y, y),
+        (constant, constant),
+        (constant, y),
+    ):
+        for dtype in (np.float64, np.float32):
+            pair = target.astype(dtype), prediction.astype(dtype)
+            assert_allclose(r2(*pair, None), r2_score(*pair), rtol=1e-6, atol=1e-6)
+            assert_allclose(r2(*pair, weight), r2_score(*pair, sample_weight=weight), rtol=1e-6, atol=1e-6)
 
 
 # Memory ----------------------------------------------------------------------------------------------------
