@@ -125,8 +125,14 @@ def test_light_peers_agree(suite, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("suite", "name"), [("training", "tabular-small"), ("training", "mnist-sk")])
+@pytest.mark.parametrize(
+    ("suite", "name", "dtype"),
+    [
+        ("training", "tabular-small", "float64"),
+        ("training", "mnist-sk", "float32"),
+        ("latency", "one-row", "float32"),
+    ],
+)
 def test_heavy_peers_agree(suite, name, dtype):
     """The libraries that are installed train to the same loss as NumPy."""
     wanted = [p for p in SUITES[suite].peers if set(p.requires) & set(HEAVY) and p.name != "torch-compile"]

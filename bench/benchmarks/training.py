@@ -1,5 +1,7 @@
 """Training as a whole: one step and one epoch of each workload, `fit`, threads, quality beside time, memory."""
 
+import os
+
 from . import DTYPES, QUICK, Timed, make_run, workloads
 
 NAMES = list(workloads.WORKLOADS)
@@ -48,9 +50,7 @@ class Threads(Timed):
 
     def setup(self, name, threads):
         """As Epoch."""
-        from fastbp.engine import default_threads
-
-        if default_threads() < threads:
+        if len(os.sched_getaffinity(0)) < threads:
             raise NotImplementedError("fewer cores than that")
         self.session, self.x, self.y, self.orders, self.rate = make_run(name, "float32", threads)
         self.session.run(self.x, self.y, self.orders[0][:1], self.rate)

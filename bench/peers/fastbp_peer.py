@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from fastbp.engine import Objective, Rule, Session
-
 import fastbp
 from bench.peers.subject import Training
 from bench.peers.workloads import ADAM, MOMENTUM, Array
+from fastbp.engine import Objective, Rule, Session
 
 
 class Fastbp(Training):
