@@ -91,8 +91,9 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     max_grad_norm : float or None, default=None
         Gradients with a larger global norm are scaled down to it. Stochastic solvers only.
     callbacks : list or None, default=None
-        Objects with any of `on_fit_begin()`, `on_epoch_begin(epoch)`, `on_chunk_end(seconds, samples)`,
-        `on_epoch_end(epoch, logs)`, `on_fit_end()`; True from one of the last three hooks' kind ends the fit.
+        Objects with any of `on_fit_begin(run)`, `on_epoch_begin(epoch)`, `on_chunk_end(seconds, samples)`,
+        `on_epoch_end(epoch, logs)`, `on_fit_end(run)`, such as `fastbp.TimeLimit`; True from the end of a chunk or
+        epoch ends the fit. An iteration of lbfgs is an epoch without chunks.
     n_threads : int or None, default=None
         None is all cores this process may use. Results do not depend on it.
     dtype : {"float32", "float64"} or None, default=None

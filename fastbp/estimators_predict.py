@@ -77,6 +77,8 @@ class PredictMixin:
         engine = self._engine(self._predict_dtype(X))
         # So few rows are one thread's work; to count the cores would take longer.
         n_threads = 1 if X.shape[0] <= FEW_ROWS else self.n_threads
+        if scipy.sparse.issparse(X):
+            X = X.tocsr()  # rows of other formats cannot be cut out
         for rows in _blocks(X.shape[0]):
             x = X if X.shape[0] <= BLOCK_ROWS else X[rows]
             yield rows, engine.predict(as_rows(x, engine.dtype), n_threads=n_threads)

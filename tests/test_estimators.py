@@ -4,6 +4,7 @@ import copy
 import pickle
 import tracemalloc
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -565,6 +566,14 @@ def test_r2_is_scikit_learns(outputs):
             pair = target.astype(dtype), prediction.astype(dtype)
             assert_allclose(r2(*pair, None), r2_score(*pair), rtol=1e-6, atol=1e-6)
             assert_allclose(r2(*pair, weight), r2_score(*pair, sample_weight=weight), rtol=1e-6, atol=1e-6)
+
+
+def test_threads_may_share_an_estimator():
+    net = MLPClassifier((32, 32), max_iter=5, random_state=0).fit(X_iris, y_iris)
+    expected = net.predict_proba(X_iris)
+    with ThreadPoolExecutor(4) as pool:
+        for answer in pool.map(net.predict_proba, [X_iris] * 200):
+            assert_array_equal(answer, expected)
 
 
 # Memory ----------------------------------------------------------------------------------------------------

@@ -510,7 +510,7 @@ def test_lbfgs_goes_back_to_the_best_of_a_callback():
 
 def test_terminate_on_nan_leaves_the_estimator():
     net = MLPRegressor(**SMALL, solver="sgd", learning_rate_init=1e6, callbacks=[fastbp.TerminateOnNaN()])
-    with pytest.raises(fastbp.callbacks.DivergenceError):
+    with pytest.raises(fastbp.DivergenceError):
         net.fit(X_diabetes, y_diabetes)
     assert not hasattr(net, "coefs_")
 
