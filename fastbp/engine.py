@@ -6,7 +6,6 @@ assume. An `Engine` is a network's parameters and their layout; a `Session` is a
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
@@ -112,6 +111,12 @@ def _padded(count: int, itemsize: int) -> int:
     return -(-count * itemsize // LINE) * LINE // itemsize
 
 
+def _stride(count: int, itemsize: int) -> int:
+    """Return the distance of rows in elements: padded, and no multiple of 2048 bytes, which would share cache sets."""
+    padded = _padded(count, itemsize)
+    return padded + LINE // itemsize if padded * itemsize % 2048 == 0 else padded
+
+
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
     """Return a zero array whose first element starts a cache line: a vector that straddles two costs half the speed."""
     raw = np.zeros(size * dtype.itemsize + LINE, np.uint8)
@@ -193,15 +198,15 @@ class Engine:
         fan_in = self.n_inputs
         for record, layer in zip(self._record, self.layers, strict=True):
             fan_out = layer.units
-            plain = fan_in * _padded(fan_out, size)
-            turned = fan_out * _padded(fan_in, size)
+            plain = fan_in * _stride(fan_out, size)
+            turned = fan_out * _stride(fan_in, size)
             transposed = plain > TRANSPOSE_RATIO * turned
             rows, columns = (fan_out, fan_in) if transposed else (fan_in, fan_out)
             record[p.FAN_IN], record[p.FAN_OUT], record[p.TRANSPOSED] = fan_in, fan_out, transposed
-            record[p.W], record[p.LDW] = offset, _padded(columns, size)
+            record[p.W], record[p.LDW] = offset, _stride(columns, size)
             offset += rows * int(record[p.LDW])
             record[p.B] = offset if layer.use_bias else -1
-            offset += _padded(fan_out, size) if layer.use_bias else 0
+            offset += _stride(fan_out, size) if layer.use_bias else 0
             record[p.ACTIVATION] = activations.CODES[layer.activation]
             # Multiples of 48 rows suit tiles of 6 and of 8 rows and squares of 4, 8 and 16.
             height = 48 * max(1, BLOCK_BYTES // (48 * int(record[p.LDW]) * size))
@@ -213,7 +218,7 @@ class Engine:
         self._n_blocks = block
         for record in self._record:
             rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
-            record[p.T], record[p.LDT] = offset, _padded(rows, size)
+            record[p.T], record[p.LDT] = offset, _stride(rows, size)
             offset += int(record[p.LDW]) * int(record[p.LDT])
         self.params = aligned_zeros(offset, self.dtype)
         self.theta = self.params[: self._n_padded]
@@ -518,18 +523,18 @@ class _Workspace:
         plan[p.N_LAYERS], plan[p.N_PARAMS], plan[p.BATCH] = n, engine._n_padded, self.batch
         plan[p.N_BLOCKS], plan[p.N_OUT], plan[p.WANT_INPUTS] = engine._n_blocks, engine.n_outputs, inputs
         large = engine.params.nbytes > 2**20
-        plan[p.ROW_BLOCK] = TILE_ROWS * (12 if large else 4)
-        offset = max(_padded(max(engine.n_inputs, *(layer.units for layer in engine.layers)), size), 1)
+        plan[p.ROW_BLOCK] = TILE_ROWS * (16 if large else 4)
+        offset = _stride(max(engine.n_inputs, *(layer.units for layer in engine.layers)), size)
         # The first row stays zero: where sums without bias start.
         plan[p.ZEROS] = 0
-        a_in, ld_in, d_in = offset, _padded(engine.n_inputs, size), -1
+        a_in, ld_in, d_in = offset, _stride(engine.n_inputs, size), -1
         offset += self.batch * ld_in
         if inputs:
             d_in = offset
             offset += self.batch * ld_in
         for record, layer in zip(self.records, engine.layers, strict=True):
             record[p.A_IN], record[p.LD_IN], record[p.D_IN] = a_in, ld_in, d_in
-            ld = _padded(layer.units, size)
+            ld = _stride(layer.units, size)
             record[p.LD], record[p.A] = ld, offset
             offset += self.batch * ld
             record[p.Z] = -1
@@ -794,6 +799,15 @@ class Session:
         self._workspace.numbers[network.PRODUCT] = product
         self._fresh = value == 0
 
+    @property
+    def loss_sum(self) -> float:
+        """Sum of loss times rows over the batches since it was last set: the same bits however they were cut in pieces."""
+        return float(self._workspace.numbers[network.LOSS_SUM])
+
+    @loss_sum.setter
+    def loss_sum(self, value: float) -> None:
+        self._workspace.numbers[network.LOSS_SUM] = value
+
     def run(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
     ) -> float:
@@ -813,7 +827,11 @@ class Session:
         float
             Sum over the batches of mean loss (penalties included) times rows.
         """
-        return sum(loss for _, loss in self.chunks(x, y, order, learning_rate, sample_weight=sample_weight))
+        before, self.loss_sum = self.loss_sum, 0.0
+        for _ in self.chunks(x, y, order, learning_rate, sample_weight=sample_weight):
+            pass
+        total, self.loss_sum = self.loss_sum, before
+        return total
 
     def chunks(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
@@ -839,11 +857,9 @@ class Session:
             self.slots["step_size"][...] = rates[0]
         self._fresh = False
         done = 0
-        for piece in itertools.count():
-            if done >= order.size:
-                return
-            rows = self._piece(piece, order.size - done)
-            workspace.numbers[network.LOSS_SUM] = 0.0
+        while done < order.size:
+            rows = self._piece(order.size - done)
+            before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
             finished = workspace.call(
@@ -860,9 +876,9 @@ class Session:
             done += finished
             if finished < rows:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-            yield finished, float(workspace.numbers[network.LOSS_SUM])
+            yield finished, self.loss_sum - before
 
-    def _piece(self, piece: int, left: int) -> int:
+    def _piece(self, left: int) -> int:
         """Return how many rows make about 50 ms: a first guess from the work, then from what the last piece took."""
         seconds = self._seconds_per_row or self.engine.flops_per_row / 2e10
         batches = max(1, int(CHUNK_SECONDS / (seconds * self.batch_size)))

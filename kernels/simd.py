@@ -328,7 +328,9 @@ def scratch(typingctx, array, size):
 def _multiply_adds(array, n):
     """Run n rounds of ten independent chains of multiply-adds on registers; returns a number that depends on all."""
     x = load(array, 0)
-    a = b = c = d = e = f = g = h = i = j = x
+    # Ten different starts: equal chains could be merged into one.
+    a, b, c, d, e = x, x + 0.1, x + 0.2, x + 0.3, x + 0.4
+    f, g, h, i, j = x - 0.1, x - 0.2, x - 0.3, x - 0.4, x - 0.5
     for _ in range(n):
         a = fma(a, x, x)
         b = fma(b, x, x)
