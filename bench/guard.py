@@ -141,8 +141,8 @@ class Callgrind:
         self._request(5)
 
 
-def child(counting: bool) -> None:
-    """Run every case: once to compile and fill the cache, or under valgrind to be counted."""
+def child(counting: bool, only: str) -> None:
+    """Run every case whose name holds `only`: to compile and fill the cache, or under valgrind to be counted."""
     import fastbp.engine
 
     # Pieces are cut by the clock, which valgrind slows down: one piece, the same in every run.
@@ -151,6 +151,8 @@ def child(counting: bool) -> None:
     gc.disable()
     valgrind = Callgrind() if counting else None
     for name, run, short, long in cases():
+        if only not in name:
+            continue
         run(short)
         if valgrind is None:
             continue
@@ -190,11 +192,11 @@ def read_counts(folder: Path) -> dict[str, int]:
     return counts
 
 
-def count() -> dict[str, int]:
-    """Compile for the fixed processor, run under valgrind, return instructions per unit of every case."""
+def count(only: str = "") -> dict[str, int]:
+    """Compile for the fixed processor, run under valgrind, return instructions per unit of the cases."""
     cache = ROOT / ".asv" / "guard-cache"
     env = os.environ | TARGET | {"FASTBP_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-m", "bench.guard"]
+    command = [sys.executable, "-m", "bench.guard", "--only", only]
     subprocess.run([*command, "--child", "warm"], env=env, cwd=ROOT, check=True)
     with tempfile.TemporaryDirectory() as scratch:
         out = f"--callgrind-out-file={scratch}/out"
@@ -242,14 +244,19 @@ def main(arguments: list[str] | None = None) -> int:
     what.add_argument("--check", action="store_true", help="compare with guard.json")
     what.add_argument("--update", action="store_true", help="write guard.json")
     what.add_argument("--child", choices=["warm", "count"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--only", default="", metavar="TEXT", help="cases whose name holds this, e.g. step/tabular"
+    )
     args = parser.parse_args(arguments)
     if args.child:
-        child(args.child == "count")
+        child(args.child == "count", args.only)
         return 0
+    if args.update and args.only:
+        parser.error("--update writes all counts; leave --only out")
     if shutil.which("valgrind") is None or platform.machine() != "x86_64":
         print("guard: needs valgrind on x86-64", file=sys.stderr)
         return 2
-    counted = count()
+    counted = count(args.only)
     if args.update:
         content = {"environment": environment(), "tolerance": TOLERANCE, "instructions": counted}
         STORED.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
@@ -263,7 +270,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(
             f"guard: counted with {environment()}, stored with {stored['environment']}: tolerance {tolerance:.0%}"
         )
-    worse, better = compare(stored["instructions"], counted, tolerance)
+    kept = {name: n for name, n in stored["instructions"].items() if args.only in name}
+    worse, better = compare(kept, counted, tolerance)
     for line in better:
         print(f"fewer instructions (run --update to keep it): {line}")
     for line in worse:

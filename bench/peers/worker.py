@@ -12,8 +12,10 @@ import sys
 import time
 from typing import Any, TextIO
 
-SLOW = 1.5
+SLOW = 1.0
 """Seconds of a run from which on it is not warmed up again."""
+SHORT = 1e-3
+"""Seconds of a run below which it is timed by the hundred."""
 
 
 def pin(threads: int) -> None:
@@ -54,19 +56,23 @@ def load(factory: str) -> Any:
 
 def prepare(subject: Any) -> dict[str, Any]:
     """Check the subject, warm it up, and time one run."""
-    start = time.perf_counter()
-    check = subject.check()
-    once = (time.perf_counter() - start) / max(subject.check_runs, 1)
+    check = subject.check()  # which compiles what there is to compile
     note = getattr(subject, "note", "")
     if hasattr(subject, "rate"):
         return {"check": check, "once": 0.0, "note": note}
-    # The check may have compiled something. A slow subject needs no second look to know that one run is enough.
-    for _ in range(2):
+    once = 0.0
+    for _ in range(3):
         if once < SLOW:
             subject.reset()
             start = time.perf_counter()
             subject.run(1)
             once = time.perf_counter() - start
+    if once < SHORT:
+        # One call is mostly the clock and cold caches: ask how long a hundred take.
+        subject.reset()
+        start = time.perf_counter()
+        subject.run(100)
+        once = (time.perf_counter() - start) / 100
     return {"check": check, "once": once, "note": note}
 
 
