@@ -19,6 +19,8 @@ def compiled(function):
 
 def vectorwise(function, count=1):
     """Compile out = function(x) (or of two or three arrays) over arrays whose size is a multiple of the vector's."""
+    if not function.__name__.isidentifier():
+        function.__name__ = "of_a_test"  # lambdas: Numba sees a function of that name
     operation = traced(function)
 
     def one(x, out):
