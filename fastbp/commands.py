@@ -404,17 +404,15 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def warmup(arguments: Namespace) -> int:
+def warmup(_: Namespace) -> int:
     """Compile everything and keep it on disk."""
     from fastbp.kernels import jit
     from fastbp.kernels import warmup as compile_all
 
     if jit.cache_dir() is None:
         raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
-    say(f"compiling the kernels for this machine (about {COMPILE_SECONDS} s; faster if already done) ...")
+    say("compiling the kernels for this machine (up to a minute; quick where it is done already) ...")
     start = time.perf_counter()
-    compile_all(
-        dtypes=("float32", "float64"), progress=lambda *what: say("  " + " ".join(str(part) for part in what))
-    )
+    compile_all(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))
     say(f"{time.perf_counter() - start:.1f} s; kept in {jit.cache_dir()}")
     return 0
