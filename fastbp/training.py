@@ -235,7 +235,7 @@ class _Loop:
         )  # otherwise batch by batch: hooks are called now and then
         for rows, total in self.chunks():
             view.samples_done += rows
-            view.loss_sum += total
+            view.loss_sum = total
             waiting += rows
             now = time.perf_counter()
             self.seconds = now - began
@@ -254,8 +254,7 @@ class _Loop:
         return True
 
     def chunks(self) -> Iterator[tuple[int, float]]:
-        """Train what is left of the epoch; after each compiled call yield its rows and the sum of their
-        losses."""
+        """Train what is left of the epoch; yield the rows of each compiled call and the epoch's loss sum so far."""
         trainer, view = self.trainer, self.view
         schedule, scale = trainer.schedule, view.learning_rate_scale
         if isinstance(self.data, batches.Stream):
@@ -268,7 +267,7 @@ class _Loop:
                     piece.x, piece.y, piece.order, view.learning_rate, sample_weight=piece.weights
                 )
                 self.batches_done += 1
-                yield rows, total
+                yield rows, view.loss_sum + total
             return
         session, size, order = trainer.session, self.batch_size, self.rows
         if self.shuffle and size < len(order):  # in a full batch the order changes nothing but rounding
@@ -277,17 +276,19 @@ class _Loop:
         # All rates of the epoch at once, also when resuming within it: a vectorized cosine may round by position.
         rates = scale * schedule.epoch_rates(view.epoch, session.step - first, -(-len(order) // size))
         left = order[first * size :]
+        # Added up by the session the sum does not depend on the cuts into chunks.
+        session.loss_sum = view.loss_sum
         for piece in self.data.pieces(left, size) if len(left) else ():
             done = 0
             steps = -(-len(piece.order) // size)
             parts = session.chunks(
                 piece.x, piece.y, piece.order, rates[first : first + steps], sample_weight=piece.weights
             )
-            for rows, total in parts:
+            for rows, _ in parts:
                 done += rows
                 self.batches_done = first + -(-done // size)
                 view.learning_rate = float(rates[self.batches_done - 1])
-                yield rows, total
+                yield rows, session.loss_sum
             first = self.batches_done
 
     def evaluate(self) -> dict[str, float]:
