@@ -6,6 +6,7 @@ assume. An `Engine` is a network's parameters and their layout; a `Session` is a
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -225,6 +226,7 @@ class Engine:
         self.weights, self.biases = self.views(self.theta)
         self.n_parameters = sum(w.size for w in self.weights) + sum(b.size for b in self.biases if b is not None)
         self._predictor: dict[int, _Workspace] = {}
+        self._evaluators: dict[tuple[Objective, bool, int], _Workspace] = {}
         self._row_plan: Array | None = None
 
     @property
@@ -335,9 +337,10 @@ class Engine:
             out = np.empty((data.n, width), self.dtype)
         elif out.shape != (data.n, width) or out.dtype != self.dtype or not out.flags.c_contiguous:
             raise ValueError(f"out must be a C-contiguous {self.dtype} array of shape {(data.n, width)}, got {out.shape}")
-        wanted = default_threads() if n_threads is None else n_threads
-        useful = int(data.n * self.flops_per_row / 3 / (10 * TEAM_FLOPS))
-        team = max(1, min(wanted, useful, -(-data.n // PREDICT_ROWS)))
+        useful = min(int(data.n * self.flops_per_row / 3 / (10 * TEAM_FLOPS)), -(-data.n // PREDICT_ROWS))
+        team = 1
+        if useful > 1 and n_threads != 1:
+            team = min(useful, default_threads() if n_threads is None else n_threads)
         flat = out.reshape(-1)
 
         def part(member: int) -> None:
@@ -396,10 +399,19 @@ class Engine:
     ) -> float:
         """Return the weighted mean loss of the rows, with the layers' penalties unless `penalty` is False."""
         data = _Data(self, x)
-        workspace = _Workspace(self, min(PREDICT_ROWS, data.n), objective)
-        workspace.targets(data, y, sample_weight)
-        value = workspace.total(network.VALUE, data)
+        with self._evaluating(data, objective, inputs=False) as workspace:
+            workspace.targets(data, y, sample_weight)
+            value = workspace.total(network.VALUE, data)
         return value + (self.penalty() if penalty else 0.0)
+
+    @contextlib.contextmanager
+    def _evaluating(self, data: _Data, objective: Objective, *, inputs: bool) -> Iterator[_Workspace]:
+        """Lend a workspace for losses and gradients; one of each kind is kept, and a second thread makes its own."""
+        key = (objective, inputs, min(PREDICT_ROWS, max(1, data.n)))
+        workspace = self._evaluators.pop(key, None) or _Workspace(self, key[2], objective, inputs=inputs)
+        yield workspace
+        if len(self._evaluators) < 4:
+            self._evaluators[key] = workspace
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
@@ -434,13 +446,15 @@ class Engine:
         data = _Data(self, x)
         if inputs and data.sparse:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
-        workspace = _Workspace(self, min(PREDICT_ROWS, data.n), objective, inputs=inputs, gradient=True)
-        workspace.targets(data, y, sample_weight)
+        grad = aligned_zeros(self._n_padded, self.dtype)
         felt = np.empty((data.n, self.n_inputs), self.dtype) if inputs else None
-        if felt is not None:
-            workspace.out = felt.reshape(-1)
-        value = workspace.total(network.GRADIENT, data, _team(self, workspace.batch, n_threads))
-        weights, biases = self.views(workspace.grad)
+        with self._evaluating(data, objective, inputs=inputs) as workspace:
+            workspace.targets(data, y, sample_weight)
+            workspace.grad = grad
+            if felt is not None:
+                workspace.out = felt.reshape(-1)
+            value = workspace.total(network.GRADIENT, data, _team(self, workspace.batch, n_threads))
+        weights, biases = self.views(grad)
         if penalty:
             value += self.penalty()
             for layer, w, g in zip(self.layers, self.weights, weights, strict=True):
@@ -448,7 +462,7 @@ class Engine:
                     g += layer.l1 * np.sign(w)
                 if layer.l2 != 0.0:
                     g += 2.0 * layer.l2 * w
-        return value, Gradients(weights, biases, workspace.grad, felt)
+        return value, Gradients(weights, biases, grad, felt)
 
 
 def _check_rate(name: str, rate: float) -> None:
@@ -458,12 +472,11 @@ def _check_rate(name: str, rate: float) -> None:
 
 def _team(engine: Engine, batch: int, n_threads: int | None) -> int:
     """Return how many threads a run uses: no more than asked for, than its work feeds, than this process has left."""
-    wanted = default_threads() if n_threads is None else n_threads
-    if wanted < 1:
+    if n_threads is not None and n_threads < 1:
         raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}")
-    if wanted == 1 or batch * engine.flops_per_row < TEAM_FLOPS:
+    if n_threads == 1 or batch * engine.flops_per_row < TEAM_FLOPS:
         return 1
-    return wanted
+    return default_threads() if n_threads is None else n_threads
 
 
 class _Data:
