@@ -62,7 +62,7 @@ def site(tmp_path_factory):
     # Sphinx writes generated pages beside their sources, so build a copy, with the examples beside it.
     place = tmp_path_factory.mktemp("documentation")
     for folder in ("docs", "examples"):
-        ignored = shutil.ignore_patterns("_build", "generated", "gallery", "*.png")
+        ignored = shutil.ignore_patterns("_build", "generated", "gallery", "__pycache__")
         shutil.copytree(ROOT / folder, place / folder, ignore=ignored)
     command = [
         sys.executable,
