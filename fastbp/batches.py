@@ -1,5 +1,4 @@
-"""How rows reach the engine: whole arrays at once, maps of foreign dtype block by block, iterables batch by
-batch."""
+"""How rows reach the engine: whole arrays, maps of a foreign dtype block by block, iterables batch by batch."""
 
 from __future__ import annotations
 
@@ -55,8 +54,7 @@ class Rows:
         )
 
     def pieces(self, order: NDArray[np.int64], batch_size: int) -> Iterator[Piece]:
-        """Cut the rows `order` into pieces of whole batches: one, unless the inputs are converted on the
-        way."""
+        """Cut the rows `order` into pieces of whole batches: one, unless inputs are converted on the way."""
         if not self.foreign:
             yield Piece(self.x, self.y, order, self.weights)
             return
@@ -106,8 +104,7 @@ class Stream:
 
 
 def prepare(engine: Engine, x: Any, y: Any, weights: Any, objective: Objective, prefix: str = "") -> Rows:
-    """Check inputs, targets and weights against the model and each other; see `to_inputs`, `to_targets`,
-    `to_weights`."""
+    """Check inputs, targets and weights against the model and each other."""
     dtype = engine.dtype
     inputs = to_inputs(x, engine.n_inputs, dtype, name=f"{prefix}X", layer=first_layer(engine))
     n = int(inputs.shape[0])
@@ -118,8 +115,7 @@ def prepare(engine: Engine, x: Any, y: Any, weights: Any, objective: Objective, 
 
 
 def rows_of(engine: Engine, x: Any) -> Iterator[Any]:
-    """Yield the rows of checked inputs `x` in pieces of the model's dtype: one piece, or blocks of a foreign
-    memmap."""
+    """Yield checked inputs in pieces of the model's dtype: one piece, or blocks of a foreign memmap."""
     data = Rows(x, np.empty(0), None, engine.dtype)
     if not data.foreign:
         yield x

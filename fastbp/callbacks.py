@@ -231,12 +231,12 @@ class ReduceLROnPlateau(_Monitor):
 
 
 class Checkpoint(Callback):
-    """Write everything that `fit(resume_from=path)` needs to go on bit by bit: after epochs, and on time
-    within them.
+    """Write everything that `fit(resume_from=path)` needs to go on, bit by bit.
 
-    The file holds the model (``fastbp.load`` reads it), the optimizer's state, the generator of the orders,
-    the place within the epoch, the history and the state of the other callbacks. It is replaced in one step:
-    a reader, a crash or ``kill -9`` at any moment finds the previous or the new file, whole.
+    It is written after epochs, and on time within them. It holds the model (``fastbp.load`` reads it), the
+    optimizer's state, the generator of the orders, the place within the epoch, the history and the state of
+    the other callbacks. It is replaced in one step: a reader, a crash or ``kill -9`` at any moment finds the
+    previous or the new file, whole.
 
     Parameters
     ----------
@@ -387,8 +387,7 @@ class TimeLimit(Callback):
 
 
 class CSVLogger(Callback):
-    """Append a line per epoch to a CSV file: epoch, then the logs. Each line is on the disk before the next
-    epoch.
+    """Append a line per epoch to a CSV file: epoch, then the logs. It is there before the next epoch begins.
 
     A new `fit` starts a new file; a resumed one keeps the lines of the epochs it does not repeat.
 

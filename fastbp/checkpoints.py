@@ -1,5 +1,4 @@
-"""The file of a `Checkpoint`: a model file (`fastbp.formats.load` reads it) with the state of its training
-beside it.
+"""The file of a `Checkpoint`: a model file, with the state of its training beside it.
 
 Arrays that are laid out like the engine's flat parameters (optimizer state, best weights) are stored without
 the padding, in the order W, b of each layer, so that the file does not depend on the vector width of the
@@ -20,8 +19,7 @@ __all__ = ["pack", "read", "unpack", "write"]
 
 
 def positions(engine: Engine) -> NDArray[np.int64]:
-    """Return where in ``engine.theta`` each parameter stands: W of layer 0 row by row, its b, W of layer 1,
-    ..."""
+    """Return where in ``engine.theta`` each parameter stands: W of layer 0 row by row, its b, W of layer 1 ..."""
     theta = engine.theta
     index = np.arange(theta.size, dtype=np.int64)
     start = theta.__array_interface__["data"][0]
@@ -85,8 +83,7 @@ def write(path: str | os.PathLike[str], net: Any, state: dict[str, Any]) -> None
 
 
 def read(path: str | os.PathLike[str], net: Any) -> dict[str, Any]:
-    """Read a checkpoint of this model; the model's numbers are in ``weights`` and ``biases``, the rest in
-    ``training``.
+    """Read a checkpoint of this model: its ``weights`` and ``biases``, and the ``training`` they belong to.
 
     Raises
     ------

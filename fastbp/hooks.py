@@ -119,8 +119,7 @@ class Callback:
 
 
 class CallbackList:
-    """Calls the hooks of many callbacks in their order; `Checkpoint` comes last in an epoch and first at the
-    end.
+    """Calls the hooks of many callbacks in their order, those of one that `saves` last (at the end of all: first).
 
     The order lets a `Checkpoint` see what the others decided after the epoch, and save before `EarlyStopping`
     goes back to the best weights.

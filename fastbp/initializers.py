@@ -1,5 +1,4 @@
-"""Where the weights start. Each initializer draws one matrix W of shape (fan_in, fan_out); biases start at
-zero.
+"""Where the weights start: each initializer draws a matrix of shape (fan_in, fan_out); biases start at zero.
 
 The draws are made in float64 from a seeded NumPy generator and then rounded to the model's dtype, so that a
 float32 and a float64 model with one seed start from the same numbers. Normal distributions are not truncated:

@@ -1,5 +1,4 @@
-"""The pieces of a `Sequential`: `Dense` and `Dropout`. They describe; the numbers live in the model's
-engine."""
+"""The pieces of a `Sequential`: `Dense` and `Dropout`. They describe; the numbers live in the engine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Figures of merit beside the loss: scikit-learn's by name, a loss by name, or any function of (y_true,
-y_pred)."""
+"""Figures of merit beside the loss: scikit-learn's or a loss by name, or any function of (y_true, y_pred)."""
 
 from __future__ import annotations
 
@@ -89,8 +88,7 @@ def compute(
 
 
 def is_better_when_larger(name: str) -> bool:
-    """Guess from a logged name whether its best value is its largest: no for losses and errors, yes for all
-    else.
+    """Guess from a logged name whether larger is better: no for losses and errors, yes for all else.
 
     >>> is_better_when_larger("val_loss"), is_better_when_larger("val_neg_mean_squared_error")
     (False, True)

@@ -187,8 +187,7 @@ def apply_class_weight(
 
 
 def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
-    """Turn logits into probabilities: softmax by row for ``cross_entropy``, sigmoid for
-    ``binary_cross_entropy``.
+    """Turn logits into probabilities: by softmax (``cross_entropy``) or sigmoid (``binary_cross_entropy``).
 
     >>> probabilities(np.array([[0.0, 0.0]]), Objective("cross_entropy"))
     array([[0.5, 0.5]])
@@ -201,8 +200,7 @@ def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
 
 
 def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
-    """Turn *targets* (not logits) into class codes: position of the largest, or ``>= 1/2`` for
-    ``binary_cross_entropy``.
+    """Turn *targets* (not logits) into class codes: the largest of a row, or ``>= 1/2`` where each stands alone.
 
     >>> labels(np.array([[0.1, 0.9]]), Objective("cross_entropy"))
     array([1])

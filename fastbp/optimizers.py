@@ -1,5 +1,4 @@
-"""The optimizers by name: hyper-parameters only. Their state lives in the training run, their arithmetic in
-kernels/optimizers.py.
+"""The optimizers by name: hyper-parameters only. State lives in the run, arithmetic in kernels/optimizers.py.
 
 An optimizer object may be shared by any number of models and runs. Defaults and formulas are PyTorch's where
 it and Keras differ, and each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch

@@ -1,5 +1,4 @@
-"""Learning rates that change with time. A schedule is a function of t, the number of steps or epochs *already
-done*.
+"""Learning rates that change with time t, the number of steps or epochs *already done*.
 
 ``per="step"``: t counts batches, the rate changes with each of them. ``per="epoch"``: t counts finished
 epochs, the rate is the same for all batches of an epoch. Values equal PyTorch's schedulers of the same kind,
@@ -69,8 +68,7 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} must define rates(t)")
 
     def bind(self, steps_per_epoch: int, epochs: int) -> Self:
-        """Return the schedule with the length of the run filled in, where it was left open
-        (``total=None``)."""
+        """Return the schedule with the length of the run filled in where it is open (``total=None``)."""
         if getattr(self, "total", 0) is not None:
             return self
         total = epochs if self.per == "epoch" else steps_per_epoch * epochs
@@ -146,8 +144,7 @@ class ExponentialDecay(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class CosineDecay(Schedule):
-    """Half a cosine from `learning_rate` down to `minimum`, after a linear warm-up (Loshchilov and Hutter,
-    2017).
+    """Half a cosine down to `minimum`, after a linear warm-up (Loshchilov and Hutter, 2017).
 
     For t < warmup the rate is ``lr (t + 1) / (warmup + 1)``; then ``minimum + (lr - minimum) (1 + cos(pi s /
     S)) / 2`` with s = t - warmup and S = total - warmup. It stays at `minimum` afterwards. The same as
@@ -202,8 +199,7 @@ class CosineDecay(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class OneCycle(Schedule):
-    """One cycle: a short rise to the highest rate, a long fall far below the first one (Smith and Topin,
-    2018).
+    """A short rise to the highest rate, a long fall far below the first one (Smith and Topin, 2018).
 
     PyTorch's ``OneCycleLR(anneal_strategy="cos", cycle_momentum=False)``: from ``lr / div_factor`` up to lr
     in the first ``pct_start`` of the cycle, then down to ``lr / (div_factor final_div_factor)``, both along

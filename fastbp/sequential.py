@@ -99,8 +99,7 @@ class Sequential:
 
     @property
     def weights(self) -> list[NDArray[Any]]:
-        """The weights of each Dense layer, shape (fan_in, fan_out): live views, writing to them changes the
-        model."""
+        """The weights of each Dense layer, shape (fan_in, fan_out): live views into the model."""
         return self.engine.weights
 
     @property
@@ -398,8 +397,7 @@ class Sequential:
         )
 
     def compiled(self, loss: Loss = "mse") -> Any:
-        """Return the model for use in the user's own ``@njit`` code: plain arrays in a NamedTuple that share
-        the model's parameters.
+        """Return the model for the user's own ``@njit`` code: a NamedTuple of arrays that share its parameters.
 
         Parameters
         ----------

@@ -147,8 +147,7 @@ class Trainer:
         return self.session.slots
 
     def reserve(self, rows: int, *, anew: bool = False) -> None:
-        """Make room for batches of `rows` rows, keeping the optimizer's state (or, with `anew`, starting it
-        afresh)."""
+        """Make room for batches of `rows` rows; the optimizer's state is kept, unless it is to start `anew`."""
         if rows <= self._capacity and not anew:
             return
         old = self.session

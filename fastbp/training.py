@@ -377,8 +377,7 @@ class _Loop:
         return list(state["callbacks"])
 
     def matching(self, states: list[Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-        """Pair stored states with the callbacks of this call: the first one of that class that is still
-        free."""
+        """Pair each stored state with the first free callback of its class."""
         free = [callback for callback in self.hooks.callbacks if hasattr(callback, "set_state")]
         for name, state in states:
             callback = next((item for item in free if type(item).__name__ == name), None)

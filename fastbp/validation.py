@@ -39,8 +39,7 @@ _CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
 
 
 def check_count(value: object, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`; a TypeError or ValueError that names the argument
-    otherwise.
+    """Return `value` as an int of at least `minimum`, or raise an error that names the argument.
 
     >>> check_count(3, "epochs")
     3
@@ -78,8 +77,7 @@ def check_number(
 
 
 def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
-    """Return `value` if it is one of `choices`; otherwise a ValueError that lists them and guesses what was
-    meant.
+    """Return `value` if it is one of `choices`; the error lists them and guesses what was meant.
 
     >>> check_choice("relu", "activation", ("relu", "tanh"))
     'relu'
@@ -144,8 +142,7 @@ def check_rows(got: int, expected: int, name: str, other: str = "X") -> None:
 
 
 def to_matrix(x: Any, dtype: np.dtype[Any], name: str, *, finite: bool = True) -> Floats:
-    """Make `x` (array, list, frame, tensor; any numeric dtype) a C-contiguous array of `dtype` with its own
-    number of axes.
+    """Make `x` a C-contiguous array of `dtype`, with the number of axes that it has.
 
     Parameters
     ----------
