@@ -28,6 +28,7 @@ LINE = 64  # bytes that rows are padded and buffers aligned to
 BLOCK_BYTES = 16384  # weights of one block: gradient, state and parameters of a block stay in the nearest caches
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
+PART_ROWS, PART_BYTES = 512, 1 << 19  # a larger batch goes through in parts of so many rows, or of so many bytes
 # Below this much work per batch a second thread costs more than it brings (bench/benchmarks/threads.py).
 TEAM_FLOPS = 4e6
 TRANSPOSE_RATIO = 2  # W' is stored where that shrinks a layer's padded size by this factor
@@ -540,30 +541,34 @@ class _Workspace:
         offset = _stride(max(engine.n_inputs, *(layer.units for layer in engine.layers)), size)
         # The first row stays zero: where sums without bias start.
         plan[p.ZEROS] = 0
+        # Activations of a part of a large batch stay in the second cache, and memory does not grow with the batch.
+        widths = engine.n_inputs + sum(2 * layer.units for layer in engine.layers)
+        self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
+        plan[p.PART] = self.part
         a_in, ld_in, d_in = offset, _stride(engine.n_inputs, size), -1
-        offset += self.batch * ld_in
+        offset += self.part * ld_in
         if inputs:
             d_in = offset
-            offset += self.batch * ld_in
+            offset += self.part * ld_in
         for record, layer in zip(self.records, engine.layers, strict=True):
             record[p.A_IN], record[p.LD_IN], record[p.D_IN] = a_in, ld_in, d_in
             ld = _stride(layer.units, size)
             record[p.LD], record[p.A] = ld, offset
-            offset += self.batch * ld
+            offset += self.part * ld
             record[p.Z] = -1
             if layer.activation in activations.NEEDS_Z:
                 record[p.Z] = offset
-                offset += self.batch * ld
+                offset += self.part * ld
             record[p.D] = d_in = -1
             if objective is not None:
                 record[p.D] = d_in = offset
-                offset += self.batch * ld
+                offset += self.part * ld
             a_in, ld_in = int(record[p.A]), ld
         if objective is None:
             self.records[:, p.D_IN] = -1
         plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, engine.dtype)
-        self.numbers = np.zeros(network.ROWS + 2 * self.batch + 2 * engine._n_blocks)
+        self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * engine._n_blocks)
         self.numbers[network.PRODUCT] = 1.0
         empty = np.zeros(0, engine.dtype)
         self.grad = aligned_zeros(engine._n_padded, engine.dtype) if gradient else empty
@@ -859,10 +864,13 @@ class Session:
         order = np.ascontiguousarray(order, np.int64)
         if order.ndim != 1 or (order.size and not 0 <= int(order.min()) <= int(order.max()) < data.n):
             raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
-        order = _flat(order)
+        size = int(order.size)
+        # Rows in their own order are read in place.
+        in_order = size > 0 and order[0] == 0 and order[-1] == size - 1 and bool(np.all(np.diff(order) == 1))
+        order = _EMPTY_ORDER if in_order else _flat(order)
         workspace.plan[p.ONLINE] = self._online and not data.sparse
         batch = self.batch_size
-        n_batches = -(-order.size // batch)
+        n_batches = -(-size // batch)
         rates = np.ascontiguousarray(learning_rate, np.float64).reshape(-1)
         if rates.size not in (1, n_batches):
             raise ValueError(f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}")
@@ -870,8 +878,8 @@ class Session:
             self.slots["step_size"][...] = rates[0]
         self._fresh = False
         done = 0
-        while done < order.size:
-            rows = self._piece(order.size - done)
+        while done < size:
+            rows = self._piece(size - done)
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0

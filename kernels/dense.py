@@ -47,21 +47,19 @@ def activate(plan, at, work, row, m):
 
 
 @kernel(merge=True)
-def forward(plan, at, params, work, row, m):
-    """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache."""
+def forward(plan, at, params, x, x0, x_step, work, row, m):
+    """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
+
+    The rows of x start at x0 and lie x_step apart: the layer below's in the workspace, or the caller's own.
+    """
     ld = plan[at + LD]
     z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
-    x0 = plan[at + A_IN] + row * plan[at + LD_IN]
     w0 = plan[at + T] if plan[at + TRANSPOSED] else plan[at + W]
     ldw = plan[at + LDT] if plan[at + TRANSPOSED] else plan[at + LDW]
     b0 = plan[at + B]
-    x_step = plan[at + LD_IN]
-    if b0 >= 0:
-        product(work, x0, x_step, 1, params, w0, ldw, params, b0, 0, work, z0, ld, m, plan[at + FAN_OUT], plan[at + FAN_IN])
-    else:
-        product(
-            work, x0, x_step, 1, params, w0, ldw, work, plan[ZEROS], 0, work, z0, ld, m, plan[at + FAN_OUT], plan[at + FAN_IN]
-        )
+    start, first = (params, b0) if b0 >= 0 else (work, plan[ZEROS])
+    o, i = plan[at + FAN_OUT], plan[at + FAN_IN]
+    product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i)
     activate(plan, at, work, row, m)
 
 
@@ -97,40 +95,22 @@ def propagate(plan, at, params, work, row, m):
     d0 = plan[at + D] + row * ld
     w0 = plan[at + W] if plan[at + TRANSPOSED] else plan[at + T]
     ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
-    product(
-        work,
-        d0,
-        ld,
-        1,
-        params,
-        w0,
-        ldw,
-        work,
-        plan[ZEROS],
-        0,
-        work,
-        plan[at + D_IN] + row * ld_in,
-        ld_in,
-        m,
-        plan[at + FAN_IN],
-        plan[at + FAN_OUT],
-    )
+    c0 = plan[at + D_IN] + row * ld_in
+    i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
+    product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o)
 
 
 @kernel(merge=True)
-def weight_gradients(plan, at, work, grad, begin, end, m, accumulate):
+def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumulate):
     """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is what is stored; summed over the batch."""
-    ld, ld_in, ldw = plan[at + LD], plan[at + LD_IN], plan[at + LDW]
-    x0, d0 = plan[at + A_IN], plan[at + D]
+    d0, ld, ldw = plan[at + D], plan[at + LD], plan[at + LDW]
     c0 = plan[at + W] + begin * ldw
+    start, from_row, step = (grad, c0, ldw) if accumulate else (work, plan[ZEROS], 0)
+    rows = end - begin
     if plan[at + TRANSPOSED]:
-        a0, step, b0, ldb, n = d0 + begin, ld, x0, ld_in, plan[at + FAN_IN]
+        product(work, d0 + begin, 1, ld, x, x0, x_step, start, from_row, step, grad, c0, ldw, rows, plan[at + FAN_IN], m)
     else:
-        a0, step, b0, ldb, n = x0 + begin, ld_in, d0, ld, plan[at + FAN_OUT]
-    if accumulate:
-        product(work, a0, 1, step, work, b0, ldb, grad, c0, ldw, grad, c0, ldw, end - begin, n, m)
-    else:
-        product(work, a0, 1, step, work, b0, ldb, work, plan[ZEROS], 0, grad, c0, ldw, end - begin, n, m)
+        product(x, x0 + begin, 1, x_step, work, d0, ld, start, from_row, step, grad, c0, ldw, rows, plan[at + FAN_OUT], m)
 
 
 @kernel

@@ -148,56 +148,75 @@ CROSS_ENTROPY = CODES["cross_entropy"]
 _PAIRS = {CODES[name]: pair for name, pair in TABLE.items() if pair}
 
 
-def _row_twin(code, P, p0, Y, y0, o, parameter, full, low, high, factor):
+def _rows_twin(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values):
     value, slope = _PAIRS[code]
-    c, full, low, high, factor = (fill_twin(P, v) for v in (parameter, full, low, high, factor))
-    acc = 0.0
-    for j in range(0, o, lanes_of(P)):
-        p, y, inside = load_twin(P, p0 + j), load_twin(Y, y0 + j), first_twin(P, o - j)
-        v = value(p, y, c, full)
-        v = select(v < low, low, select(v > high, high, v))
-        acc += float(total(select(inside, v, 0.0)))
-        store_twin(Y, y0 + j, select(inside, slope(p, y, c) * factor, 0.0))
-    return acc
+    c, full, low, high = (fill_twin(P, v) for v in (parameter, full, low, high))
+    for r in range(m):
+        scale = P.dtype.type(weights[r] * factor)
+        acc = 0.0
+        for j in range(0, o, lanes_of(P)):
+            place = y0 + r * ldy + j
+            p, y, inside = load_twin(P, p0 + r * ldp + j), load_twin(Y, place), first_twin(P, o - j)
+            v = value(p, y, c, full)
+            v = select(v < low, low, select(v > high, high, v))
+            acc += float(total(select(inside, v, 0.0)))
+            store_twin(Y, place, select(inside, slope(p, y, c) * scale, 0.0))
+        row_values[r] = weights[r] * acc * value_scale
 
 
-@operation(twin=_row_twin)
-def row(typingctx, code, P, p0, Y, y0, o, parameter, full, low, high, factor):
-    """row(code, P, p0, Y, y0, o, parameter, full, low, high, factor): the sum of a row's values, each kept in [low, high].
+@operation(twin=_rows_twin)
+def rows(
+    typingctx, code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values
+):
+    """rows(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values).
 
-    Y, the targets, becomes factor times the slopes; lanes beyond o count nothing and become 0.
+    row_values[r] = w value_scale sum_j value, each value kept in [low, high]; Y, the targets, becomes w factor slope. Lanes
+    beyond o count nothing and become 0. The branch is taken once for all rows.
     """
     width = vector_of(P.dtype).lanes
 
     def codegen(context, builder, sig, args):
-        code, P, p0, Y, y0, o, *numbers = args
-        span = builder.and_(builder.add(o, ir.Constant(o.type, width - 1)), ir.Constant(o.type, -width))
-        p_pointer = checked_pointer(context, builder, sig.args[1], P, p0, span)
-        y_pointer = checked_pointer(context, builder, sig.args[3], Y, y0, span)
+        code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, *numbers, row_values = args
         dtype = sig.args[1].dtype
-        lifted = [Lanes(builder, splat(builder, context.cast(builder, v, types.float64, dtype), width)) for v in numbers]
-        c, full, low, high, factor = lifted
-        acc = cgutils.alloca_once_value(builder, context.get_constant(types.float64, 0.0))
-        zero = context.get_constant(types.intp, 0)
+        word = lambda n: ir.Constant(o.type, n)  # noqa: E731
+        span = builder.and_(builder.add(o, word(width - 1)), word(-width))
+        last = builder.sub(m, word(1))
+        p_base = checked_pointer(context, builder, sig.args[1], P, p0, builder.add(builder.mul(last, ldp), span))
+        y_base = checked_pointer(context, builder, sig.args[4], Y, y0, builder.add(builder.mul(last, ldy), span))
+        weight_base = checked_pointer(context, builder, sig.args[9], weights, word(0), m)
+        value_base = checked_pointer(context, builder, sig.args[16], row_values, word(0), m)
+
+        def spread(value):
+            return Lanes(builder, splat(builder, context.cast(builder, value, types.float64, dtype), width))
+
+        c, full, low, high = (spread(v) for v in numbers)
+        acc = cgutils.alloca_once(builder, value_scale.type)
 
         def body(pair):
             value, slope = pair
-            with vector_loop(builder, zero, o, width) as (j, _):
-                p = load_at(builder, builder.gep(p_pointer, [j]), width)
-                place = builder.gep(y_pointer, [j])
-                y = load_at(builder, place, width)
-                inside = first_lanes(builder, builder.sub(o, j), width)
-                v = value(p, y, c, full)
-                v = select(v < low, low, select(v > high, high, v))
-                part = context.cast(builder, total(select(inside, v, 0.0)), dtype, types.float64)
-                builder.store(builder.fadd(builder.load(acc), part), acc)
-                store_at(builder, place, select(inside, slope(p, y, c) * factor, 0.0))
+            with vector_loop(builder, word(0), m, 1) as (r, _):
+                weight = builder.load(builder.gep(weight_base, [r]))
+                scale = spread(builder.fmul(weight, factor))
+                p_row, y_row = builder.mul(r, ldp), builder.mul(r, ldy)
+                builder.store(ir.Constant(value_scale.type, 0.0), acc)
+                with vector_loop(builder, word(0), o, width) as (j, _):
+                    p = load_at(builder, builder.gep(p_base, [builder.add(p_row, j)]), width)
+                    place = builder.gep(y_base, [builder.add(y_row, j)])
+                    y = load_at(builder, place, width)
+                    inside = first_lanes(builder, builder.sub(o, j), width)
+                    v = value(p, y, c, full)
+                    v = select(v < low, low, select(v > high, high, v))
+                    part = context.cast(builder, total(select(inside, v, 0.0)), dtype, types.float64)
+                    builder.store(builder.fadd(builder.load(acc), part), acc)
+                    store_at(builder, place, select(inside, slope(p, y, c) * scale, 0.0))
+                weighted = builder.fmul(weight, builder.fmul(builder.load(acc), value_scale))
+                builder.store(weighted, builder.gep(value_base, [r]))
 
         dispatch(builder, code, {number: (body, pair) for number, pair in _PAIRS.items()})
-        return builder.load(acc)
+        return context.get_dummy_value()
 
     p, f = types.intp, types.float64
-    return f(p, P, p, Y, p, p, f, f, f, f, f), codegen
+    return types.void(p, P, p, p, Y, p, p, p, p, weights, f, f, f, f, f, f, row_values), codegen
 
 
 _exp = traced(exp)
@@ -247,20 +266,22 @@ def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_valu
     if code == CROSS_ENTROPY:
         cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
         return
-    for r in range(m):
-        w = weights[r]
-        factor = w * scale * hyper[SLOPE_SCALE]
-        value = row(
-            code,
-            P,
-            p0 + r * ldp,
-            Y,
-            y0 + r * ldy,
-            o,
-            hyper[PARAMETER],
-            hyper[FULL],
-            hyper[LOW],
-            hyper[HIGH],
-            factor,
-        )
-        row_values[r] = w * value * hyper[VALUE_SCALE]
+    rows(
+        code,
+        P,
+        p0,
+        ldp,
+        Y,
+        y0,
+        ldy,
+        m,
+        o,
+        weights,
+        scale * hyper[SLOPE_SCALE],
+        hyper[VALUE_SCALE],
+        hyper[PARAMETER],
+        hyper[FULL],
+        hyper[LOW],
+        hyper[HIGH],
+        row_values,
+    )

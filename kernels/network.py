@@ -39,6 +39,7 @@ from .plan import (
     N_LAYERS,
     N_OUT,
     ONLINE,
+    PART,
     RECORD,
     ROW_BLOCK,
     SPARSE,
@@ -92,24 +93,29 @@ def gather_targets(plan, work, y, order, first, row, m):
 
 
 @kernel(merge=True)
-def forward_rows(plan, hyper, params, work, x, indices, indptr, order, first, row, m, layers, training, step, seed):
-    """The first `layers` layers on one block of rows, dropout included while training."""
-    if plan[SPARSE] == 0:
+def forward_rows(
+    plan, hyper, params, work, x, indices, indptr, order, first, row, m, layers, training, step, seed, direct, offset
+):
+    """The first `layers` layers on one block of rows; dropout while training, its masks by rows from `offset` on."""
+    if plan[SPARSE] == 0 and not direct:
         gather_rows(plan, work, x, order, first, row, m)
         if training and hyper[INPUT_DROPOUT] > 0.0:
             ld = plan[HEADER + LD_IN]
             key = random.key_of(seed, step, -1)
-            random.drop(work, plan[HEADER + A_IN] + row * ld, ld, row, m, hyper[INPUT_DROPOUT], key)
+            random.drop(work, plan[HEADER + A_IN] + row * ld, ld, offset + row, m, hyper[INPUT_DROPOUT], key)
     for layer in range(layers):
         at = HEADER + layer * RECORD
         if layer == 0 and plan[SPARSE] != 0:
             dense.forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m)
+        elif layer == 0 and direct:
+            dense.forward(plan, at, params, x, first * plan[at + FAN_IN], plan[at + FAN_IN], work, row, m)
         else:
-            dense.forward(plan, at, params, work, row, m)
+            below = plan[at + LD_IN]
+            dense.forward(plan, at, params, work, plan[at + A_IN] + row * below, below, work, row, m)
         rate = hyper[HYPER + layer * LAYER_HYPER + DROPOUT]
         if training and rate > 0.0:
             ld = plan[at + LD]
-            random.drop(work, plan[at + A] + row * ld, ld, row, m, rate, random.key_of(seed, step, layer))
+            random.drop(work, plan[at + A] + row * ld, ld, offset + row, m, rate, random.key_of(seed, step, layer))
 
 
 @kernel
@@ -125,7 +131,7 @@ def derive(plan, at, work, row, m, rate):
 
 
 @kernel(merge=True)
-def backward_rows(plan, hyper, params, work, row, m, training, step, seed):
+def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offset):
     """delta of every layer for one block of rows, from the loss's delta of the output down (BP2)."""
     last = plan[N_LAYERS] - 1
     derive(plan, HEADER + last * RECORD, work, row, m, 0.0)
@@ -140,7 +146,7 @@ def backward_rows(plan, hyper, params, work, row, m, training, step, seed):
         rate = hyper[INPUT_DROPOUT] if layer == 0 else hyper[HYPER + (layer - 1) * LAYER_HYPER + DROPOUT]
         if training and rate > 0.0:
             key = random.key_of(seed, step, layer - 1)
-            random.drop(work, plan[at + D_IN] + row * ld, ld, row, m, rate, key)
+            random.drop(work, plan[at + D_IN] + row * ld, ld, offset + row, m, rate, key)
         if layer > 0:
             derive(plan, below, work, row, m, rate if training else 0.0)
 
@@ -220,26 +226,52 @@ def run_batch(
     out,
     step,
     seed,
+    offset,
+    batch_rows,
     accumulate,
     refresh,
     sync,
     member,
     team,
 ):
-    """One batch of m rows, from row `first` of `order`; `whole` is the weight that the mean is taken over."""
+    """m rows of a batch, from row `first` of `order`, which is row `offset` of the batch's `batch_rows`.
+
+    `whole` is the weight that the mean is taken over. A batch larger than the workspace comes in several calls, whose
+    gradients add up; the last one updates.
+    """
     values = ROWS
-    weights = ROWS + plan[BATCH]
-    partial = ROWS + 2 * plan[BATCH]
+    weights = ROWS + plan[PART]
+    partial = ROWS + 2 * plan[PART]
+    last = offset + m == batch_rows
     height = plan[ROW_BLOCK]
     n_row_blocks = (m + height - 1) // height
     training = mode == TRAIN
     top = HEADER + (plan[N_LAYERS] - 1) * RECORD
+    # Rows in their own order are read where they are; W' x delta is the one product that needs them padded.
+    direct = order.size == 0 and plan[SPARSE] == 0 and (mode >= VALUE or plan[HEADER + TRANSPOSED] == 0)
+    direct = direct and (mode != TRAIN or hyper[INPUT_DROPOUT] == 0.0)
     row_block = claim(sync, ROW_COUNTER, team, -1)
     while row_block < n_row_blocks:
         row = row_block * height
         rows = min(height, m - row)
         forward_rows(
-            plan, hyper, params, work, x, indices, indptr, order, first + row, row, rows, layers, training, step, seed
+            plan,
+            hyper,
+            params,
+            work,
+            x,
+            indices,
+            indptr,
+            order,
+            first + row,
+            row,
+            rows,
+            layers,
+            training,
+            step,
+            seed,
+            direct,
+            offset,
         )
         if mode == PREDICT:
             at = HEADER + (layers - 1) * RECORD
@@ -265,7 +297,7 @@ def run_batch(
                 numbers[values + row : values + row + rows],
             )
             if mode != VALUE:
-                backward_rows(plan, hyper, params, work, row, rows, training, step, seed)
+                backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset)
                 if plan[WANT_INPUTS] != 0:
                     width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
                     copy_out(work, plan[HEADER + D_IN] + row * ld, ld, out, (first + row) * width, width, rows)
@@ -277,7 +309,7 @@ def run_batch(
     n_blocks = plan[N_BLOCKS]
     if mode != VALUE:
         per_row = hyper[L2_PER_ROW] / whole
-        clipped = training and plan[CLIPPED] != 0
+        clipped = training and last and plan[CLIPPED] != 0
         block = claim(sync, BLOCK_COUNTER, team, -1)
         while block < n_blocks:
             layer = layer_of_block(plan, block)
@@ -289,11 +321,14 @@ def run_batch(
                     plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
                 )
             else:
-                dense.weight_gradients(plan, at, work, grad, begin, end, m, accumulate)
+                source, x0, x_step = work, plan[at + A_IN], plan[at + LD_IN]
+                if direct and layer == 0:
+                    source, x0, x_step = x, first * plan[at + FAN_IN], plan[at + FAN_IN]
+                dense.weight_gradients(plan, at, source, x0, x_step, work, grad, begin, end, m, accumulate)
             biased = block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0
             if biased:
                 dense.bias_gradients(plan, at, work, grad, m, accumulate)
-            if training:
+            if training and last:
                 place = HYPER + layer * LAYER_HYPER
                 l1 = hyper[place + L1]
                 l2 = hyper[place + L2] + per_row
@@ -339,10 +374,11 @@ def run_batch(
         for r in range(m):
             value += numbers[values + r]
         value /= whole
-        if training:
+        if training and last:
             for block in range(n_blocks):
                 value += numbers[partial + 2 * block]
-            value *= m
+        if training:
+            value *= batch_rows
         numbers[LOSS_SUM] += value
     if team > 1:
         barrier(sync, team)
@@ -355,7 +391,7 @@ def run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, beg
     value = numbers[ROWS + 1 : ROWS + 2]
     weight[0] = 1.0
     for row in range(begin, end):
-        if sample_weight.size > 0 and sample_weight[order[row]] == 0.0:
+        if sample_weight.size > 0 and sample_weight[order[row] if order.size > 0 else row] == 0.0:
             return row - begin
         gather_rows(plan, work, x, order, row, 0, 1)
         gather_targets(plan, work, y, order, row, 0, 1)
@@ -425,34 +461,40 @@ def run(
                 step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
                 numbers[STEPS] = step
                 numbers[PRODUCT] = optimizers.coefficients(plan, hyper, rate, step, numbers[PRODUCT], step_now)
-        run_batch(
-            mode,
-            plan,
-            hyper,
-            params,
-            grad,
-            state,
-            work,
-            numbers,
-            x,
-            indices,
-            indptr,
-            y,
-            sample_weight,
-            order,
-            first,
-            m,
-            total,
-            layers,
-            out,
-            step,
-            seed,
-            mode == GRADIENT and count > 0,
-            first + m < end,
-            sync,
-            member,
-            team,
-        )
+        offset = 0
+        while offset < m:
+            rows = min(plan[PART], m - offset)
+            run_batch(
+                mode,
+                plan,
+                hyper,
+                params,
+                grad,
+                state,
+                work,
+                numbers,
+                x,
+                indices,
+                indptr,
+                y,
+                sample_weight,
+                order,
+                first + offset,
+                rows,
+                total,
+                layers,
+                out,
+                step,
+                seed,
+                offset,
+                m,
+                offset > 0 or (mode == GRADIENT and count > 0),
+                first + m < end,
+                sync,
+                member,
+                team,
+            )
+            offset += rows
         count += 1
         first += m
     return first - begin

@@ -13,7 +13,7 @@ product reads W, the backward product W', both row by row.
 # Header of `plan`
 N_LAYERS, N_PARAMS, BATCH, ROW_BLOCK, ZEROS = 0, 1, 2, 3, 4
 LOSS, CLASS_INDEX, RULE, NESTEROV, EPS_INSIDE, VELOCITY = 5, 6, 7, 8, 9, 10
-N_BLOCKS, ONLINE, WANT_INPUTS, SPARSE, CLIPPED, N_OUT, WORK_SIZE = 11, 12, 13, 14, 15, 16, 17
+N_BLOCKS, ONLINE, WANT_INPUTS, SPARSE, CLIPPED, N_OUT, WORK_SIZE, PART = 11, 12, 13, 14, 15, 16, 17, 18
 HEADER = 20
 
 # Fields of a layer's record in `plan`

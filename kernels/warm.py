@@ -10,7 +10,7 @@ def _smallest(dtype):
     """Return a plan for a network of one unit with one input, and its arrays."""
     row = 64 // np.dtype(dtype).itemsize
     plan = np.zeros(p.HEADER + p.RECORD, np.int64)
-    plan[[p.N_LAYERS, p.BATCH, p.ROW_BLOCK, p.N_OUT]] = 1
+    plan[[p.N_LAYERS, p.BATCH, p.PART, p.ROW_BLOCK, p.N_OUT]] = 1
     plan[p.N_PARAMS], plan[p.WORK_SIZE] = 2 * row, 4 * row
     record = plan[p.HEADER :]
     record[[p.FAN_IN, p.FAN_OUT, p.BLOCK_ROWS]] = 1
