@@ -25,10 +25,15 @@ OBJECTIVE_NAMES = tuple(sorted(losses.CODES))
 RULE_NAMES = tuple(sorted(set(optimizers.CODES) - {"momentum"}))
 
 LINE = 64  # bytes that rows are padded and buffers aligned to
-BLOCK_BYTES = 16384  # weights of one block: gradient, state and parameters of a block stay in the nearest caches
+BLOCK_BYTES = (
+    16384  # weights of one block: gradient, state and parameters of a block stay in the nearest caches
+)
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
-PART_ROWS, PART_BYTES = 512, 1 << 19  # a larger batch goes through in parts of so many rows, or of so many bytes
+PART_ROWS, PART_BYTES = (
+    512,
+    1 << 19,
+)  # a larger batch goes through in parts of so many rows, or of so many bytes
 # Below this much work per batch a second thread costs more than it brings (bench/benchmarks/threads.py).
 TEAM_FLOPS = 4e6
 TRANSPOSE_RATIO = 2  # W' is stored where that shrinks a layer's padded size by this factor
@@ -62,7 +67,7 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """An update rule by name, with the hyper-parameters of all of them; formulas are PyTorch's unless a flag says so."""
+    """An update rule by name, with the hyper-parameters of all; formulas are PyTorch's unless a flag says so."""
 
     kind: str = "sgd"
     momentum: float = 0.0
@@ -127,11 +132,14 @@ def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
 
 
 class _Writable:
-    """Presents a read-only array as a writable one without a copy: kernels only read it, and one type is one compilation."""
+    """A read-only array presented as a writable one, uncopied: kernels only read it, one type is one compilation."""
 
     def __init__(self, array: Array) -> None:
         self._owner = array
-        self.__array_interface__ = {**array.__array_interface__, "data": (array.__array_interface__["data"][0], False)}
+        self.__array_interface__ = {
+            **array.__array_interface__,
+            "data": (array.__array_interface__["data"][0], False),
+        }
 
 
 def _flat(array: Array) -> Array:
@@ -144,6 +152,7 @@ def _flat(array: Array) -> Array:
 _EMPTY_INDEX = np.zeros(0, np.int32)
 _EMPTY_ORDER = np.zeros(0, np.int64)
 _NO_RATES = np.zeros(1)
+_NO_WEIGHTS = np.zeros(0)
 _active = 0
 _active_lock = threading.Lock()
 
@@ -171,7 +180,9 @@ class Engine:
         Weights and biases, padding not counted.
     """
 
-    def __init__(self, n_inputs: int, layers: Sequence[Layer], dtype: Any, *, input_dropout: float = 0.0) -> None:
+    def __init__(
+        self, n_inputs: int, layers: Sequence[Layer], dtype: Any, *, input_dropout: float = 0.0
+    ) -> None:
         self.dtype = np.dtype(dtype)
         if self.dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"dtype must be float32 or float64, got {self.dtype}")
@@ -225,7 +236,9 @@ class Engine:
         self.params = aligned_zeros(offset, self.dtype)
         self.theta = self.params[: self._n_padded]
         self.weights, self.biases = self.views(self.theta)
-        self.n_parameters = sum(w.size for w in self.weights) + sum(b.size for b in self.biases if b is not None)
+        self.n_parameters = sum(w.size for w in self.weights) + sum(
+            b.size for b in self.biases if b is not None
+        )
         self._predictor: dict[int, _Workspace] = {}
         self._evaluators: dict[tuple[Objective, bool, int], _Workspace] = {}
         self._row_plan: Array | None = None
@@ -265,7 +278,9 @@ class Engine:
         for number, (w, b) in enumerate(zip(weights, biases, strict=True)):
             w = np.asarray(w)
             if w.shape != self.weights[number].shape:
-                raise ValueError(f"weights of layer {number} must have shape {self.weights[number].shape}, got {w.shape}")
+                raise ValueError(
+                    f"weights of layer {number} must have shape {self.weights[number].shape}, got {w.shape}"
+                )
             own = self.biases[number]
             if (b is None) != (own is None):
                 raise ValueError(f"layer {number} has {'no ' if own is None else 'a '}bias, got {b!r}")
@@ -304,13 +319,15 @@ class Engine:
 
     @property
     def flops_per_row(self) -> float:
-        """Floating-point operations of forward, backward and weight gradient for one row, first layer's delta not counted."""
+        """Floating-point operations per row of forward, backward and weight gradient, without the inputs' delta."""
         first, *rest = [int(r[p.FAN_IN]) * int(r[p.FAN_OUT]) for r in self._record]
         return 4.0 * first + 6.0 * sum(rest)
 
     # --- what is computed -------------------------------------------------------------------------------------
 
-    def predict(self, x: Any, *, n_threads: int | None = 1, out: Array | None = None, layer: int | None = None) -> Array:
+    def predict(
+        self, x: Any, *, n_threads: int | None = 1, out: Array | None = None, layer: int | None = None
+    ) -> Array:
         """Return the outputs (n, n_outputs), or those of layer number `layer`; memory does not grow with n.
 
         Parameters
@@ -337,7 +354,9 @@ class Engine:
         if out is None:
             out = np.empty((data.n, width), self.dtype)
         elif out.shape != (data.n, width) or out.dtype != self.dtype or not out.flags.c_contiguous:
-            raise ValueError(f"out must be a C-contiguous {self.dtype} array of shape {(data.n, width)}, got {out.shape}")
+            raise ValueError(
+                f"out must be a C-contiguous {self.dtype} array of shape {(data.n, width)}, got {out.shape}"
+            )
         useful = min(int(data.n * self.flops_per_row / 3 / (10 * TEAM_FLOPS)), -(-data.n // PREDICT_ROWS))
         team = 1
         if useful > 1 and n_threads != 1:
@@ -345,7 +364,9 @@ class Engine:
         flat = out.reshape(-1)
 
         def part(member: int) -> None:
-            workspace = self._predictor.pop(member, None) or _Workspace(self, min(PREDICT_ROWS, max(1, data.n)))
+            workspace = self._predictor.pop(member, None) or _Workspace(
+                self, min(PREDICT_ROWS, max(1, data.n))
+            )
             if workspace.batch < min(PREDICT_ROWS, data.n):
                 workspace = _Workspace(self, PREDICT_ROWS)
             # Whole passes to each thread, so that a row is computed alike for any number of them.
@@ -501,9 +522,16 @@ class _Data:
             self.values = _flat(x.data)
             self.indices = _flat(x.indices.astype(np.int32, copy=False))
             self.indptr = _flat(x.indptr.astype(np.int32, copy=False))
-            if self.indices.size and not 0 <= int(self.indices.min()) <= int(self.indices.max()) < engine.n_inputs:
+            if (
+                self.indices.size
+                and not 0 <= int(self.indices.min()) <= int(self.indices.max()) < engine.n_inputs
+            ):
                 raise ValueError(f"x holds column indices outside 0..{engine.n_inputs - 1}")
-            if len(self.indptr) != self.n + 1 or int(self.indptr[-1]) > self.indices.size or np.any(np.diff(self.indptr) < 0):
+            if (
+                len(self.indptr) != self.n + 1
+                or int(self.indptr[-1]) > self.indices.size
+                or np.any(np.diff(self.indptr) < 0)
+            ):
                 raise ValueError("x is not a valid CSR matrix: indptr does not fit indices")
         else:
             if not x.flags.c_contiguous:
@@ -589,7 +617,9 @@ class _Workspace:
         outputs = self.engine.n_outputs
         name, hyper = objective.name, self.hyper
         self.plan[p.LOSS] = losses.CODES[name]
-        per_element = 1.0 if objective.summed or name in ("half_squared_error", "cross_entropy") else 1.0 / outputs
+        per_element = (
+            1.0 if objective.summed or name in ("half_squared_error", "cross_entropy") else 1.0 / outputs
+        )
         hyper[p.VALUE_SCALE] = per_element / outputs if objective.mean_outputs else per_element
         hyper[p.SLOPE_SCALE] = per_element
         hyper[p.LOW], hyper[p.HIGH] = -np.inf, np.inf
@@ -602,13 +632,26 @@ class _Workspace:
     def targets(self, data: _Data, y: Any, sample_weight: Any) -> None:
         """Check targets and weights against the rows and keep them for the next calls."""
         engine = self.engine
-        y = np.asarray(y)
         outputs = engine.n_outputs
+        if (
+            type(y) is np.ndarray
+            and y.shape == (data.n, outputs)
+            and y.dtype is engine.dtype
+            and sample_weight is None
+        ):
+            flags = y.flags
+            if flags.c_contiguous and flags.writeable:
+                self.plan[p.CLASS_INDEX] = 0
+                self.y, self.sample_weight = y.reshape(-1), _NO_WEIGHTS
+                return
+        y = np.asarray(y)
         if self.objective.name == "cross_entropy" and y.ndim == 1 and y.dtype.kind in "iu":
             if y.shape != (data.n,):
                 raise ValueError(f"y must have one class code per row, {data.n}, got shape {y.shape}")
             if data.n and not 0 <= int(y.min()) <= int(y.max()) < outputs:
-                raise ValueError(f"y must hold class codes from 0 to {outputs - 1}, got {int(y.min())} to {int(y.max())}")
+                raise ValueError(
+                    f"y must hold class codes from 0 to {outputs - 1}, got {int(y.min())} to {int(y.max())}"
+                )
             self.plan[p.CLASS_INDEX] = 1
             y = y.astype(engine.dtype)
         else:
@@ -619,7 +662,7 @@ class _Workspace:
             self.plan[p.CLASS_INDEX] = 0
             y = np.ascontiguousarray(y)
         self.y = _flat(y)
-        self.sample_weight = np.zeros(0)
+        self.sample_weight = _NO_WEIGHTS
         if sample_weight is not None:
             weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
             if weight.shape != (data.n,):
@@ -682,8 +725,8 @@ class _Workspace:
 def _together(call: Any, team: int) -> int:
     """Run call(member, team) on `team` threads at once, this one included; on fewer where no more can be started.
 
-    Threads of one call share the process's cores with those of other calls: the more fits run at once, the fewer threads
-    each gets. Threads live for one call of about 50 ms, so nothing survives to trouble a fork.
+    Threads of one call share the process's cores with those of other calls: the more fits run at once, the fewer
+    threads each gets. Threads live for one call of about 50 ms, so nothing survives to trouble a fork.
     """
     global _active
     with _active_lock:
@@ -737,6 +780,8 @@ class Session:
         None for all cores. Results are bit-identical for any number.
     """
 
+    _rule: Rule
+
     def __init__(
         self,
         engine: Engine,
@@ -779,6 +824,7 @@ class Session:
         if "sum" in self.slots:
             self.slots["sum"][...] = rule.initial_accumulator
         self._fresh = True
+        self._rate = np.zeros(1)
         self._seconds_per_row = 0.0
 
     @property
@@ -797,7 +843,11 @@ class Session:
         plan[p.RULE] = optimizers.CODES[rule.kernel]
         plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
         hyper[p.BETA1], hyper[p.BETA2], hyper[p.EPS] = rule.beta1, rule.beta2, rule.eps
-        hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = rule.momentum, rule.weight_decay, rule.alpha
+        hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = (
+            rule.momentum,
+            rule.weight_decay,
+            rule.alpha,
+        )
         hyper[p.MOMENTUM_DECAY] = rule.momentum_decay
         hyper[p.ETA_MINUS], hyper[p.ETA_PLUS] = rule.eta_minus, rule.eta_plus
         hyper[p.STEP_MIN], hyper[p.STEP_MAX] = rule.step_min, rule.step_max
@@ -819,7 +869,7 @@ class Session:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of loss times rows over the batches since it was last set: the same bits however they were cut in pieces."""
+        """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
         return float(self._workspace.numbers[network.LOSS_SUM])
 
     @loss_sum.setter
@@ -851,6 +901,41 @@ class Session:
         total, self.loss_sum = self.loss_sum, before
         return total
 
+    def train_batch(self, x: Any, y: Any, learning_rate: float, sample_weight: Any = None) -> float:
+        """Train on all rows of x as one batch of at most `batch_size` rows; return its mean loss, penalties included.
+
+        The parameters are as those of `run`. This is the path of user-written loops, where a call may take a few
+        microseconds: nothing is prepared that one batch does not need.
+        """
+        data = _Data(self.engine, x)
+        if not 1 <= data.n <= self.batch_size:
+            raise ValueError(
+                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {data.n}"
+            )
+        workspace = self._workspace
+        workspace.targets(data, y, sample_weight)
+        workspace.plan[p.ONLINE] = self._online and not data.sparse
+        if self._fresh:
+            self._begin(learning_rate)
+        numbers = workspace.numbers
+        before = numbers[network.LOSS_SUM]
+        numbers[network.LOSS_SUM] = 0.0
+        self._rate[0] = learning_rate
+        done = workspace.call(
+            network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=self._team
+        )
+        total = float(numbers[network.LOSS_SUM])
+        numbers[network.LOSS_SUM] = before
+        if done < data.n:
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        return total / data.n
+
+    def _begin(self, learning_rate: float) -> None:
+        """Set what the state takes from the first learning rate: Rprop's steps start from it."""
+        if self._rule.kind == "rprop":
+            self.slots["step_size"][...] = learning_rate
+        self._fresh = False
+
     def chunks(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
     ) -> Iterator[tuple[int, float]]:
@@ -873,10 +958,11 @@ class Session:
         n_batches = -(-size // batch)
         rates = np.ascontiguousarray(learning_rate, np.float64).reshape(-1)
         if rates.size not in (1, n_batches):
-            raise ValueError(f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}")
-        if self._fresh and self._rule.kind == "rprop" and n_batches:
-            self.slots["step_size"][...] = rates[0]
-        self._fresh = False
+            raise ValueError(
+                f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}"
+            )
+        if self._fresh and n_batches:
+            self._begin(float(rates[0]))
         done = 0
         while done < size:
             rows = self._piece(size - done)

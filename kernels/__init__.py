@@ -1,7 +1,7 @@
 """The compiled engine.
 
-Notation: x, y a batch of inputs and targets; W, b weights (fan_in, fan_out) and biases of a layer; z = x W + b; a = f(z);
-delta = dC/dz; theta and grad all parameters and their gradient, flat.
+Notation: x, y a batch of inputs and targets; W, b weights (fan_in, fan_out) and biases of a layer; z = x W + b; a =
+f(z); delta = dC/dz; theta and grad all parameters and their gradient, flat.
 """
 
 if __name__ == "kernels":

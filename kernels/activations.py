@@ -132,8 +132,8 @@ def softsign_prime(z, a):
 
 
 def hard_sigmoid(z):
-    """z / 6 + 1/2, cut to [0, 1] (PyTorch's slope)."""
-    line = z * (1.0 / 6.0) + 0.5
+    """(z + 3) / 6, cut to [0, 1] (PyTorch's slope)."""
+    line = (z + 3.0) * (1.0 / 6.0)
     return select(line < 0.0, 0.0, select(line > 1.0, 1.0, line))
 
 
@@ -220,7 +220,9 @@ def forward(typingctx, code, Z, z0, A, a0, count):
 
         def body(f):
             with vector_loop(builder, zero, count, width) as (j, _):
-                store_at(builder, builder.gep(target, [j]), f(load_at(builder, builder.gep(source, [j]), width)))
+                store_at(
+                    builder, builder.gep(target, [j]), f(load_at(builder, builder.gep(source, [j]), width))
+                )
 
         dispatch(builder, code, {number: (body, f) for number, (f, _) in enumerate(_PAIRS) if f})
         return context.get_dummy_value()
@@ -249,7 +251,9 @@ def backward(typingctx, code, Z, z0, A, a0, D, d0, count, scale):
         z_pointer = checked_pointer(context, builder, sig.args[1], Z, z0, count)
         a_pointer = checked_pointer(context, builder, sig.args[3], A, a0, count)
         d_pointer = checked_pointer(context, builder, sig.args[5], D, d0, count)
-        factor = Lanes(builder, splat(builder, context.cast(builder, scale, types.float64, sig.args[1].dtype), width))
+        factor = Lanes(
+            builder, splat(builder, context.cast(builder, scale, types.float64, sig.args[1].dtype), width)
+        )
         zero = context.get_constant(types.intp, 0)
 
         def body(prime):

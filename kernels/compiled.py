@@ -1,8 +1,8 @@
 """What a user calls from their own compiled code: predict_one, predict, value_and_grad_one, train_one.
 
 They take a `State`, plain arrays in a NamedTuple (`net.compiled()`), so any njit function can carry it. Workspace is on
-the stack of the calling thread: nothing is allocated, and calls from `prange` or from several threads do not meet, except
-where two of them train the same state. The arrays passed in are trusted: their sizes are not checked.
+the stack of the calling thread: nothing is allocated, and calls from `prange` or from several threads do not meet,
+except where two of them train the same state. The arrays passed in are trusted: their sizes are not checked.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,25 @@ import numpy as np
 
 from . import one
 from .jit import entry, kernel
-from .plan import A_IN, CLASS_INDEX, D_IN, FAN_IN, FAN_OUT, HEADER, LD, LD_IN, LDW, N_LAYERS, RECORD, TRANSPOSED, A, B, D, W, WORK_SIZE
+from .plan import (
+    A_IN,
+    CLASS_INDEX,
+    D_IN,
+    FAN_IN,
+    FAN_OUT,
+    HEADER,
+    LD,
+    LD_IN,
+    LDW,
+    N_LAYERS,
+    RECORD,
+    TRANSPOSED,
+    WORK_SIZE,
+    A,
+    B,
+    D,
+    W,
+)
 from .simd import fill, lanes, load, scratch, store
 
 
@@ -87,7 +105,7 @@ def predict_one(state, x, out):
 
 @entry
 def predict_row(plan, params, x, out):
-    """Outputs (1, n_outputs) for x (1, n_inputs): `predict_one` for callers in Python, where each array costs 0.15 us."""
+    """Outputs (1, n_outputs) for x (1, n_inputs): `predict_one` for Python, where each array costs 0.15 us."""
     work = scratch(params, plan[WORK_SIZE])
     _clear(work)
     _forward(plan, params, work, x[0])
@@ -107,6 +125,16 @@ def predict(state, x, out):
     x : array, shape (n, n_inputs), dtype of the network
     out : array, shape (n, n_outputs), dtype of the network
         Written.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1)], n_inputs=2)
+    >>> net.set_weights([np.ones((2, 1))], [np.zeros(1)])
+    >>> out = np.zeros((2, 1), np.float32)
+    >>> fb.kernels.predict(net.compiled(), np.array([[1, 2], [3, 4]], np.float32), out)
+    >>> out.ravel()
+    array([3., 7.], dtype=float32)
     """
     plan = state.plan
     work = scratch(state.params, plan[WORK_SIZE])
@@ -136,6 +164,18 @@ def train_one(state, x, y, lr):
     -------
     float
         The row's loss before the step.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1)], n_inputs=1)
+    >>> net.set_weights([np.zeros((1, 1))], [np.zeros(1)])
+    >>> state = net.compiled(loss="half_squared_error")
+    >>> one = np.ones(1, np.float32)
+    >>> fb.kernels.train_one(state, one, one, 0.25)
+    0.5
+    >>> net.weights[0], net.biases[0]
+    (array([[0.25]], dtype=float32), array([0.25], dtype=float32))
     """
     plan = state.plan
     work = scratch(state.params, plan[WORK_SIZE])
@@ -169,6 +209,19 @@ def value_and_grad_one(state, x, y, grad):
     -------
     float
         The loss.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1)], n_inputs=1)
+    >>> net.set_weights([np.zeros((1, 1))], [np.zeros(1)])
+    >>> grad = np.zeros_like(net.engine.theta)
+    >>> one = np.ones(1, np.float32)
+    >>> fb.kernels.value_and_grad_one(net.compiled(loss="half_squared_error"), one, one, grad)
+    0.5
+    >>> dW, db = net.engine.views(grad)
+    >>> dW[0], db[0]
+    (array([[-1.]], dtype=float32), array([-1.], dtype=float32))
     """
     plan, params = state.plan, state.params
     work = scratch(params, plan[WORK_SIZE])

@@ -8,7 +8,6 @@ from . import activations
 from .jit import kernel
 from .matmul import product
 from .plan import (
-    A_IN,
     ACTIVATION,
     D_IN,
     FAN_IN,
@@ -102,19 +101,55 @@ def propagate(plan, at, params, work, row, m):
 
 @kernel(merge=True)
 def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumulate):
-    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is what is stored; summed over the batch."""
+    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is stored; summed over the batch."""
     d0, ld, ldw = plan[at + D], plan[at + LD], plan[at + LDW]
     c0 = plan[at + W] + begin * ldw
     start, from_row, step = (grad, c0, ldw) if accumulate else (work, plan[ZEROS], 0)
     rows = end - begin
     if plan[at + TRANSPOSED]:
-        product(work, d0 + begin, 1, ld, x, x0, x_step, start, from_row, step, grad, c0, ldw, rows, plan[at + FAN_IN], m)
+        product(
+            work,
+            d0 + begin,
+            1,
+            ld,
+            x,
+            x0,
+            x_step,
+            start,
+            from_row,
+            step,
+            grad,
+            c0,
+            ldw,
+            rows,
+            plan[at + FAN_IN],
+            m,
+        )
     else:
-        product(x, x0 + begin, 1, x_step, work, d0, ld, start, from_row, step, grad, c0, ldw, rows, plan[at + FAN_OUT], m)
+        product(
+            x,
+            x0 + begin,
+            1,
+            x_step,
+            work,
+            d0,
+            ld,
+            start,
+            from_row,
+            step,
+            grad,
+            c0,
+            ldw,
+            rows,
+            plan[at + FAN_OUT],
+            m,
+        )
 
 
 @kernel
-def weight_gradients_sparse(plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate):
+def weight_gradients_sparse(
+    plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
+):
     """Rows [begin, end) of dW for CSR rows: every entry x_k of a row adds x_k delta to row k."""
     o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
     d0, g0 = plan[at + D], plan[at + W]

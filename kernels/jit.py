@@ -12,13 +12,14 @@ import platform
 import sys
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numba
 from numba.core import caching, config
 
 
-def _fingerprint():
+def _fingerprint() -> str:
     """Return the hash that names this version of the kernels, with all that changes the code made from them."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
@@ -29,16 +30,14 @@ def _fingerprint():
         numba.__version__,
         sys.version,
         platform.platform(),
-        str(config.BOUNDSCHECK),
-        str(config.OPT),
-        str(config.CPU_NAME),
+        *(str(vars(config)[name]) for name in ("BOUNDSCHECK", "OPT", "CPU_NAME")),
         os.environ.get("FASTBP_VECTOR_BYTES", ""),
     ):
         digest.update(fact.encode())
     return digest.hexdigest()[:20]
 
 
-def _candidates():
+def _candidates() -> Iterator[Path]:
     if chosen := os.environ.get("FASTBP_CACHE_DIR"):
         yield Path(chosen)
         return
@@ -55,7 +54,7 @@ def _candidates():
 
 
 @functools.cache
-def cache_dir():
+def cache_dir() -> Path | None:
     """Return the folder that holds this version's compiled kernels, or None where none can be written.
 
     `FASTBP_CACHE_DIR` overrides the choice. A folder in a shared place that belongs to another user is refused: machine
@@ -80,7 +79,7 @@ def cache_dir():
     return None
 
 
-def cache_is_warm(name="network.run"):
+def cache_is_warm(name: str = "network.run") -> bool:
     """Return whether compiled code of the entry `name` (module.function) lies in the cache."""
     folder = cache_dir()
     return folder is not None and any(folder.glob(f"{name}-*.nbc"))
@@ -107,7 +106,7 @@ class _Locator(caching._CacheLocator):
 
 
 class _Impl(caching.CompileResultCacheImpl):
-    _locator_classes = [_Locator]
+    _locator_classes: list[type[object]] = [_Locator]
 
     def get_filename_base(self, fullname, abiflags):
         function = self._locator._py_func

@@ -214,7 +214,9 @@ def total(v):
         count //= 2
         undefined = ir.Constant(value.type, ir.Undefined)
         index = ir.VectorType(ir.IntType(32), count)
-        upper = builder.shuffle_vector(value, undefined, ir.Constant(index, [count + i for i in range(count)]))
+        upper = builder.shuffle_vector(
+            value, undefined, ir.Constant(index, [count + i for i in range(count)])
+        )
         lower = builder.shuffle_vector(value, undefined, ir.Constant(index, list(range(count))))
         value = builder.fadd(lower, upper)
     return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))

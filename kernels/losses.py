@@ -148,7 +148,9 @@ CROSS_ENTROPY = CODES["cross_entropy"]
 _PAIRS = {CODES[name]: pair for name, pair in TABLE.items() if pair}
 
 
-def _rows_twin(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values):
+def _rows_twin(
+    code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values
+):
     value, slope = _PAIRS[code]
     c, full, low, high = (fill_twin(P, v) for v in (parameter, full, low, high))
     for r in range(m):
@@ -166,12 +168,29 @@ def _rows_twin(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale,
 
 @operation(twin=_rows_twin)
 def rows(
-    typingctx, code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values
+    typingctx,
+    code,
+    P,
+    p0,
+    ldp,
+    Y,
+    y0,
+    ldy,
+    m,
+    o,
+    weights,
+    factor,
+    value_scale,
+    parameter,
+    full,
+    low,
+    high,
+    row_values,
 ):
     """rows(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values).
 
-    row_values[r] = w value_scale sum_j value, each value kept in [low, high]; Y, the targets, becomes w factor slope. Lanes
-    beyond o count nothing and become 0. The branch is taken once for all rows.
+    row_values[r] = w value_scale sum_j value, each value kept in [low, high]; Y, the targets, becomes w factor slope.
+    Lanes beyond o count nothing and become 0. The branch is taken once for all rows.
     """
     width = vector_of(P.dtype).lanes
 
@@ -181,8 +200,12 @@ def rows(
         word = lambda n: ir.Constant(o.type, n)  # noqa: E731
         span = builder.and_(builder.add(o, word(width - 1)), word(-width))
         last = builder.sub(m, word(1))
-        p_base = checked_pointer(context, builder, sig.args[1], P, p0, builder.add(builder.mul(last, ldp), span))
-        y_base = checked_pointer(context, builder, sig.args[4], Y, y0, builder.add(builder.mul(last, ldy), span))
+        p_base = checked_pointer(
+            context, builder, sig.args[1], P, p0, builder.add(builder.mul(last, ldp), span)
+        )
+        y_base = checked_pointer(
+            context, builder, sig.args[4], Y, y0, builder.add(builder.mul(last, ldy), span)
+        )
         weight_base = checked_pointer(context, builder, sig.args[9], weights, word(0), m)
         value_base = checked_pointer(context, builder, sig.args[16], row_values, word(0), m)
 

@@ -94,7 +94,23 @@ def gather_targets(plan, work, y, order, first, row, m):
 
 @kernel(merge=True)
 def forward_rows(
-    plan, hyper, params, work, x, indices, indptr, order, first, row, m, layers, training, step, seed, direct, offset
+    plan,
+    hyper,
+    params,
+    work,
+    x,
+    indices,
+    indptr,
+    order,
+    first,
+    row,
+    m,
+    layers,
+    training,
+    step,
+    seed,
+    direct,
+    offset,
 ):
     """The first `layers` layers on one block of rows; dropout while training, its masks by rows from `offset` on."""
     if plan[SPARSE] == 0 and not direct:
@@ -115,7 +131,9 @@ def forward_rows(
         rate = hyper[HYPER + layer * LAYER_HYPER + DROPOUT]
         if training and rate > 0.0:
             ld = plan[at + LD]
-            random.drop(work, plan[at + A] + row * ld, ld, offset + row, m, rate, random.key_of(seed, step, layer))
+            random.drop(
+                work, plan[at + A] + row * ld, ld, offset + row, m, rate, random.key_of(seed, step, layer)
+            )
 
 
 @kernel
@@ -192,7 +210,7 @@ def layer_of_block(plan, block):
 
 @kernel
 def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh):
-    """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then their transposed copy."""
+    """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then the copy T."""
     step = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
     ldw, w0 = plan[at + LDW], plan[at + W]
     optimizers.update(plan, step, params, grad, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
@@ -300,7 +318,9 @@ def run_batch(
                 backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset)
                 if plan[WANT_INPUTS] != 0:
                     width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
-                    copy_out(work, plan[HEADER + D_IN] + row * ld, ld, out, (first + row) * width, width, rows)
+                    copy_out(
+                        work, plan[HEADER + D_IN] + row * ld, ld, out, (first + row) * width, width, rows
+                    )
         row_block = claim(sync, ROW_COUNTER, team, row_block)
     if mode == PREDICT:
         return
@@ -355,7 +375,8 @@ def run_batch(
             for block in range(n_blocks):
                 square += numbers[partial + 2 * block + 1]
             norm = math.sqrt(square)
-            # As torch.nn.utils.clip_grad_norm_. NaN compares false and leaves the gradient as it is: divergence must show.
+            # As torch.nn.utils.clip_grad_norm_. NaN compares false and leaves the gradient as it is: divergence must
+            # show.
             scale = hyper[MAX_NORM] / (norm + 1e-6)
             scale = scale if scale < 1.0 else 1.0
             block = claim(sync, BLOCK_COUNTER, team, -1)
@@ -367,7 +388,9 @@ def run_batch(
                 place = HYPER + layer * LAYER_HYPER
                 l2 = hyper[place + L2] + per_row
                 l1 = hyper[place + L1]
-                update_block(plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh)
+                update_block(
+                    plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh
+                )
                 block = claim(sync, BLOCK_COUNTER, team, block)
     if member == 0:
         value = 0.0
@@ -460,7 +483,9 @@ def run(
                 rate = rates[count if rates.size > 1 else 0]
                 step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
                 numbers[STEPS] = step
-                numbers[PRODUCT] = optimizers.coefficients(plan, hyper, rate, step, numbers[PRODUCT], step_now)
+                numbers[PRODUCT] = optimizers.coefficients(
+                    plan, hyper, rate, step, numbers[PRODUCT], step_now
+                )
         offset = 0
         while offset < m:
             rows = min(plan[PART], m - offset)

@@ -2,12 +2,31 @@
 
 A single row gives a register tile nothing to reuse; here a layer's forward pass is one sweep over its weights, and
 backward and update are one more: row k of W takes part in delta W' and is then moved by -lr x_k delta (BP2 and BP4 with
-plain SGD). Neither needs a transposed copy. Memory is on the stack of the caller, so these run in any number of threads.
+plain SGD). Neither needs a transposed copy. Memory is on the stack of the caller, so these run in any number of
+threads.
 """
 
 from . import activations, dense, losses
 from .jit import kernel
-from .plan import A_IN, ACTIVATION, D_IN, FAN_IN, FAN_OUT, HEADER, LD, LDW, LOSS, N_LAYERS, RECORD, TRANSPOSED, A, B, D, W, Z
+from .plan import (
+    A_IN,
+    ACTIVATION,
+    D_IN,
+    FAN_IN,
+    FAN_OUT,
+    HEADER,
+    LD,
+    LDW,
+    LOSS,
+    N_LAYERS,
+    RECORD,
+    TRANSPOSED,
+    A,
+    B,
+    D,
+    W,
+    Z,
+)
 from .simd import fill, fma, lanes, load, store, total
 from .tile import tile_1_1, tile_1_2, tile_1_4
 
@@ -103,11 +122,23 @@ def derive(plan, at, work):
 
 @kernel
 def error(plan, hyper, work, weight, value):
-    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta; weight has one entry."""
+    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta."""
     top = HEADER + (plan[N_LAYERS] - 1) * RECORD
     ld = plan[top + LD]
     losses.evaluate(
-        plan[LOSS], hyper, work, plan[top + A], ld, work, plan[top + D], ld, 1, plan[top + FAN_OUT], weight, 1.0, value
+        plan[LOSS],
+        hyper,
+        work,
+        plan[top + A],
+        ld,
+        work,
+        plan[top + D],
+        ld,
+        1,
+        plan[top + FAN_OUT],
+        weight,
+        1.0,
+        value,
     )
     derive(plan, top, work)
 

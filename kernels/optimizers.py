@@ -8,6 +8,8 @@ theta, one behind the other. Reference: RULES in fastbp/reference.py.
 
 import inspect
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba.core import types
@@ -123,9 +125,11 @@ def nadam(theta, g, exp_avg, exp_avg_sq, rate, second, eps, beta1, rest1, beta2,
 
 
 def rprop(theta, g, previous, step_size, minus, plus, low, high):
-    """Per-weight step: longer while the sign of g stays, shorter and no move when it turns; Riedmiller and Braun (1993)."""
+    """A step per weight: longer while g keeps its sign, shorter and no move when it turns; Riedmiller and Braun 1993."""
     agreement = g * previous
-    step_size = select(agreement > 0.0, step_size * plus, select(agreement < 0.0, step_size * minus, step_size))
+    step_size = select(
+        agreement > 0.0, step_size * plus, select(agreement < 0.0, step_size * minus, step_size)
+    )
     step_size = select(step_size > high, high, select(step_size < low, low, step_size))
     g = select(agreement < 0.0, 0.0, g)
     # Padding has g = 0 and must not move.
@@ -133,7 +137,7 @@ def rprop(theta, g, previous, step_size, minus, plus, low, high):
 
 
 # The place is the code in plans.
-TABLE = {
+TABLE: dict[str, Callable[..., tuple[Any, ...]]] = {
     "sgd": sgd,
     "momentum": momentum,
     "adagrad": adagrad,

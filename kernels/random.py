@@ -1,7 +1,7 @@
 """Counter-based random numbers for dropout: a mask is a function of seed, step, layer, row and column.
 
-Nothing is stored and no order is implied, so masks are the same whatever the number of threads or the length of a chunk,
-and the backward pass makes them anew. The mixers are Wellons' lowbias32 and Stafford's variant 13 of the 64-bit
+Nothing is stored and no order is implied, so masks are the same whatever the number of threads or the length of a
+chunk, and the backward pass makes them anew. The mixers are Wellons' lowbias32 and Stafford's variant 13 of the 64-bit
 finalizer, keyed before the first and between the rounds.
 """
 

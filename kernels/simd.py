@@ -1,8 +1,9 @@
 """Vectors of the machine's width inside kernels: the types, load and store, and functions traced into operations.
 
-`load(array, i)` gives the `lanes(array)` elements from i on. What LLVM sees are its own vector types, so nothing depends
-on its loop vectorizer, and one source serves SSE2, AVX2, AVX-512 and NEON. Every operation has a twin in NumPy for the
-interpreter mode (NUMBA_DISABLE_JIT=1). Under NUMBA_BOUNDSCHECK=1 loads, stores and tiles check their reach.
+`load(array, i)` gives the `lanes(array)` elements from i on. What LLVM sees are its own vector types, so nothing
+depends on its loop vectorizer, and one source serves SSE2, AVX2, AVX-512 and NEON. Every operation has a twin in
+NumPy for the interpreter mode (NUMBA_DISABLE_JIT=1). Under NUMBA_BOUNDSCHECK=1 loads, stores and tiles check their
+reach.
 """
 
 import operator
@@ -41,7 +42,7 @@ ROW_BYTES = 64
 
 
 def describe():
-    """Return what the kernels are compiled for: CPU name, vector width in bytes, vector registers, numbers per vector."""
+    """Return what the kernels are compiled for: CPU, vector width in bytes, vector registers, numbers per vector."""
     return {
         "cpu": config.CPU_NAME or llvm.get_host_cpu_name(),
         "vector_bytes": VECTOR_BYTES,

@@ -1,7 +1,7 @@
 """What threads of one team share: counters that hand out work, and a barrier that sleeps.
 
-A team is a few Python threads inside the same kernel call (the GIL released). Blocks of work are claimed from a counter,
-so that a thread that lost its core delays only the block in its hands. At the barrier a thread spins for a few
+A team is a few Python threads inside the same kernel call (the GIL released). Blocks of work are claimed from a
+counter, so that a thread that lost its core delays only the block in its hands. At the barrier a thread spins for a few
 microseconds, the usual difference between two idle cores, then sleeps in the kernel (a futex on Linux, elsewhere it
 yields): a neighbor on the same core gets it.
 """
@@ -97,7 +97,15 @@ def _system_call(builder, operation_code, address, value):
     number = lambda n: ir.Constant(long, n)  # noqa: E731
     builder.call(
         function,
-        [number(_FUTEX), builder.ptrtoint(address, long), number(operation_code), value, number(0), number(0), number(0)],
+        [
+            number(_FUTEX),
+            builder.ptrtoint(address, long),
+            number(operation_code),
+            value,
+            number(0),
+            number(0),
+            number(0),
+        ],
     )
 
 
@@ -128,7 +136,9 @@ def wake(typingctx, array, i):
 
     def codegen(context, builder, sig, args):
         if _FUTEX:
-            _system_call(builder, _WAKE, _word(context, builder, sig, args), ir.Constant(ir.IntType(64), 2**30))
+            _system_call(
+                builder, _WAKE, _word(context, builder, sig, args), ir.Constant(ir.IntType(64), 2**30)
+            )
         return context.get_dummy_value()
 
     return types.void(array, types.intp), codegen
