@@ -125,7 +125,7 @@ def nadam(theta, g, exp_avg, exp_avg_sq, rate, second, eps, beta1, rest1, beta2,
 
 
 def rprop(theta, g, previous, step_size, minus, plus, low, high):
-    """A step per weight: longer while g keeps its sign, shorter and no move when it turns; Riedmiller and Braun 1993."""
+    """A step per weight, longer while g keeps its sign, shorter and no move when it turns; Riedmiller, Braun 1993."""
     agreement = g * previous
     step_size = select(
         agreement > 0.0, step_size * plus, select(agreement < 0.0, step_size * minus, step_size)
