@@ -1,9 +1,14 @@
-"""Helpers of the kernel tests: small compiled loops around kernels, guard bands, and errors in ulp."""
+"""Helpers of the kernel tests: compiled loops around kernels, guard bands, errors in ulp, networks of both kinds."""
+
+import dataclasses
 
 import numba
 import numpy as np
+from hypothesis import strategies as st
 from numba.core import config
 
+from fastbp import reference
+from fastbp.engine import Engine, Layer
 from fastbp.kernels.simd import lanes, load, store, traced
 
 INTERPRETED = bool(config.DISABLE_JIT)
@@ -85,3 +90,86 @@ class Guarded:
         """Whether both bands are as they were."""
         bands = np.concatenate([self.whole[: self.start], self.whole[self.start + self.size :]])
         return bool(np.all(bands == self.MARK))
+
+
+@dataclasses.dataclass
+class Net:
+    """The same random network for the engine and for the specification, which has the engine's numbers as floats."""
+
+    engine: Engine
+    layers: list[reference.Layer]
+
+    def refresh(self):
+        """Read the specification's parameters from the engine again, after training or an assignment."""
+        for k, (w, b) in enumerate(zip(self.engine.weights, self.engine.biases, strict=True)):
+            bias = None if b is None else b.astype(float).tolist()
+            self.layers[k] = self.layers[k]._replace(W=w.astype(float).tolist(), b=bias)
+
+
+def random_net(rng, n_inputs, layers, dtype, **extra):
+    """Return a Net with random parameters, about as large as keeps activations near 1."""
+    engine = Engine(n_inputs, layers, dtype, **extra)
+    weights = [rng.normal(size=w.shape) / np.sqrt(w.shape[0]) for w in engine.weights]
+    biases = [None if b is None else rng.normal(size=b.shape) / 2 for b in engine.biases]
+    engine.set_parameters(weights, biases)
+    net = Net(engine, [reference.Layer([], None, layer.activation, layer.l1, layer.l2) for layer in layers])
+    net.refresh()
+    return net
+
+
+def targets(name, rng, n, k, dtype):
+    """Return targets that suit a loss: classes as one-hot rows, labels, counts or numbers."""
+    if name == "cross_entropy":
+        return np.eye(k, dtype=dtype)[rng.integers(k, size=n)]
+    if name == "binary_cross_entropy":
+        return rng.integers(2, size=(n, k)).astype(dtype)
+    if name == "poisson":
+        return rng.integers(0, 4, size=(n, k)).astype(dtype)
+    return rng.normal(size=(n, k)).astype(dtype)
+
+
+def rows(array):
+    """Return a matrix as the lists that the specification takes."""
+    return np.asarray(array, np.float64).tolist()
+
+
+def assert_near(got, want, dtype, digits_lost=2.0):
+    """Assert that two arrays agree to the digits of `dtype`, of their largest element, but the last few."""
+    got, want = np.asarray(got, np.float64), np.asarray(want, np.float64)
+    assert got.shape == want.shape
+    if want.size == 0:
+        return
+    room = np.finfo(dtype).eps * 10.0**digits_lost * max(1.0, float(np.max(np.abs(want))))
+    worst = np.max(np.abs(got - want))
+    assert worst <= room, f"off by {worst:.3g}, {worst / np.finfo(dtype).eps:.0f} eps: {got} is not {want}"
+
+
+def assert_same_gradients(gradients, expected, dtype, digits_lost=2.5):
+    """Compare engine.Gradients with the specification's list of (dW, db)."""
+    for w, b, (dw, db) in zip(gradients.weights, gradients.biases, expected, strict=True):
+        assert_near(w, dw, dtype, digits_lost)
+        assert (b is None) == (db is None)
+        if b is not None:
+            assert_near(b, db, dtype, digits_lost)
+
+
+MOST_UNITS, MOST_ROWS = (6, 4) if INTERPRETED else (40, 30)
+
+
+@st.composite
+def architectures(draw, most=MOST_UNITS, depth=4, **fixed):
+    """Draw (n_inputs, layers): 1 to `depth` layers of 1 to `most` units, any activation, with and without bias."""
+    widths = st.one_of(st.integers(1, most), st.sampled_from([1, 2, 3]))
+    smooth = [name for name in reference.ACTIVATIONS if name != "exp"]
+    layers = []
+    for number in range(draw(st.integers(1, depth))):
+        # e^z once, near the data: e^e^e^z has no digits left to compare
+        names = list(reference.ACTIVATIONS) if number == 0 else smooth
+        options = {
+            "use_bias": draw(st.booleans()),
+            "l1": draw(st.sampled_from([0.0, 0.0, 0.01])),
+            "l2": draw(st.sampled_from([0.0, 0.0, 0.02])),
+            **fixed,
+        }
+        layers.append(Layer(draw(widths), draw(st.sampled_from(names)), **options))
+    return draw(widths), layers
