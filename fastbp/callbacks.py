@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+import sys
 import time
 from typing import Any, TextIO
 
@@ -453,7 +454,7 @@ class ProgressBar(Callback):
             initial=samples * run.epoch + run.samples_done if run is not None else 0,
             unit=" samples",
             unit_scale=True,
-            dynamic_ncols=True,
+            **_width(self.file or sys.stderr),
             file=self.file,
             disable=None,  # None: no bar unless the file is a terminal
         )
@@ -488,3 +489,12 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = self._run = None
+
+
+def _width(file: TextIO) -> dict[str, Any]:
+    """Return tqdm's arguments for a bar as wide as the terminal, or 80 columns where it does not know its width."""
+    try:
+        columns = os.get_terminal_size(file.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal of the operating system
+        return {"dynamic_ncols": True}
+    return {"dynamic_ncols": True} if columns else {"ncols": 80}

@@ -75,7 +75,6 @@ def write(path: str | os.PathLike[str], net: Any, state: dict[str, Any]) -> None
 
     model = {
         "config": net.to_config(),
-        "metadata": dict(net.metadata),
         "weights": list(net.weights),
         "biases": list(net.biases),
     }

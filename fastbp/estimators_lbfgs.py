@@ -9,10 +9,12 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp.engine import Engine, Layer, Objective, default_threads
+from fastbp.engine import Engine
 from fastbp.estimators_loop import TrainingData, check_finite
 from fastbp.estimators_optimizer import Array, DType
 from fastbp.hooks import CallbackList, Run
+from fastbp.specs import Layer, Objective
+from fastbp.teams import default_threads
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP
@@ -146,7 +148,8 @@ def _minimize(estimator: BaseMLP, problem: Problem, start: Array, view: Run, hoo
         view.epoch += 1
         if view.stopped:
             raise StopIteration
-        hooks.epoch_begin(view.epoch)
+        if view.epoch < estimator.max_iter:
+            hooks.epoch_begin(view.epoch)
 
     hooks.epoch_begin(0)
     result = scipy.optimize.minimize(

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.engine import Session
 from fastbp.estimators_optimizer import Array, StochasticOptimizer, say
 from fastbp.hooks import CallbackList, Run
+from fastbp.session import Session
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP
@@ -141,12 +141,13 @@ class Training:
             self.order = self.order[permutation]
         view.samples_done, view.loss_sum = 0, 0.0
         view.learning_rate = estimator._optimizer.base_rate * view.learning_rate_scale
+        self.session.loss_sum = 0.0  # added up there, the sum does not depend on the cuts into chunks
         begun = time.perf_counter()
-        for rows, loss in self.session.chunks(
+        for rows, _ in self.session.chunks(
             data.x, data.y, self.order, view.learning_rate, sample_weight=data.sample_weight
         ):
             view.samples_done += rows
-            view.loss_sum += loss
+            view.loss_sum = self.session.loss_sum
             now = time.perf_counter()
             if self.hooks.chunk_end(now - begun, rows):
                 break  # an epoch cut short is recorded like the others, by the rows it has seen

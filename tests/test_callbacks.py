@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import pickle
 
 import numpy as np
@@ -98,9 +99,9 @@ def test_true_stops(data, hook, answer, epochs):
 
 
 def test_a_stop_within_an_epoch_is_recorded(data, monkeypatch):
-    from fastbp import engine
+    from fastbp import session
 
-    monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)  # a chunk per batch
+    monkeypatch.setattr(session, "CHUNK_SECONDS", 0.0)  # a chunk per batch
     x, y = data
 
     class Third(Callback):
@@ -306,6 +307,21 @@ def test_progress_bar(data):
         text = file.getvalue()
         assert ("epoch 2/2" in text and "loss=" in text and "samples/s" in text) == drawn
         assert bool(text) == drawn
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")
+@pytest.mark.parametrize("columns", [0, 60, 200])
+def test_progress_bar_fits_the_terminal(columns, data):
+    """A terminal nobody gave a size, as in containers and CI, says 0 columns: there the bar has 80."""
+    import termios
+
+    master, slave = os.openpty()
+    termios.tcsetwinsize(slave, (24 if columns else 0, columns))
+    with open(master, "rb", buffering=0) as screen, open(slave, "w") as file:
+        make().fit(*data, epochs=1, callbacks=[ProgressBar(file)], verbose=0)
+        lines = screen.read(1 << 16).decode().replace("\r", "\n").split("\n")
+    assert any("epoch 1/1" in line for line in lines)
+    assert max(map(len, lines)) <= (columns or 80)
 
 
 def test_verbose_draws_on_a_terminal(data, monkeypatch):

@@ -528,6 +528,16 @@ def test_threads_do_not_change_a_bit(Estimator, solver):
     for net in nets[1:]:
         assert_array_equal(packed(net), packed(nets[0]))
         assert_array_equal(net.predict(X), nets[0].predict(X))
+        assert net.loss_ == nets[0].loss_
+
+
+def test_the_cuts_into_chunks_change_no_loss(monkeypatch):
+    curves = []
+    for seconds in (1e-9, 3e-5, 10.0):
+        monkeypatch.setattr("fastbp.engine.CHUNK_SECONDS", seconds)
+        net = MLPRegressor(**SMALL, batch_size=9, dropout=0.2).fit(X_diabetes, y_diabetes)
+        curves.append(net.loss_curve_)
+    assert curves[0] == curves[1] == curves[2]
 
 
 @BOTH

@@ -91,10 +91,20 @@ def test_threads_change_nothing():
     results = []
     for threads in (1, 2, None):
         net = Sequential([Dense(256, "relu"), Dropout(0.2), Dense(10)], 64)
-        net.fit(x, y, loss="cross_entropy", batch_size=200, epochs=2, n_threads=threads, verbose=0)
-        results.append(theta(net))
-    np.testing.assert_array_equal(results[0], results[1])
-    np.testing.assert_array_equal(results[0], results[2])
+        history = net.fit(x, y, loss="cross_entropy", batch_size=200, epochs=2, n_threads=threads, verbose=0)
+        results.append((theta(net), history.loss))
+    for parameters, loss in results[1:]:
+        np.testing.assert_array_equal(parameters, results[0][0])
+        assert loss == results[0][1]
+
+
+def test_the_cuts_into_chunks_change_nothing(data, monkeypatch):
+    """Where a chunk ends depends on the machine's load: the loss must not, to the last bit."""
+    histories = []
+    for seconds in (1e-9, 3e-5, 10.0):
+        monkeypatch.setattr("fastbp.engine.CHUNK_SECONDS", seconds)
+        histories.append(make().fit(*data, epochs=3, batch_size=7, verbose=0).loss)
+    assert histories[0] == histories[1] == histories[2]
 
 
 def test_shuffling_visits_every_row_once(data):

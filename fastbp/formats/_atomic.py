@@ -53,11 +53,13 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     if mode not in ("wb", "w"):
         raise ValueError(f"mode must be 'wb' or 'w', got {mode!r}")
     text = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
-        with open(target, mode, **text) as file:  # type: ignore[call-overload]
+    given = Path(path)
+    if given.exists() and not given.is_file():
+        # By the name given: /dev/stdout resolves to something like "/proc/1/fd/pipe:[7]", which nobody can open.
+        with open(given, mode, **text) as file:  # type: ignore[call-overload]
             yield file
         return
+    target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     # os.open rather than tempfile: the permissions then follow the umask, as for any other file.
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
