@@ -143,11 +143,10 @@ class Callgrind:
 
 def child(counting: bool, only: str) -> None:
     """Run every case whose name holds `only`: to compile and fill the cache, or under valgrind to be counted."""
-    import fastbp.engine
+    from fastbp import session
 
     # Pieces are cut by the clock, which valgrind slows down: one piece, the same in every run.
-    if hasattr(fastbp.engine, "CHUNK_SECONDS"):
-        fastbp.engine.CHUNK_SECONDS = 1e6
+    session.CHUNK_SECONDS = 1e6
     gc.disable()
     valgrind = Callgrind() if counting else None
     for name, run, short, long in cases():

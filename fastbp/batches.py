@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import objectives
-from fastbp.engine import Engine, Objective
+from fastbp.engine import Engine
+from fastbp.specs import Objective
 from fastbp.validation import to_inputs, to_matrix, to_weights
 
 __all__ = ["Piece", "Rows", "Stream", "prepare", "rows_of"]

@@ -359,7 +359,7 @@ def _write_predictions(file: IO[str], preprocessor: Preprocessor, outputs: NDArr
 
 def info(arguments: Namespace) -> int:
     """Show what the kernels find on this machine."""
-    from fastbp import __version__, engine
+    from fastbp import __version__, specs, teams
     from fastbp.kernels import jit, simd
 
     vector = simd.describe()
@@ -373,13 +373,13 @@ def info(arguments: Namespace) -> int:
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})",
         "cpu": _cpu_name(),
         "vector": vector,
-        "threads": engine.default_threads(),
+        "threads": teams.default_threads(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         **versions,
         "cache": None if folder is None else str(folder),
         "warm": jit.cache_is_warm(),
-        "activations": list(engine.ACTIVATION_NAMES),
-        "losses": list(engine.OBJECTIVE_NAMES),
+        "activations": list(specs.ACTIVATION_NAMES),
+        "losses": list(specs.OBJECTIVE_NAMES),
         "optimizers": list(OPTIMIZERS),
     }
     if arguments.json:

@@ -23,11 +23,11 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
-from fastbp.engine import Layer, Objective
 from fastbp.estimators_lbfgs import Problem, minimize
 from fastbp.estimators_loop import CALLER, Training, TrainingData, ValidationData
 from fastbp.estimators_optimizer import Array, DType, StochasticOptimizer
 from fastbp.estimators_predict import PredictMixin, as_rows
+from fastbp.specs import Layer, Objective
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
 ACTIVATIONS = (

@@ -21,10 +21,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from fastbp.engine import Objective
 from fastbp.estimators_base import STOCHASTIC_SOLVERS, BaseMLP
 from fastbp.estimators_convert import ConvertMixin
 from fastbp.estimators_optimizer import Array, DType
+from fastbp.specs import Objective
 
 
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.engine import Engine, Layer, Objective, Rule, Session
+from fastbp.engine import Engine
+from fastbp.session import Session
+from fastbp.specs import Layer, Objective, Rule
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP

@@ -10,8 +10,9 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.engine import Engine, Layer
+from fastbp.engine import Engine
 from fastbp.estimators_optimizer import Array, DType
+from fastbp.specs import Layer
 
 # Rows whose raw outputs exist at one time while predicting.
 BLOCK_ROWS = 16384

@@ -16,11 +16,11 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastbp.engine import Objective
 from fastbp.estimators_base import ACTIVATIONS, BaseMLP, engine_activation
 from fastbp.estimators_convert import ConvertMixin
 from fastbp.estimators_optimizer import Array, DType
 from fastbp.estimators_predict import BLOCK_ROWS
+from fastbp.specs import Objective
 
 OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).

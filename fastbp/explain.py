@@ -59,7 +59,9 @@ def _kernels(problem: Problem, entries: list[Entry], lr: float, steps: int) -> d
     """Let the engine do the same in float64; the largest difference of each quantity, relative to its size."""
     import numpy as np
 
-    from fastbp.engine import Engine, Layer, Objective, Rule, Session
+    from fastbp.engine import Engine
+    from fastbp.session import Session
+    from fastbp.specs import Layer, Objective, Rule
 
     objective = Objective("half_squared_error")
     x, y = np.array([problem.x]), np.array([problem.y])

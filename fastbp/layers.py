@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastbp import engine, initializers
+from fastbp import initializers, specs
 from fastbp.validation import check_choice, check_count, check_number
 
 __all__ = ["Dense", "Dropout", "layer_from_config", "plan_layers"]
@@ -21,7 +21,7 @@ class Dense:
     units : int
         Number of outputs, >= 1.
     activation : str
-        f, one of `fastbp.engine.ACTIVATION_NAMES`. There is no softmax: the last layer gives logits and the
+        f, one of `fastbp.specs.ACTIVATION_NAMES`. There is no softmax: the last layer gives logits and the
         loss ``cross_entropy`` contains it.
     use_bias : bool
         Whether b exists; it starts at zero.
@@ -53,7 +53,7 @@ class Dense:
             )
         if self.activation in ("linear", "none", None):
             object.__setattr__(self, "activation", "identity")
-        check_choice(self.activation, "Dense: activation", engine.ACTIVATION_NAMES)
+        check_choice(self.activation, "Dense: activation", specs.ACTIVATION_NAMES)
         if not isinstance(self.use_bias, bool):
             raise TypeError(f"Dense: use_bias must be True or False, got {self.use_bias!r}")
         object.__setattr__(self, "initializer", str(initializers.get(self.initializer)))
@@ -120,7 +120,7 @@ def layer_from_config(config: dict[str, Any]) -> Dense | Dropout:
     raise ValueError(f"layer class must be 'Dense' or 'Dropout', got {kind!r}")
 
 
-def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[engine.Layer], float]:
+def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[specs.Layer], float]:
     """Fold the dropouts into the layers before them: the engine's layers, and the dropout of the inputs.
 
     Two dropouts in a row are one: a value survives both with probability ``(1 - r1)(1 - r2)``.
@@ -144,7 +144,7 @@ def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[engine.Layer], 
             f"layer {len(layers) - 1} (Dropout) comes last: it would drop the model's outputs, not features"
         )
     planned = [
-        engine.Layer(
+        specs.Layer(
             units=layer.units,
             activation=layer.activation,
             use_bias=layer.use_bias,

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import objectives
-from fastbp.engine import OBJECTIVE_NAMES, Engine, Objective
+from fastbp.engine import Engine
+from fastbp.specs import OBJECTIVE_NAMES, Objective
 
 __all__ = ["Metric", "compute", "is_better_when_larger", "named"]
 
@@ -105,7 +106,7 @@ def _flat(values: NDArray[Any]) -> NDArray[Any]:
 
 def _loss(name: str, engine: Engine, y: NDArray[Any], outputs: NDArray[Any]) -> float:
     """A loss of given outputs: that of the network which hands its inputs on."""
-    from fastbp.engine import Layer
+    from fastbp.specs import Layer
 
     n_outputs = engine.n_outputs
     targets = objectives.to_targets(y, Objective(name), len(outputs), n_outputs, engine.dtype)

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.engine import OBJECTIVE_NAMES, Objective
+from fastbp.specs import OBJECTIVE_NAMES, Objective
 from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
 
 __all__ = ["Loss", "apply_class_weight", "get", "labels", "probabilities", "to_targets"]

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from fastbp.engine import Rule
 from fastbp.schedules import ConstantSchedule, Schedule
 from fastbp.schedules import from_config as schedule_from_config
+from fastbp.specs import Rule
 from fastbp.validation import check_choice, check_number
 
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSProp", "Rprop", "from_config", "get"]

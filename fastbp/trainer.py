@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbp import batches, objectives, optimizers
-from fastbp.engine import Engine, Session
+from fastbp.engine import Engine
 from fastbp.schedules import Schedule
+from fastbp.session import Session
 from fastbp.validation import check_count, check_number
 
 if TYPE_CHECKING:

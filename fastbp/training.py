@@ -21,9 +21,10 @@ from numpy.typing import ArrayLike
 from fastbp import batches, checkpoints, objectives, optimizers
 from fastbp import metrics as figures
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
-from fastbp.engine import Engine, Objective
+from fastbp.engine import Engine
 from fastbp.history import History
 from fastbp.hooks import CallbackList, DivergenceError, Run
+from fastbp.specs import Objective
 from fastbp.trainer import Trainer
 from fastbp.validation import check_count, check_number
 

@@ -13,7 +13,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench.benchmarks import kernels, predicting, startup, training, workloads
 from bench.peers.workloads import WORKLOADS
-from fastbp import engine
+from fastbp import specs
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (kernels, predicting, training)
@@ -60,9 +60,9 @@ def test_parameters_are_named(cls):
 
 
 def test_new_registry_entries_are_timed_by_themselves():
-    assert kernels.Activation.params[0] == list(engine.ACTIVATION_NAMES)
-    assert kernels.Loss.params[0] == list(engine.OBJECTIVE_NAMES)
-    assert kernels.Optimizer.params[0] == list(engine.RULE_NAMES)
+    assert kernels.Activation.params[0] == list(specs.ACTIVATION_NAMES)
+    assert kernels.Loss.params[0] == list(specs.OBJECTIVE_NAMES)
+    assert kernels.Optimizer.params[0] == list(specs.RULE_NAMES)
 
 
 def test_suite_and_peers_share_their_workloads():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp import engine
+from fastbp import specs
 from fastbp.formats import _network
 
 onnx = pytest.importorskip("onnx")
@@ -38,7 +38,7 @@ def network(activation, dtype, seed=0):
 
 
 def test_every_activation_of_the_engine_is_known():
-    assert set(_network.ACTIVATIONS) == set(engine.ACTIVATION_NAMES)
+    assert set(_network.ACTIVATIONS) == set(specs.ACTIVATION_NAMES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -22,7 +22,9 @@ FLOORS = {
     ],
     "fastbp": [
         {"kernels", "reference"},
-        {"engine", "history", "hooks", "table", "validation"},
+        {"history", "hooks", "memory", "specs", "table", "teams", "validation"},
+        {"workspace"},
+        {"engine", "session"},
         {"data", "descent", "initializers", "objectives", "preprocessing", "schedules"},
         {"batches", "layers", "metrics", "optimizers"},
         {"callbacks", "checkpoints", "trainer"},

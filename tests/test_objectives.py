@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from fastbp import objectives
-from fastbp.engine import OBJECTIVE_NAMES, Objective
 from fastbp.layers import Dense
 from fastbp.sequential import Sequential
+from fastbp.specs import OBJECTIVE_NAMES, Objective
 
 LOSSES = [*OBJECTIVE_NAMES, "huber(0.3)", "quantile(0.9)"]
 

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from fastbp import reference as ref
+from fastbp import specs
+from fastbp.engine import Engine
+from fastbp.session import Session
 
 SMOOTH_POINTS = [-30.0, -4.0, -2.2, -0.7, -1e-3, 1e-3, 0.4, 1.3, 2.9, 3.5, 30.0]
 KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
@@ -409,31 +412,29 @@ def test_training_brings_the_example_to_its_target(rule):
 
 def engine_and_layers(rng, sizes, activation, **extra):
     """The same random network for the compiled engine and for the specification."""
-    engine = pytest.importorskip("fastbp.engine")
-    plan = [engine.Layer(units, activation, **extra) for units in sizes[1:]]
-    net = engine.Engine(sizes[0], plan, np.dtype(np.float64))
+    plan = [specs.Layer(units, activation, **extra) for units in sizes[1:]]
+    net = Engine(sizes[0], plan, np.dtype(np.float64))
     layers = [
         layer._replace(l1=extra.get("l1", 0.0), l2=extra.get("l2", 0.0))
         for layer in random_network(rng, sizes, activation)
     ]
     net.set_parameters([np.array(layer.W) for layer in layers], [np.array(layer.b) for layer in layers])
-    return engine, net, layers
+    return net, layers
 
 
 def test_the_engine_has_the_same_tables():
-    engine = pytest.importorskip("fastbp.engine")
-    assert set(engine.ACTIVATION_NAMES) == set(ref.ACTIVATIONS)
-    assert set(engine.OBJECTIVE_NAMES) == set(ref.LOSSES)
-    assert set(engine.RULE_NAMES) == set(ref.RULES)
+    assert set(specs.ACTIVATION_NAMES) == set(ref.ACTIVATIONS)
+    assert set(specs.OBJECTIVE_NAMES) == set(ref.LOSSES)
+    assert set(specs.RULE_NAMES) == set(ref.RULES)
 
 
 @pytest.mark.parametrize("activation", ref.ACTIVATIONS)
 @pytest.mark.parametrize("loss", ref.LOSSES)
 def test_the_engine_computes_the_specification(activation, loss, rng):
-    engine, net, layers = engine_and_layers(rng, (2, 3, 2), activation, l1=0.01, l2=0.02)
+    net, layers = engine_and_layers(rng, (2, 3, 2), activation, l1=0.01, l2=0.02)
     X, Y, w = rng.normal(size=(4, 2)), np.array(target_for(loss, rng, 4, 2)), rng.uniform(0, 2, 4)
     parameter = {"huber": 0.4, "quantile": 0.8}.get(loss)
-    value, grads = net.value_and_grad(X, Y, engine.Objective(loss, parameter), sample_weight=w, inputs=True)
+    value, grads = net.value_and_grad(X, Y, specs.Objective(loss, parameter), sample_weight=w, inputs=True)
     expected, gradients, felt = ref.value_and_grad(
         layers, X.tolist(), Y.tolist(), loss, parameter, w.tolist()
     )
@@ -447,11 +448,11 @@ def test_the_engine_computes_the_specification(activation, loss, rng):
 @pytest.mark.parametrize("kind", ref.RULES)
 @pytest.mark.parametrize("max_grad_norm", [None, 0.1])
 def test_the_engine_takes_the_steps_of_the_specification(kind, max_grad_norm, rng):
-    engine, net, layers = engine_and_layers(rng, (2, 3, 1), "tanh")
-    rule = engine.Rule(kind=kind)
+    net, layers = engine_and_layers(rng, (2, 3, 1), "tanh")
+    rule = specs.Rule(kind=kind)
     known = inspect.signature(ref.RULES[kind].rule).parameters
     hyper = {name: value for name, value in dataclasses.asdict(rule).items() if name in known}
-    session = engine.Session(net, engine.Objective("mse"), rule, batch_size=4, max_grad_norm=max_grad_norm)
+    session = Session(net, specs.Objective("mse"), rule, batch_size=4, max_grad_norm=max_grad_norm)
     X, Y, state = rng.normal(size=(4, 2)), rng.normal(size=(4, 1)), {}
     for t in range(1, 9):
         session.run(X, Y, np.arange(4), 0.05)

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from fastbp import engine
+from fastbp import session
 from fastbp.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceLROnPlateau, TimeLimit
 from fastbp.formats import load
 from fastbp.layers import Dense, Dropout
@@ -46,7 +46,7 @@ def path(tmp_path):
 
 @pytest.fixture(autouse=True)
 def chunk_per_batch(monkeypatch):
-    monkeypatch.setattr(engine, "CHUNK_SECONDS", 0.0)
+    monkeypatch.setattr(session, "CHUNK_SECONDS", 0.0)
 
 
 def make():
@@ -270,7 +270,7 @@ def test_another_file(data, path):
 PROGRAM = """
 import os, signal, sys, time
 import numpy as np
-from fastbp import engine
+from fastbp import session
 from fastbp.callbacks import Callback, Checkpoint, EarlyStopping
 from fastbp.layers import Dense, Dropout
 from fastbp.optimizers import NAdam
@@ -278,7 +278,7 @@ from fastbp.schedules import CosineDecay
 from fastbp.sequential import Sequential
 
 path, result, replaces, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-engine.CHUNK_SECONDS = 0.0
+session.CHUNK_SECONDS = 0.0
 
 class Slow(Callback):
     def on_fit_begin(self, run):

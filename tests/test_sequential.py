@@ -8,10 +8,10 @@ import pickle
 import numpy as np
 import pytest
 
-from fastbp.engine import ACTIVATION_NAMES
 from fastbp.initializers import INITIALIZER_NAMES
 from fastbp.layers import Dense, Dropout, layer_from_config
 from fastbp.sequential import Sequential
+from fastbp.specs import ACTIVATION_NAMES
 
 
 def make(dtype="float32", seed=0):

@@ -56,7 +56,8 @@ def randn(*shape, dtype="float32", seed=0):
 
 def make_engine(sizes, activation, dtype, seed=1):
     """An engine with the common initial parameters, identity outputs."""
-    from fastbp.engine import Engine, Layer
+    from fastbp.engine import Engine
+    from fastbp.specs import Layer
 
     layers = [Layer(units, activation) for units in sizes[1:-1]]
     engine = Engine(sizes[0], [*layers, Layer(sizes[-1])], dtype)
@@ -66,7 +67,8 @@ def make_engine(sizes, activation, dtype, seed=1):
 
 def make_run(name, dtype, n_threads=1, epochs=1, rows=None):
     """(session, x, y, orders, learning rate) of a workload, ready to run; `rows` shortens the epoch."""
-    from fastbp.engine import Objective, Rule, Session
+    from fastbp.session import Session
+    from fastbp.specs import Objective, Rule
 
     w = workloads.WORKLOADS[name]
     n_rows = rows or w.n_rows

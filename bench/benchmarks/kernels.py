@@ -5,7 +5,7 @@ import numpy as np
 from . import DTYPES, QUICK, Timed, randn
 
 try:
-    from fastbp.engine import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
+    from fastbp.specs import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
 except ImportError:  # a commit from before the engine: asv shows these benchmarks as failed there
     ACTIVATION_NAMES = OBJECTIVE_NAMES = RULE_NAMES = ()
 
@@ -35,7 +35,8 @@ class Product(Timed):
 
     def setup(self, shape, dtype):
         """Layer, rows and targets."""
-        from fastbp.engine import Engine, Layer, Objective
+        from fastbp.engine import Engine
+        from fastbp.specs import Layer, Objective
 
         n, i, o = (int(part) for part in shape.split("x"))
         self.engine = Engine(i, [Layer(o, use_bias=False)], dtype)
@@ -66,7 +67,8 @@ class Activation(Timed):
 
     def setup(self, activation, dtype):
         """A layer with 8 inputs, so that the activation weighs more than the product."""
-        from fastbp.engine import Engine, Layer, Objective
+        from fastbp.engine import Engine
+        from fastbp.specs import Layer, Objective
 
         self.engine = Engine(8, [Layer(512, activation)], dtype)
         self.engine.set_parameters([randn(8, 512, dtype=dtype, seed=1) / 8], [np.zeros(512, dtype)])
@@ -92,7 +94,8 @@ class Loss(Timed):
 
     def setup(self, loss, dtype):
         """Targets that every loss accepts: in [0, 1]; class codes for cross-entropy."""
-        from fastbp.engine import Engine, Layer, Objective
+        from fastbp.engine import Engine
+        from fastbp.specs import Layer, Objective
 
         self.engine = Engine(8, [Layer(64)], dtype)
         self.engine.set_parameters([randn(8, 64, dtype=dtype, seed=1)], [np.zeros(64, dtype)])
@@ -121,7 +124,9 @@ class Optimizer(Timed):
 
     def setup(self, rule, dtype):
         """One wide linear layer, batches of 2 rows."""
-        from fastbp.engine import Engine, Layer, Objective, Rule, Session
+        from fastbp.engine import Engine
+        from fastbp.session import Session
+        from fastbp.specs import Layer, Objective, Rule
 
         engine = Engine(512, [Layer(512)], dtype)
         engine.set_parameters([randn(512, 512, dtype=dtype, seed=1) / 32], [np.zeros(512, dtype)])

@@ -76,7 +76,9 @@ class Dispatch(Timed):
         """A network of one weight."""
         import numpy as np
 
-        from fastbp.engine import Engine, Layer, Objective, Rule, Session
+        from fastbp.engine import Engine
+        from fastbp.session import Session
+        from fastbp.specs import Layer, Objective, Rule
 
         self.engine = Engine(1, [Layer(1)], "float32")
         self.x, self.y, self.order = randn(1, 1), randn(1, 1, seed=1), np.zeros(1, np.int64)

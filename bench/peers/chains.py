@@ -78,7 +78,8 @@ class Fastbp(Chain):
 
     def reset(self) -> None:
         """Parameters, and a session for the second example."""
-        from fastbp.engine import Objective, Rule, Session
+        from fastbp.session import Session
+        from fastbp.specs import Objective, Rule
 
         biases = [*self.biases[:-1], None] if self.gradient_only else self.biases
         self.net.set_weights(self.weights, biases)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fastbp
 from bench.peers.subject import Training
 from bench.peers.workloads import ADAM, MOMENTUM, Array
-from fastbp.engine import Objective, Rule, Session
+from fastbp.session import Session
+from fastbp.specs import Objective, Rule
 
 
 class Fastbp(Training):

@@ -85,7 +85,8 @@ class Fastbp(Many):
 
     def reset(self) -> None:
         """New sessions."""
-        from fastbp.engine import Objective, Rule, Session
+        from fastbp.session import Session
+        from fastbp.specs import Objective, Rule
 
         self.sessions = []
         for i, net in enumerate(self.nets):

@@ -1,0 +1,72 @@
+"""Teams of threads: how many a piece of work is worth, and the call that all of them enter."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+# Below this much work per batch a second thread costs more than it brings (bench/benchmarks/threads.py).
+TEAM_FLOPS = 4e6
+
+_active = 0
+_active_lock = threading.Lock()
+
+
+def default_threads() -> int:
+    """Return how many cores this process may use: affinity, container limits, and what joblib's workers are given."""
+    import joblib
+
+    allowed = int(joblib.cpu_count())
+    for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "")
+        if value.isdigit() and int(value) > 0:
+            return min(allowed, int(value))
+    return allowed
+
+
+def size_for(flops: float, n_threads: int | None) -> int:
+    """Return how many threads a run uses: no more than asked for, than its work feeds, than this process has left."""
+    if n_threads is not None and n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}")
+    if n_threads == 1 or flops < TEAM_FLOPS:
+        return 1
+    return default_threads() if n_threads is None else n_threads
+
+
+def together(call: Any, team: int) -> int:
+    """Run call(member, team) on `team` threads at once, this one included; on fewer where no more can be started.
+
+    Threads of one call share the process's cores with those of other calls: the more fits run at once, the fewer
+    threads each gets. Threads live for one call of about 50 ms, so nothing survives to trouble a fork.
+    """
+    global _active
+    with _active_lock:
+        _active += 1
+        team = max(1, min(team, -(-default_threads() // _active)))
+    size = 0
+    started = threading.Event()
+
+    def member(number: int) -> None:
+        started.wait()
+        if number < size:
+            call(number, size)
+
+    helpers: list[threading.Thread] = []
+    try:
+        for number in range(1, team):
+            helper = threading.Thread(target=member, args=(number,), daemon=True, name="fastbp")
+            try:
+                helper.start()
+            except RuntimeError:
+                break
+            helpers.append(helper)
+        size = len(helpers) + 1
+        started.set()
+        return int(call(0, size))
+    finally:
+        started.set()
+        for helper in helpers:
+            helper.join()
+        with _active_lock:
+            _active -= 1
