@@ -255,6 +255,9 @@ def main(arguments: list[str] | None = None) -> int:
     if shutil.which("valgrind") is None or platform.machine() != "x86_64":
         print("guard: needs valgrind on x86-64", file=sys.stderr)
         return 2
+    if args.check and not STORED.exists():
+        print(f"guard: no {STORED}; run --update on a commit that is known to be good", file=sys.stderr)
+        return 1
     counted = count(args.only)
     if args.update:
         content = {"environment": environment(), "tolerance": TOLERANCE, "instructions": counted}

@@ -70,7 +70,7 @@ def plan(args: argparse.Namespace) -> list[Case]:
 def measure(case: Case, names: list[str] | None, settings: Settings) -> dict[str, object]:
     """One case, for the named peers (all of them by default)."""
     if case.suite == "startup":
-        return run_startup(case, names, settings.repeats, settings.timeout)
+        return run_startup(case, names, min(settings.repeats, 5), settings.timeout)
     suite = SUITES[case.suite]
     peers = [p for p in suite.peers if not names or p.name in names or p is PEAK]
     return run_case(suite, case, peers, settings)
