@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastbp.engine import Engine
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
+TRIAL_SECONDS = 0.01  # of a number of threads that may be the slower one
 
 
 class Session:
@@ -63,7 +64,7 @@ class Session:
         self.batch_size = int(batch_size)
         self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads = n_threads
-        self._team = teams.size_for(self.batch_size * engine.flops_per_row, n_threads)
+        self._pace = teams.Pace(teams.size_for(self.batch_size * engine.flops_per_row, n_threads))
         self._workspace = Workspace(engine, self.batch_size, objective, gradient=True)
         self._workspace.plan[p.CLIPPED] = max_grad_norm is not None
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
@@ -182,9 +183,13 @@ class Session:
         before = numbers[network.LOSS_SUM]
         numbers[network.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
+        team, _ = self._pace.choose()
+        started = time.perf_counter() if self._pace.team > 1 else 0.0
         done = workspace.call(
-            network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=self._team
+            network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
         )
+        if self._pace.team > 1:
+            self._pace.note(team, (time.perf_counter() - started) / data.n)
         total = float(numbers[network.LOSS_SUM])
         numbers[network.LOSS_SUM] = before
         if done < data.n:
@@ -226,7 +231,8 @@ class Session:
             self._begin(float(rates[0]))
         done = 0
         while done < size:
-            rows = self._piece(size - done)
+            team, trial = self._pace.choose()
+            rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
@@ -238,16 +244,17 @@ class Session:
                 order=order,
                 rates=rates[first_rate : first_rate + -(-rows // batch)] if rates.size > 1 else rates,
                 seed=self.seed,
-                team=self._team,
+                team=team,
             )
             self._seconds_per_row = (time.perf_counter() - started) / rows
+            self._pace.note(team, self._seconds_per_row)
             done += finished
             if finished < rows:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             yield finished, self.loss_sum - before
 
-    def _piece(self, left: int) -> int:
-        """Return how many rows make about 50 ms: a first guess from the work, then from what the last piece took."""
+    def _piece(self, left: int, length: float) -> int:
+        """Return how many rows take `length` seconds: a first guess from the work, then from the last piece."""
         seconds = self._seconds_per_row or self.engine.flops_per_row / 2e10
-        batches = max(1, int(CHUNK_SECONDS / (seconds * self.batch_size)))
+        batches = max(1, int(length / (seconds * self.batch_size)))
         return min(left, batches * self.batch_size)

@@ -6,8 +6,9 @@ import os
 import threading
 from typing import Any
 
-# Below this much work per batch a second thread costs more than it brings (bench/benchmarks/threads.py).
-TEAM_FLOPS = 4e6
+# Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
+TEAM_FLOPS = 2e6
+PROBE_EVERY = 32  # calls between two trials of the choice that was slower
 
 _active = 0
 _active_lock = threading.Lock()
@@ -32,6 +33,37 @@ def size_for(flops: float, n_threads: int | None) -> int:
     if n_threads == 1 or flops < TEAM_FLOPS:
         return 1
     return default_threads() if n_threads is None else n_threads
+
+
+class Pace:
+    """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
+
+    A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Both are tried at the
+    start; then the faster one works, and the other is tried again once in `PROBE_EVERY` calls.
+    """
+
+    def __init__(self, team: int) -> None:
+        self.team = team
+        self._seconds = {1: 0.0, team: 0.0}
+        self._calls = 0
+
+    def choose(self) -> tuple[int, bool]:
+        """Return how many threads the next call gets, and whether that is a trial (which may be short)."""
+        if self.team == 1:
+            return 1, False
+        for size, seconds in self._seconds.items():
+            if seconds == 0.0:
+                return size, True
+        self._calls += 1
+        best = min(self._seconds, key=self._seconds.__getitem__)
+        if self._calls % PROBE_EVERY == 0:
+            return (1 if best != 1 else self.team), True
+        return best, False
+
+    def note(self, size: int, seconds: float) -> None:
+        """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
+        before = self._seconds[size]
+        self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
 
 
 def together(call: Any, team: int) -> int:
