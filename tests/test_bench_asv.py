@@ -11,12 +11,12 @@ import pytest
 # bench/ is not installed; appended, so that an installed fastbp is still what is imported
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench.benchmarks import kernels, predicting, startup, training, workloads
+from bench.benchmarks import kernels, predicting, startup, threads, training, workloads
 from bench.peers.workloads import WORKLOADS
 from fastbp import specs
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = (kernels, predicting, training)
+MODULES = (kernels, predicting, threads, training)
 
 
 def benchmarks():

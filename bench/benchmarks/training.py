@@ -1,6 +1,4 @@
-"""Training as a whole: one step and one epoch of each workload, `fit`, threads, quality beside time, memory."""
-
-import os
+"""Training as a whole: one step and one epoch of each workload, `fit`, quality beside time, memory."""
 
 from . import DTYPES, QUICK, Timed, make_run, workloads
 
@@ -35,24 +33,6 @@ class Epoch(Timed):
     def setup(self, name, dtype):
         """The rows, and a first step to load the kernels."""
         self.session, self.x, self.y, self.orders, self.rate = make_run(name, dtype)
-        self.session.run(self.x, self.y, self.orders[0][:1], self.rate)
-
-    def time_epoch(self, *_):
-        """All batches of one shuffled order."""
-        self.session.run(self.x, self.y, self.orders[0], self.rate)
-
-
-class Threads(Timed):
-    """An epoch by number of threads: never slower than one."""
-
-    params = [["mnist-sk"] if QUICK else NAMES[1:], [1, 2]]
-    param_names = ["workload", "threads"]
-
-    def setup(self, name, threads):
-        """As Epoch."""
-        if len(os.sched_getaffinity(0)) < threads:
-            raise NotImplementedError("fewer cores than that")
-        self.session, self.x, self.y, self.orders, self.rate = make_run(name, "float32", threads)
         self.session.run(self.x, self.y, self.orders[0][:1], self.rate)
 
     def time_epoch(self, *_):
