@@ -16,6 +16,7 @@ import time
 from argparse import Namespace
 from collections.abc import Iterable
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -38,6 +39,7 @@ RECORD = "preprocessing"  # key of the model's metadata
 UPDATES = 6000  # steps that the default limit of epochs comes to; early stopping ends most searches before
 PATIENCE = 20
 COMPILE_SECONDS = 15
+COPIES = 8  # of the parameters: they, the gradient, Adam's two moments, the best so far, and a second network
 PATIENT_SECONDS = 3.0  # loading kernels from the disk takes a second or less
 
 
@@ -150,6 +152,7 @@ def _network(preprocessor: Preprocessor, arguments: Namespace) -> Sequential:
     from fastbp.layers import Dense, Dropout
     from fastbp.sequential import Sequential
 
+    _check_memory([preprocessor.n_inputs, *arguments.hidden, preprocessor.n_outputs], arguments)
     layers: list[Dense | Dropout] = []
     for units in arguments.hidden:
         layers.append(Dense(units, arguments.activation or "relu"))
@@ -157,6 +160,21 @@ def _network(preprocessor: Preprocessor, arguments: Namespace) -> Sequential:
             layers.append(Dropout(arguments.dropout))
     layers.append(Dense(preprocessor.n_outputs))
     return Sequential(layers, n_inputs=preprocessor.n_inputs, dtype=arguments.dtype, seed=arguments.seed)
+
+
+def _check_memory(sizes: list[int], arguments: Namespace) -> None:
+    """Refuse a network that cannot be trained here, before the machine is brought to a standstill by trying."""
+    parameters = sum((fan_in + 1) * fan_out for fan_in, fan_out in pairwise(sizes))
+    needed = COPIES * parameters * np.dtype(arguments.dtype).itemsize
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not told by this system
+        return
+    if needed > there > 0:
+        raise InputError(
+            f"--hidden {','.join(map(str, arguments.hidden))}: to train {parameters:,} parameters takes about "
+            f"{needed / 1e9:,.0f} GB of memory, and this machine has {there / 1e9:,.0f} GB"
+        )
 
 
 def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], int]:

@@ -286,7 +286,7 @@ def prepare(
     if not names:
         raise InputError(f"{table.source}: no column is left to learn from beside {listed(goals)}")
     if table.n_rows < MIN_ROWS:
-        raise InputError(f"{table.source}: {table.n_rows} rows, where at least {MIN_ROWS} are needed")
+        raise InputError(f"{table.source}: at least {MIN_ROWS} rows are needed, there are {table.n_rows}")
     left = table.n_rows - math.ceil(test_size * table.n_rows)
     if left < MIN_LEFT:
         raise InputError(

@@ -85,7 +85,6 @@ class Trainer:
         self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
         self._dtype = self.engine.dtype
         self._codes = self.objective.name == "cross_entropy"
-        self._orders: dict[int, NDArray[np.int64]] = {}
         self._capacity = 1
         self.session = self._new_session(1)
 
@@ -125,13 +124,10 @@ class Trainer:
         n = int(x.shape[0])
         if n > self._capacity:
             self.reserve(n)
-        order = self._orders.get(n)
-        if order is None:
-            order = self._orders[n] = np.arange(n)
         rate = self._rate
         if rate is None:
             rate = self.schedule(self.epoch if self.schedule.per == "epoch" else self.session.step)
-        return self.session.run(x, y, order, rate, sample_weight=sample_weight) / n
+        return self.session.train_batch(x, y, rate, sample_weight)
 
     @property
     def steps(self) -> int:

@@ -197,6 +197,15 @@ def test_bundled_datasets(call, name):
     call("predict", "model.safetensors", name, "--out", "p.csv")
 
 
+@pytest.mark.parametrize("hidden", ["60000,60000,60000", "65536," * 9 + "65536"])
+def test_networks_beyond_the_memory(run, hidden, tmp_path):
+    """Refused before anything is allocated: the machine would stand still, or the process be killed."""
+    done = run("train", "iris", "--hidden", hidden, code=1)
+    assert done.stderr.startswith(f"fastbp: error: --hidden {hidden}: to train ")
+    assert "GB of memory, and this machine has" in done.stderr and done.stderr.count("\n") == 1
+    assert done.stdout == "" and not list(tmp_path.iterdir())
+
+
 def test_json_is_one_object(models):
     report = json.loads((models / "report.json").read_text())
     assert report["classes"] == ["setosa", "versicolor", "virginica"]

@@ -534,7 +534,7 @@ def test_threads_do_not_change_a_bit(Estimator, solver):
 def test_the_cuts_into_chunks_change_no_loss(monkeypatch):
     curves = []
     for seconds in (1e-9, 3e-5, 10.0):
-        monkeypatch.setattr("fastbp.engine.CHUNK_SECONDS", seconds)
+        monkeypatch.setattr("fastbp.session.CHUNK_SECONDS", seconds)
         net = MLPRegressor(**SMALL, batch_size=9, dropout=0.2).fit(X_diabetes, y_diabetes)
         curves.append(net.loss_curve_)
     assert curves[0] == curves[1] == curves[2]

@@ -135,7 +135,7 @@ def test_targets(mixed):
         ({"x": np.arange(40), "y": text(["a"] * 40)}, {}, "one class only"),
         ({"x": np.arange(40), "y": text([f"{i}" for i in range(40)])}, {}, "40 different values in 40 rows"),
         ({"x": np.arange(40), "y": np.full(40, 0.5)}, {}, "0.5 in every row"),
-        ({"x": np.arange(9), "y": np.arange(9)}, {}, "9 rows, where at least 10"),
+        ({"x": np.arange(9), "y": np.arange(9)}, {}, "at least 10 rows are needed, there are 9"),
         ({"x": np.arange(40), "y": np.arange(40)}, {"test_size": 0.99}, "0 rows would be left"),
         ({"y": np.arange(40)}, {}, "no column is left"),
         ({"x": np.arange(40), "y": np.arange(40)}, {"drop": ["x"]}, "no column is left"),

@@ -56,7 +56,9 @@ else:  # some distributions ship scikit-learn without its tests
 @pytest.mark.skipif(not SUITE.exists(), reason="no suite to count")
 def test_the_suite_is_all_there():
     assert len(suite) >= 40
-    assert {"test_fit", "test_gradient", "test_lbfgs_regression_maxfun", "test_mlp_diverging_loss"} <= set(suite)
+    assert {"test_fit", "test_gradient", "test_lbfgs_regression_maxfun", "test_mlp_diverging_loss"} <= set(
+        suite
+    )
 
 
 @parametrize_with_checks([MLPClassifier(max_iter=100), MLPRegressor(max_iter=100)])

@@ -102,7 +102,7 @@ def test_the_cuts_into_chunks_change_nothing(data, monkeypatch):
     """Where a chunk ends depends on the machine's load: the loss must not, to the last bit."""
     histories = []
     for seconds in (1e-9, 3e-5, 10.0):
-        monkeypatch.setattr("fastbp.engine.CHUNK_SECONDS", seconds)
+        monkeypatch.setattr("fastbp.session.CHUNK_SECONDS", seconds)
         histories.append(make().fit(*data, epochs=3, batch_size=7, verbose=0).loss)
     assert histories[0] == histories[1] == histories[2]
 
