@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from numba.core import config
 
 from fastbp import reference
-from fastbp.engine import Engine, Layer
+from fastbp.engine import Engine
 from fastbp.kernels.simd import lanes, load, store, traced
+from fastbp.specs import Layer
 
 INTERPRETED = bool(config.DISABLE_JIT)
 BOUNDSCHECK = bool(config.BOUNDSCHECK)

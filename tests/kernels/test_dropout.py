@@ -7,11 +7,13 @@ import pytest
 import scipy.sparse
 from oracles import INTERPRETED, Guarded, assert_near, compiled, random_net, rows
 
-from fastbp import engine as module
 from fastbp import reference
-from fastbp.engine import Engine, Layer, Objective, Rule, Session
+from fastbp import session as module
+from fastbp.engine import Engine
 from fastbp.kernels import random
 from fastbp.kernels.simd import lanes, store
+from fastbp.session import Session
+from fastbp.specs import Layer, Objective, Rule
 
 
 @compiled

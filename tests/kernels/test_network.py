@@ -19,7 +19,8 @@ from oracles import (
 )
 
 from fastbp import reference
-from fastbp.engine import OBJECTIVE_NAMES, Engine, Layer, Objective
+from fastbp.engine import Engine
+from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])

@@ -1,0 +1,367 @@
+"""Teams of threads: the same bits for any number of them, in company, after a fork, under joblib, and interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import scipy.sparse
+from oracles import INTERPRETED, random_net
+
+from fastbp import teams as module
+from fastbp.session import Session
+from fastbp.specs import Layer, Objective, Rule
+
+pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode runs one thread at a time")
+
+COUNTS = [1, 2, 3, 4, 7]
+
+
+@pytest.fixture
+def teams(monkeypatch):
+    """Let small networks have teams, of more threads than this machine has cores."""
+    monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(module, "default_threads", lambda: 8)
+
+
+# name: (n_inputs, layers, options of the session, batch size)
+RUNS = {
+    "adam": (30, [Layer(64, "relu"), Layer(48, "tanh"), Layer(5)], {"rule": Rule("adam")}, 100),
+    "blocks": (200, [Layer(90, "gelu"), Layer(3)], {"rule": Rule("sgd", momentum=0.9)}, 61),
+    "clipped": (
+        17,
+        [Layer(33, "selu", l2=0.01), Layer(2)],
+        {"rule": Rule("adam"), "max_grad_norm": 0.1},
+        100,
+    ),
+    "penalized": (
+        17,
+        [Layer(70, "silu", l1=0.01), Layer(2, l2=0.1)],
+        {"rule": Rule("nadam"), "alpha": 0.1},
+        64,
+    ),
+    "dropout": (17, [Layer(70, "relu", dropout=0.3), Layer(9, dropout=0.5), Layer(2)], {"rule": Rule()}, 100),
+    "narrow": (50, [Layer(1, "sigmoid"), Layer(50, "tanh"), Layer(2)], {"rule": Rule("rmsprop")}, 77),
+    "few rows": (40, [Layer(40, "tanh"), Layer(4)], {"rule": Rule("adagrad")}, 3),
+}
+
+
+def train(name, dtype, n_threads, *, sparse=False, weighted=False, passes=2):
+    """Return everything that a run leaves: losses, parameters and state."""
+    n_inputs, layers, options, batch_size = RUNS[name]
+    rng = np.random.default_rng(12)
+    net = random_net(rng, n_inputs, layers, dtype)
+    n = 230
+    x, y = rng.normal(size=(n, n_inputs)).astype(dtype), rng.normal(size=(n, layers[-1].units)).astype(dtype)
+    weights = rng.uniform(0.1, 2, n) if weighted else None
+    if sparse:
+        x = scipy.sparse.csr_matrix(np.where(rng.random(x.shape) < 0.2, x, 0))
+    session = Session(net.engine, Objective(), batch_size=batch_size, n_threads=n_threads, seed=5, **options)
+    losses = [
+        session.run(
+            x, y, rng.permutation(n), rng.uniform(0.001, 0.01, -(-n // batch_size)), sample_weight=weights
+        )
+        for _ in range(passes)
+    ]
+    return [np.array(losses), net.engine.theta, *session.slots.values()]
+
+
+def assert_same_bits(got, want):
+    for a, b in zip(got, want, strict=True):
+        assert np.array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_training_is_the_same_for_any_number_of_threads(name, dtype, teams):
+    alone = train(name, dtype, 1)
+    for n_threads in COUNTS[1:]:
+        assert_same_bits(train(name, dtype, n_threads), alone)
+
+
+@pytest.mark.parametrize("name", ["penalized", "clipped", "dropout"])
+def test_again_and_again(name, dtype, teams):
+    """A race shows in one of many runs: in losses (which are summed by one member) as in parameters."""
+    alone = train(name, dtype, 1)
+    for k in range(60):
+        assert_same_bits(train(name, dtype, (2, 7, 3)[k % 3]), alone)
+
+
+@pytest.mark.parametrize(("sparse", "weighted"), [(True, False), (False, True), (True, True)])
+def test_sparse_and_weighted_too(sparse, weighted, dtype, teams):
+    for name in ("adam", "narrow"):
+        alone = train(name, dtype, 1, sparse=sparse, weighted=weighted)
+        for n_threads in (2, 3, 7):
+            assert_same_bits(train(name, dtype, n_threads, sparse=sparse, weighted=weighted), alone)
+
+
+def test_gradients_and_predictions_too(dtype, teams, rng):
+    net = random_net(rng, 30, [Layer(64, "relu"), Layer(1, "tanh"), Layer(5)], dtype)
+    x, y = rng.normal(size=(1100, 30)).astype(dtype), rng.normal(size=(1100, 5)).astype(dtype)
+    weights = rng.uniform(0.1, 2, 1100)
+    for data in (x, scipy.sparse.csr_matrix(x)):
+        value, gradients = net.engine.value_and_grad(data, y, Objective(), sample_weight=weights)
+        out = net.engine.predict(data)
+        loss = net.engine.loss(data, y, Objective())
+        for n_threads in COUNTS[1:]:
+            other, same = net.engine.value_and_grad(
+                data, y, Objective(), sample_weight=weights, n_threads=n_threads
+            )
+            assert other == value
+            assert np.array_equal(same.theta, gradients.theta)
+            assert np.array_equal(net.engine.predict(data, n_threads=n_threads), out)
+            assert net.engine.loss(data, y, Objective(), n_threads=n_threads) == loss
+    _, felt = net.engine.value_and_grad(x, y, Objective(), inputs=True)
+    _, other = net.engine.value_and_grad(x, y, Objective(), inputs=True, n_threads=3)
+    assert np.array_equal(felt.inputs, other.inputs)
+
+
+def test_a_batch_without_weight_ends_every_thread(dtype, teams, rng):
+    """All members of a team leave together, and the session can go on."""
+    net = random_net(rng, 30, [Layer(64, "relu"), Layer(5)], dtype)
+    x, y = rng.normal(size=(120, 30)).astype(dtype), rng.normal(size=(120, 5)).astype(dtype)
+    weights = np.ones(120)
+    weights[40:80] = 0.0
+    session = Session(net.engine, Objective(), Rule("adam"), batch_size=40, n_threads=4)
+    with pytest.raises(ZeroDivisionError, match="Weights sum to zero"):
+        session.run(x, y, np.arange(120), 0.01, sample_weight=weights)
+    assert session.step == 1
+    assert np.isfinite(session.run(x, y, np.arange(120), 0.01))
+
+
+def test_small_work_stays_on_one_thread(dtype, monkeypatch, rng):
+    """The plan decides by measured work: below it no thread is started, whatever is asked for."""
+    monkeypatch.setattr(module, "default_threads", lambda: 8)
+    started = []
+    real = threading.Thread.start
+    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), real(self))[1])
+    net = random_net(rng, 10, [Layer(8, "relu"), Layer(1)], dtype)
+    x, y = rng.normal(size=(64, 10)).astype(dtype), rng.normal(size=(64, 1)).astype(dtype)
+    Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=8).run(x, y, np.arange(64), 0.01)
+    net.engine.predict(x, n_threads=8)
+    assert not started
+    monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3).run(x, y, np.arange(64), 0.01)
+    assert started
+    assert not any(thread.is_alive() for thread in started)
+
+
+def test_numbers_of_threads(dtype, rng):
+    net = random_net(rng, 3, [Layer(1)], dtype)
+    for n_threads in (None, 1, 64):
+        Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=n_threads)
+    with pytest.raises(ValueError, match="n_threads must be at least 1 or None, got 0"):
+        Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=0)
+    assert module.default_threads() >= 1
+
+
+def test_where_no_thread_can_be_started(dtype, teams, monkeypatch):
+    """A process at its limit trains with the threads it has."""
+    alone = train("adam", dtype, 1)
+    real, count = threading.Thread.start, [0]
+
+    def start(self):
+        count[0] += 1
+        if count[0] % 3 == 0:
+            raise RuntimeError("can't start new thread")
+        real(self)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    assert_same_bits(train("adam", dtype, 7), alone)
+
+
+def in_threads(functions):
+    """Call every function in a Python thread of its own; return their results."""
+    results = [None] * len(functions)
+
+    def call(k):
+        results[k] = functions[k]()
+
+    threads = [threading.Thread(target=call, args=(k,)) for k in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+def test_several_python_threads_train_at_once(dtype, teams):
+    """Each with a team of its own: nothing is shared between sessions."""
+    names = ["adam", "clipped", "dropout", "blocks"]
+    alone = [train(name, dtype, 1) for name in names]
+    together = in_threads([lambda name=name: train(name, dtype, 3) for name in names])
+    for got, want in zip(together, alone, strict=True):
+        assert_same_bits(got, want)
+
+
+def test_several_python_threads_predict_with_one_engine(dtype, teams, rng):
+    net = random_net(rng, 30, [Layer(64, "relu"), Layer(1, "tanh"), Layer(40, "gelu"), Layer(5)], dtype)
+    parts = [rng.normal(size=(n, 30)).astype(dtype) for n in (1, 7, 300, 999)]
+    expected = [net.engine.predict(part) for part in parts]
+    for _ in range(3):
+        got = in_threads([lambda part=part: net.engine.predict(part, n_threads=2) for part in parts * 2])
+        assert_same_bits(got, expected * 2)
+
+
+@pytest.mark.slow
+def test_neighbors_that_load_every_core(teams):
+    """Threads that lose their core in the middle of anything change no bit."""
+    busy = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))
+    ]
+    try:
+        for name in RUNS:
+            alone = train(name, np.dtype(np.float32), 1)
+            for n_threads in COUNTS[1:]:
+                for _ in range(3):
+                    assert_same_bits(train(name, np.dtype(np.float32), n_threads), alone)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+SCRIPT = """
+import os, sys, threading
+import numpy as np
+from fastbp import teams as module
+from fastbp.engine import Engine
+from fastbp.session import Session
+from fastbp.specs import Layer, Objective, Rule
+module.TEAM_FLOPS = 1e-9
+module.default_threads = lambda: 8
+
+def train(n_threads):
+    rng = np.random.default_rng(1)
+    engine = Engine(20, [Layer(40, "relu", dropout=0.2), Layer(3)], "float32")
+    engine.set_parameters([rng.normal(size=w.shape) for w in engine.weights], [b * 0 for b in engine.biases])
+    x, y = rng.normal(size=(300, 20)).astype("f"), rng.normal(size=(300, 3)).astype("f")
+    session = Session(engine, Objective(), Rule("adam"), batch_size=64, n_threads=n_threads)
+    session.run(x, y, np.arange(300), 0.01)
+    return engine.theta.tobytes()
+"""
+
+
+def run_script(body, timeout=300, **env):
+    """Run SCRIPT and a body in a fresh interpreter; its assertions are the test's."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", SCRIPT + body],
+        env={**os.environ, **env},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_after_a_fork():
+    """A child of a process that has trained in teams trains in teams, and gets the same bits."""
+    run_script(
+        """
+want = train(3)
+for _ in range(3):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if train(3) == want and train(1) == want else 1)
+    assert train(2) == want
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["loky", "threading", "multiprocessing"])
+def test_under_joblib(backend):
+    run_script(
+        f"""
+import joblib
+if __name__ == "__main__":
+    want = train(1)
+    with joblib.parallel_config("{backend}", n_jobs=3):
+        for n_threads in (1, 2):
+            got = joblib.Parallel()(joblib.delayed(train)(n_threads) for _ in range(6))
+            assert got == [want] * 6
+"""
+    )
+
+
+class Interrupted:
+    """Raise KeyboardInterrupt in the main thread after some seconds, as Ctrl-C would, wherever it is then."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def __enter__(self):
+        self.before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, self.seconds)
+
+    def __exit__(self, *_):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self.before)
+
+
+def long_run(n_threads):
+    rng = np.random.default_rng(2)
+    net = random_net(
+        rng, 40, [Layer(64, "relu", dropout=0.1), Layer(64, "tanh"), Layer(3)], np.dtype(np.float32)
+    )
+    x, y = rng.normal(size=(500, 40)).astype("f"), rng.normal(size=(500, 3)).astype("f")
+    session = Session(net.engine, Objective(), Rule("adam"), batch_size=32, n_threads=n_threads)
+    return net.engine, session, x, y
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals here")
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_ctrl_c_lands_between_two_chunks(n_threads, teams):
+    """The run ends with the model in the state of the last finished batch: the state of a run that was that long."""
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals are handled in the main thread")
+    order = np.resize(np.arange(500), 32 * 400_000)  # minutes of work
+    for seconds in (0.01, 0.13):
+        engine, session, x, y = long_run(n_threads)
+        session.run(x, y, order[:32], 0.001)  # what is loaded is loaded
+        with pytest.raises(KeyboardInterrupt), Interrupted(seconds):
+            session.run(x, y, order, 0.001)
+        done = session.step - 1
+        assert 0 <= done < 400_000
+        other, again, _, _ = long_run(1)
+        again.run(x, y, order[:32], 0.001)
+        again.run(x, y, order[: 32 * done], 0.001)
+        assert again.step == session.step
+        assert_same_bits([engine.theta, *session.slots.values()], [other.theta, *again.slots.values()])
+        # and it can go on
+        session.run(x, y, order[:64], 0.001)
+        again.run(x, y, order[:64], 0.001)
+        assert np.array_equal(engine.theta, other.theta)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals here")
+def test_ctrl_c_between_the_start_of_a_team_and_its_work():
+    """The main thread is interrupted when its helpers already wait for it inside the kernel: they are let go."""
+    run_script(
+        """
+class Event(threading.Event):
+    interrupt = True
+    def set(self):
+        super().set()
+        if Event.interrupt:
+            Event.interrupt = False
+            raise KeyboardInterrupt  # a signal that is handled between this call and the next line
+want = train(1)
+real = module.threading.Event
+module.threading.Event = Event
+try:
+    train(3)
+except KeyboardInterrupt:
+    module.threading.Event = real
+    assert train(3) == want
+else:
+    assert False, "the interrupt was lost"
+""",
+        timeout=20,
+    )
