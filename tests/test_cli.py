@@ -369,7 +369,7 @@ BAD_TABLES = {
     "infinite": (GOOD + "1,inf,u\n", ["t.csv: row 21 (line 22)", 'column "b"', "infinite"]),
     "typo": (GOOD + "1,2o,u\n", ["t.csv: row 21 (line 22)", 'column "b"', '"2o" is not a number']),
     "one class": (GOOD.replace("v", "u"), ["t.csv", 'column "y"', "one class only"]),
-    "too few": ("a,y\n1,u\n2,v\n", ["t.csv", "2 rows", "at least 10"]),
+    "too few": ("a,y\n1,u\n2,v\n", ["t.csv", "at least 10 rows", "there are 2"]),
     "binary": ("a,b\n\0\0,\0\n", ["t.csv"]),
 }
 
