@@ -22,7 +22,6 @@ from bench.dashboard import __main__ as dashboard
 from bench.dashboard import trends
 from bench.peers import report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 BENCHMARKS = {
     "training.Epoch.time_epoch": (["workload"], [["'online-tiny'", "'tabular-small'"]]),
     "startup.Import.time_import": ([], []),
@@ -200,28 +199,6 @@ def test_front_page_escapes_and_names_the_losers(site):
     assert "Test &lt;CPU&gt;" in html
     assert "Where fastbp is behind" in html
     assert "training.Epoch.time_epoch" in html
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Headless Chromium for which every host but 127.0.0.1 is unknown."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no chromium")
-    flags = [
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-    ]
-    with playwright.sync_playwright() as p:
-        running = p.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield running
-        running.close()
 
 
 def test_pages_render_without_any_other_host(site, browser, tmp_path):
