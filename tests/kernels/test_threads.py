@@ -22,9 +22,10 @@ COUNTS = [1, 2, 3, 4, 7]
 
 @pytest.fixture
 def teams(monkeypatch):
-    """Let small networks have teams, of more threads than this machine has cores."""
+    """Let small networks have teams, of more threads than this machine has cores, whether or not they are faster."""
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
     monkeypatch.setattr(module, "default_threads", lambda: 8)
+    monkeypatch.setattr(module.Pace, "choose", lambda self: (self.team, False))
 
 
 # name: (n_inputs, layers, options of the session, batch size)
@@ -143,9 +144,30 @@ def test_small_work_stays_on_one_thread(dtype, monkeypatch, rng):
     net.engine.predict(x, n_threads=8)
     assert not started
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
-    Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3).run(x, y, np.arange(64), 0.01)
+    session = Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3)
+    for _ in range(2):  # one thread is tried first
+        session.run(x, y, np.arange(64), 0.01)
     assert started
     assert not any(thread.is_alive() for thread in started)
+
+
+def test_a_team_works_where_it_is_faster(dtype, monkeypatch):
+    """Both numbers of threads are tried, the faster one stays, the other is tried again; the numbers are the same."""
+    monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(module, "default_threads", lambda: 2)
+    for slow in (1, 2):
+        pace = module.Pace(2)
+        chosen = []
+        for _ in range(3 * module.PROBE_EVERY):
+            size, trial = pace.choose()
+            chosen.append((size, trial))
+            pace.note(size, 2.0 if size == slow else 1.0)
+        assert {size for size, _ in chosen[:2]} == {1, 2}
+        assert chosen[2:].count((3 - slow, False)) > 2.9 * module.PROBE_EVERY - 5
+        assert (slow, True) in chosen[2:]
+    assert module.Pace(1).choose() == (1, False)
+    mixed = train("adam", dtype, 2, passes=4)
+    assert_same_bits(mixed, train("adam", dtype, 1, passes=4))
 
 
 def test_numbers_of_threads(dtype, rng):
@@ -232,6 +254,7 @@ from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
 module.TEAM_FLOPS = 1e-9
 module.default_threads = lambda: 8
+module.Pace.choose = lambda self: (self.team, False)
 
 def train(n_threads):
     rng = np.random.default_rng(1)
