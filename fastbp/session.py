@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -236,7 +237,8 @@ class Session:
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
-            finished = workspace.call(
+            call = functools.partial(
+                workspace.call,
                 network.TRAIN,
                 data,
                 begin=done,
@@ -246,6 +248,9 @@ class Session:
                 seed=self.seed,
                 team=team,
             )
+            # A batch may take longer than a piece should: then the signal must reach it while it runs.
+            slow = self._seconds_per_row * rows > 2 * CHUNK_SECONDS
+            finished = teams.interruptible(call, workspace.stop) if slow else call()
             self._seconds_per_row = (time.perf_counter() - started) / rows
             self._pace.note(team, self._seconds_per_row)
             done += finished

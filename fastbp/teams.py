@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 # Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
@@ -64,6 +65,40 @@ class Pace:
         """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
         before = self._seconds[size]
         self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
+
+
+def interruptible(call: Callable[[], int], stop: Callable[[], None]) -> int:
+    """Return call(), made in a helper thread so that this one can answer Ctrl-C: `stop` makes the call end early.
+
+    Only the main thread gets signals; elsewhere the call is made directly.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return call()
+    results: list[int] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            done.set()
+
+    # An event and not Thread.join: interrupted, join takes the thread for finished (bpo-45274).
+    helper = threading.Thread(target=work, name="fastbp")
+    try:
+        helper.start()
+        done.wait()
+    except BaseException:
+        while helper.ident is not None and not done.is_set():
+            stop()
+            done.wait(0.01)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]
 
 
 def together(call: Any, team: int) -> int:

@@ -206,6 +206,10 @@ class Workspace:
         self.call(mode, data, out=self.out, begin=0, end=data.n, team=team)
         return float(self.numbers[network.LOSS_SUM])
 
+    def stop(self) -> None:
+        """Make the running call give up its batch before anything is updated; the next call works again."""
+        self.sync[sync.STOP] = 1
+
     def call(
         self,
         mode: int,
@@ -222,6 +226,7 @@ class Workspace:
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, with a team of threads if asked for; return the rows done."""
         self.plan[p.SPARSE] = data.sparse
+        self.sync[sync.STOP] = 0
         arguments = (
             self.plan,
             self.hyper,

@@ -53,7 +53,7 @@ from .plan import (
 )
 from .sync import BLOCKS as BLOCK_COUNTER
 from .sync import ROWS as ROW_COUNTER
-from .sync import barrier, claim
+from .sync import STOP, STOPPED, barrier, claim, read
 
 # What `run` is asked for.
 TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
@@ -255,7 +255,7 @@ def run_batch(
     """m rows of a batch, from row `first` of `order`, which is row `offset` of the batch's `batch_rows`.
 
     `whole` is the weight that the mean is taken over. A batch larger than the workspace comes in several calls, whose
-    gradients add up; the last one updates.
+    gradients add up; the last one updates. Returns True if it was stopped, which it is only before anything is updated.
     """
     values = ROWS
     weights = ROWS + plan[PART]
@@ -269,7 +269,7 @@ def run_batch(
     direct = order.size == 0 and plan[SPARSE] == 0 and (mode >= VALUE or plan[HEADER + TRANSPOSED] == 0)
     direct = direct and (mode != TRAIN or hyper[INPUT_DROPOUT] == 0.0)
     row_block = claim(sync, ROW_COUNTER, team, -1)
-    while row_block < n_row_blocks:
+    while row_block < n_row_blocks and read(sync, STOP) == 0:
         row = row_block * height
         rows = min(height, m - row)
         forward_rows(
@@ -323,9 +323,10 @@ def run_batch(
                     )
         row_block = claim(sync, ROW_COUNTER, team, row_block)
     if mode == PREDICT:
-        return
-    if team > 1:
-        barrier(sync, team)
+        return False
+    barrier(sync, team)
+    if read(sync, STOPPED) != 0:
+        return True
     n_blocks = plan[N_BLOCKS]
     if mode != VALUE:
         per_row = hyper[L2_PER_ROW] / whole
@@ -369,8 +370,7 @@ def run_batch(
                     )
             block = claim(sync, BLOCK_COUNTER, team, block)
         if clipped:
-            if team > 1:
-                barrier(sync, team)
+            barrier(sync, team)
             square = 0.0
             for block in range(n_blocks):
                 square += numbers[partial + 2 * block + 1]
@@ -403,8 +403,8 @@ def run_batch(
         if training:
             value *= batch_rows
         numbers[LOSS_SUM] += value
-    if team > 1:
-        barrier(sync, team)
+    barrier(sync, team)
+    return False
 
 
 @kernel
@@ -456,7 +456,8 @@ def run(
     mode TRAIN: an optimizer step per batch. GRADIENT: `grad` of the mean over `whole`, batches accumulated. VALUE: the
     mean loss only. PREDICT: the outputs of layer `layers` in `out`. `numbers[LOSS_SUM]` is increased by the sum over
     batches of mean loss times rows (TRAIN), or by the weighted mean (GRADIENT, VALUE). Returns how many rows are done:
-    fewer than asked only where the weights of a batch sum to 0.
+    fewer than asked only where the weights of a batch sum to 0, or where sync[STOP] was set: the batch in hand is then
+    given up before it changed the model.
     """
     for layer in range(plan[N_LAYERS]):
         at = HEADER + layer * RECORD
@@ -466,11 +467,11 @@ def run(
     done_before = int(numbers[STEPS])
     if mode == TRAIN and plan[ONLINE] != 0:
         return run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, begin, end, rates)
-    if team > 1:
-        barrier(sync, team)
+    barrier(sync, team)
     batch = plan[BATCH]
     first = begin
     count = 0
+    product = numbers[PRODUCT]
     while first < end:
         m = min(batch, end - first)
         total = whole
@@ -482,14 +483,12 @@ def run(
             if member == 0:
                 rate = rates[count if rates.size > 1 else 0]
                 step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
-                numbers[STEPS] = step
-                numbers[PRODUCT] = optimizers.coefficients(
-                    plan, hyper, rate, step, numbers[PRODUCT], step_now
-                )
+                product = optimizers.coefficients(plan, hyper, rate, step, product, step_now)
         offset = 0
+        loss_before = numbers[LOSS_SUM]
         while offset < m:
             rows = min(plan[PART], m - offset)
-            run_batch(
+            stopped = run_batch(
                 mode,
                 plan,
                 hyper,
@@ -519,7 +518,14 @@ def run(
                 member,
                 team,
             )
+            if stopped:
+                if member == 0:
+                    numbers[LOSS_SUM] = loss_before
+                return first - begin
             offset += rows
+        if mode == TRAIN and member == 0:
+            numbers[STEPS] = step
+            numbers[PRODUCT] = product
         count += 1
         first += m
     return first - begin

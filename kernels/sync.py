@@ -17,8 +17,8 @@ from .jit import kernel
 from .simd import checked_pointer, operation
 
 # Places in the shared int64 array, a cache line apart.
-ARRIVED, GENERATION, ROWS, BLOCKS = 0, 8, 16, 24
-SYNC_SIZE = 32
+ARRIVED, GENERATION, ROWS, BLOCKS, STOP, STOPPED = 0, 8, 16, 24, 32, 40
+SYNC_SIZE = 48
 # About 10 microseconds: longer than two balanced threads differ, shorter than a time slice by far.
 SPINS = 2000
 
@@ -146,12 +146,19 @@ def wake(typingctx, array, i):
 
 @kernel
 def barrier(sync, team):
-    """Wait until all `team` threads are here; the last one resets the counters of work."""
+    """Wait until all `team` threads are here; the last one resets the counters of work.
+
+    It also notes, for all alike, whether the call was asked to stop: STOP may be set any time, STOPPED changes here.
+    """
+    if team == 1:
+        publish(sync, STOPPED, read(sync, STOP))
+        return
     generation = read(sync, GENERATION)
     if fetch_add(sync, ARRIVED, np.int64(1)) == team - 1:
         publish(sync, ARRIVED, np.int64(0))
         publish(sync, ROWS, np.int64(0))
         publish(sync, BLOCKS, np.int64(0))
+        publish(sync, STOPPED, read(sync, STOP))
         publish(sync, GENERATION, generation + 1)
         wake(sync, GENERATION)
         return
