@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -90,18 +91,24 @@ def other_sentences(results: report.Results) -> list[str]:
     return lines
 
 
+def wrap(text: str) -> str:
+    """Break a paragraph or a list item into lines of the README's length."""
+    indent = "  " if text.startswith("- ") else ""
+    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 def readme_section(results: report.Results) -> str:
     """What stands between the markers."""
     behind = report.losses(results)
     parts = [
-        HOW,
-        report.machine_sentence(results),
+        wrap(HOW),
+        wrap(report.machine_sentence(results)),
         short_table(results).markdown(),
-        "\n".join(f"- {line}" for line in other_sentences(results)),
+        "\n".join(wrap(f"- {line}") for line in other_sentences(results)),
         "Where fastbp is behind:" if behind else "fastbp is behind in none of the cases measured.",
-        "\n".join(f"- {line}." for line in behind),
-        "`python -m bench.peers` measures all of this on your machine; `python -m bench.dashboard --serve` shows every"
-        " peer, the roofline and the history.",
+        "\n".join(wrap(f"- {line}.") for line in behind),
+        "`python -m bench.peers` measures all of this on your machine; `python -m bench.dashboard --serve` shows\n"
+        "every peer, the roofline and the history.",
     ]
     return "\n\n".join(part for part in parts if part)
 
