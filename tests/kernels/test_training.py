@@ -1,7 +1,6 @@
 """Training runs against the specification, step by step: every rule, loss, penalty, weighting and cut into batches."""
 
 import dataclasses
-import inspect
 import math
 
 import numpy as np
@@ -9,9 +8,17 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import INTERPRETED, architectures, assert_near, random_net, rows, targets
+from oracles import (
+    INTERPRETED,
+    Specification,
+    architectures,
+    assert_near,
+    assert_same_parameters,
+    compare,
+    random_net,
+    targets,
+)
 
-from fastbp import reference
 from fastbp.session import Session
 from fastbp.specs import OBJECTIVE_NAMES, RULE_NAMES, Layer, Objective, Rule
 
@@ -43,68 +50,6 @@ def short(value):
     default = dataclasses.asdict(Rule())
     changed = {k: v for k, v in dataclasses.asdict(value).items() if v != default[k] and k != "kind"}
     return " ".join([value.kind, *(f"{k}={v}" for k, v in changed.items())])
-
-
-def hyper_of(rule):
-    """Return the arguments that the specification's rule takes of an engine's."""
-    known = inspect.signature(reference.RULES[rule.kind].rule).parameters
-    return {name: value for name, value in dataclasses.asdict(rule).items() if name in known}
-
-
-class Specification:
-    """A training run in plain Python, batch by batch."""
-
-    def __init__(self, net, objective, rule, *, max_grad_norm=None, alpha=0.0):
-        self.net, self.objective, self.rule = net, objective, rule
-        self.max_grad_norm, self.alpha = max_grad_norm, alpha
-        self.state, self.t = {}, 0
-
-    def batch(self, x, y, lr, weights=None):
-        """Take one step; return the batch's loss before it, penalties included."""
-        self.t += 1
-        layers = self.net.layers
-        whole = len(x) if weights is None else sum(weights)
-        penalized = [layer._replace(l2=layer.l2 + self.alpha / (2 * whole)) for layer in layers]
-        value, gradients, _ = reference.value_and_grad(
-            penalized, rows(x), rows(y), self.objective.name, self.objective.parameter, weights
-        )
-        grad = reference.flatten(gradients)
-        if self.max_grad_norm is not None:
-            grad = reference.clip_by_global_norm(grad, self.max_grad_norm)
-        theta = reference.flatten(layers)
-        theta = reference.RULES[self.rule.kind](theta, grad, self.state, self.t, lr, **hyper_of(self.rule))
-        self.net.layers[:] = reference.unflatten(theta, layers)
-        return value
-
-    def run(self, x, y, order, batch_size, rates, weights=None):
-        """Take a pass; return the sum over the batches of loss times rows."""
-        total = 0.0
-        for k, first in enumerate(range(0, len(order), batch_size)):
-            chosen = order[first : first + batch_size]
-            share = None if weights is None else weights[chosen].tolist()
-            total += self.batch(x[chosen], y[chosen], float(rates[k]), share) * len(chosen)
-        return total
-
-
-def assert_same_parameters(engine, layers, dtype, digits_lost):
-    for w, b, layer in zip(engine.weights, engine.biases, layers, strict=True):
-        assert_near(w, layer.W, dtype, digits_lost)
-        if b is not None:
-            assert_near(b, layer.b, dtype, digits_lost)
-
-
-def compare(net, session, spec, x, y, batch_size, rng, *, weights=None, passes=2, digits_lost=3.0):
-    """Train both and compare losses and parameters after each pass."""
-    dtype = net.engine.dtype
-    n_batches = -(-len(x) // batch_size)
-    for _ in range(passes):
-        order = rng.permutation(len(x))
-        rates = rng.uniform(0.01, 0.05, n_batches)
-        got = session.run(x, y, order, rates, sample_weight=weights)
-        want = spec.run(x, y, order, batch_size, rates, weights)
-        assert_near(got, want, dtype, digits_lost)
-        assert_same_parameters(net.engine, net.layers, dtype, digits_lost)
-    assert session.step == spec.t
 
 
 @given(
