@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from bench.peers.registry import OURS, PEAK
-from bench.peers.report import Results, cases, compare, conditions, measured, number
+from bench.peers.report import Results, bandwidths, cases, compare, conditions, measured, number
 from bench.peers.workloads import WORKLOADS
 
 OURS_COLOR, PEER_COLOR, INK = "#c2410c", "#94a3b8", "#334155"
@@ -95,7 +95,7 @@ def roofline(results: Results, path: Path) -> None:
     ax = figure.subplots()
     intensity = np.logspace(-1.5, 2.5, 200)
     peak = float(np.nanmedian([compare(case).peak for case in found]))
-    for at, (name, rate) in zip((0.05, 0.12, 0.3), results["machine"]["bandwidth"].items(), strict=False):
+    for at, (name, rate) in zip((0.05, 0.12, 0.3), bandwidths(results).items(), strict=False):
         ax.plot(intensity, np.fmin(peak, rate * intensity) / 1e9, color=PEER_COLOR, linewidth=1)
         ax.annotate(
             f"{name} {rate / 1e9:.0f} GB/s",

@@ -253,11 +253,17 @@ def losses(results: Results) -> list[str]:
     return sentences
 
 
+def bandwidths(results: Results) -> dict[str, float]:
+    """Measured read bandwidths, nearest memory first (a saved file has its keys in alphabetical order)."""
+    found = results["machine"]["bandwidth"]
+    return {name: found[name] for name in ("L2", "L3", "DRAM") if name in found}
+
+
 def machine_sentence(results: Results) -> str:
     """What machine, when, which versions: one paragraph."""
     m = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "fastbp")
-    rates = ", ".join(f"{name} {rate / 1e9:.0f} GB/s" for name, rate in m["bandwidth"].items())
+    rates = ", ".join(f"{name} {rate / 1e9:.0f} GB/s" for name, rate in bandwidths(results).items())
     peaks = [
         f"{compare(c).peak / 1e9:.0f} GFLOP/s {c['dtype']} on {c['threads']} thread{'s' * (c['threads'] > 1)}"
         for c in {(c["threads"], c["dtype"]): c for c in cases(results, "training")}.values()
