@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import tracemalloc
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -88,6 +89,13 @@ BAD_PARAMETERS = [
 ]
 
 
+def sets_sorted(value):
+    """Sort what stands in braces: scikit-learn lists the choices in a set's order, which differs between runs."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"\{([^}]*)\}", lambda found: str(sorted(found[1].split(", "))), value)
+
+
 @BOTH
 @pytest.mark.parametrize("params", BAD_PARAMETERS, ids=str)
 def test_bad_parameters_are_refused_in_the_same_words(Estimator, params):
@@ -95,8 +103,8 @@ def test_bad_parameters_are_refused_in_the_same_words(Estimator, params):
         return outcome(lambda: kind(**{**QUICK, **params}).fit(X_iris, y_iris))
 
     ours, theirs = attempt(Estimator), attempt(THEIRS[Estimator])
-    assert ours == theirs
-    assert isinstance(theirs, tuple)
+    assert isinstance(ours, tuple) and isinstance(theirs, tuple)
+    assert [sets_sorted(part) for part in ours] == [sets_sorted(part) for part in theirs]
 
 
 @BOTH
