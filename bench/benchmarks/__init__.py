@@ -43,7 +43,7 @@ class Timed:
     """How long a benchmark is timed; asv reads these names."""
 
     rounds = 1 if QUICK else 2
-    repeat = (2, 4, 0.2) if QUICK else (3, 10, 2.0)
+    repeat = (2, 3, 0.1) if QUICK else (3, 10, 2.0)
     sample_time = 0.01 if QUICK else 0.05
     warmup_time = 0.0 if QUICK else 0.1
     timeout = 180
