@@ -51,6 +51,7 @@ from .plan import (
     W,
     Z,
 )
+from .simd import lanes, load, store
 from .sync import BLOCKS as BLOCK_COUNTER
 from .sync import ROWS as ROW_COUNTER
 from .sync import STOP, STOPPED, barrier, claim, read
@@ -70,9 +71,15 @@ def gather_rows(plan, work, x, order, first, row, m):
     i, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
     a0 = plan[HEADER + A_IN] + row * ld
     for r in range(m):
-        source = order[first + r] if order.size > 0 else first + r
-        for k in range(i):
-            work[a0 + r * ld + k] = x[source * i + k]
+        source = (order[first + r] if order.size > 0 else first + r) * i
+        target = a0 + r * ld
+        k = 0
+        while k + lanes(work) <= i:
+            store(work, target + k, load(x, source + k))
+            k += lanes(work)
+        while k < i:
+            work[target + k] = x[source + k]
+            k += 1
 
 
 @kernel
