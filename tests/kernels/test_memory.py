@@ -10,6 +10,7 @@ from oracles import INTERPRETED, random_net
 from fastbp import session as runs
 from fastbp import teams
 from fastbp.engine import Engine
+from fastbp.kernels import network
 from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
 
@@ -143,6 +144,36 @@ def test_inputs_are_only_read(dtype, rng):
     session.run(sparse, y, order, rates, sample_weight=weights)
     for name, array in given.items():
         assert np.array_equal(array, kept[name]), name
+
+
+@compiled_only
+def test_one_compilation_serves_everything(dtype, rng):
+    """Networks, losses, rules, sparse and read-only data, views: no call waits for a compiler but the first."""
+    x, y = rng.normal(size=(9, 5)).astype(dtype), rng.normal(size=(9, 2)).astype(dtype)
+    order, rates, weights = rng.permutation(9), np.full(3, 0.01), rng.uniform(0.1, 1, 9)
+    net = random_net(rng, 5, [Layer(2)], dtype)
+    Session(net.engine, Objective(), Rule(), batch_size=3).run(x, y, order, rates)
+    before = len(network.run.signatures)
+    frozen = [array.copy() for array in (x, y, order, rates, weights)]
+    for array in frozen:
+        array.flags.writeable = False
+    strided = [np.repeat(array, 2, axis=0)[::2] for array in (y, order, rates, weights)]
+    for layers, rule in (([Layer(2)], Rule("adam")), ([Layer(7, "mish", False), Layer(2)], Rule("rprop"))):
+        net = random_net(rng, 5, layers, dtype)
+        session = Session(net.engine, Objective("huber"), rule, batch_size=3, max_grad_norm=1.0)
+        for arrays in (
+            frozen,
+            [x, *strided],
+            [scipy.sparse.csr_matrix(x), y, order.astype(np.int32), 0.1, weights],
+        ):
+            data, targets, rows, learning_rates, shares = arrays
+            session.run(data, targets, rows, learning_rates, sample_weight=shares)
+            net.engine.predict(data)
+            net.engine.loss(data, targets, Objective("mae"), sample_weight=shares)
+            net.engine.value_and_grad(data, targets, Objective("mae"), sample_weight=shares)
+        session.train_batch(frozen[0][:3], frozen[1][:3], 0.1, frozen[4][:3])
+        session.train_batch(x[:3], y[:3], np.float32(0.1), weights[:3].tolist())
+    assert len(network.run.signatures) == before
 
 
 def test_gradients_are_the_callers_own(dtype, rng):

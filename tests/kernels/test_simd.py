@@ -4,9 +4,10 @@ import operator
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, apply, compiled, vectorwise
+from oracles import INTERPRETED, Guarded, apply, compiled, vectorwise
 
 from fastbp.kernels import lanes as trace
 from fastbp.kernels import simd
@@ -37,12 +38,17 @@ def test_load_and_store_move_one_vector(i, dtype, rng):
     assert target.intact()
 
 
-@pytest.mark.skipif(
-    not (BOUNDSCHECK or INTERPRETED), reason="reach is checked under NUMBA_BOUNDSCHECK=1 only"
-)
-def test_reaching_outside_raises(dtype):
+def test_reaching_outside_raises_where_that_is_asked_for(dtype, monkeypatch):
+    """NUMBA_BOUNDSCHECK=1 is read when code is written: what is compiled under it checks its reach."""
+    monkeypatch.setattr(simd.config, "BOUNDSCHECK", 1)
+
+    @compiled
+    def checked(source, i, target, j):
+        store(target, j, load(source, i))
+
     width = simd.VECTOR_BYTES // dtype.itemsize
     inside, short = np.zeros(width, dtype), np.zeros(width - 1, dtype)
+    checked(inside, 0, inside, 0)
     for source, i, target, j in (
         (short, 0, inside, 0),
         (inside, 0, short, 0),
@@ -52,7 +58,25 @@ def test_reaching_outside_raises(dtype):
         (inside, 0, inside, -1),
     ):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            copy_vector(source, i, target, j)
+            checked(source, i, target, j)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="NumPy has its own rules")
+def test_what_has_no_meaning_is_not_typed(dtype):
+    """Vectors of one type store into arrays of that type, and add to vectors and numbers."""
+    other = np.zeros(64, np.float64 if dtype.itemsize == 4 else np.float32)
+
+    @compiled
+    def mixed(source, target):
+        store(target, 0, load(source, 0))
+
+    @compiled
+    def with_text(source, target):
+        store(target, 0, load(source, 0) + "text")
+
+    for function, target in ((mixed, other), (with_text, np.zeros(64, dtype))):
+        with pytest.raises(numba.TypingError):
+            function(np.zeros(64, dtype), target)
 
 
 def pairs(dtype):

@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse
 from oracles import INTERPRETED, random_net
 
+from fastbp import session as runs
 from fastbp import teams as module
 from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
@@ -340,8 +341,10 @@ def long_run(n_threads):
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals here")
 @pytest.mark.parametrize("n_threads", [1, 3])
-def test_ctrl_c_lands_between_two_chunks(n_threads, teams):
-    """The run ends with the model in the state of the last finished batch: the state of a run that was that long."""
+@pytest.mark.parametrize("chunk", [0.05, 1e-7], ids=["chunks", "slow batches"])
+def test_ctrl_c_leaves_the_last_finished_batch(n_threads, chunk, teams, monkeypatch):
+    """The model is in the state of a run that was that long, whether a chunk ended or a long batch was given up."""
+    monkeypatch.setattr(runs, "CHUNK_SECONDS", chunk)
     if threading.current_thread() is not threading.main_thread():
         pytest.skip("signals are handled in the main thread")
     order = np.resize(np.arange(500), 32 * 400_000)  # minutes of work
