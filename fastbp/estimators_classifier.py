@@ -289,7 +289,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
+        X : array-like or sparse matrix, shape (n, n_features)
             Rows; any number of them, in bounded memory.
 
         Returns
@@ -317,7 +317,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
+        X : array-like or sparse matrix, shape (n, n_features)
             Rows.
 
         Returns
@@ -349,7 +349,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
+        X : array-like or sparse matrix, shape (n, n_features)
             Rows.
 
         Returns

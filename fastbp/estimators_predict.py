@@ -95,7 +95,7 @@ class PredictMixin:
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
+        X : array-like or sparse matrix, shape (n, n_features)
             Rows, as for predict.
 
         Returns

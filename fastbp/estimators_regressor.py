@@ -309,7 +309,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
         Parameters
         ----------
-        X : array-like or sparse matrix, shape (n, n_features_in_)
+        X : array-like or sparse matrix, shape (n, n_features)
             Rows; any number of them, in bounded memory.
 
         Returns

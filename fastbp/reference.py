@@ -594,7 +594,7 @@ RULES: dict[str, Update] = {
 
 
 def clip_by_global_norm(grad: Row, max_norm: float) -> Row:
-    """The whole gradient, cut to length max_norm if longer (torch.nn.utils.clip_grad_norm_ and its 1e-6).
+    """The whole gradient, cut to length max_norm if longer (`torch.nn.utils.clip_grad_norm_` and its 1e-6).
 
     >>> [round(g, 6) for g in clip_by_global_norm([3.0, 4.0], 1.0)]
     [0.6, 0.8]
