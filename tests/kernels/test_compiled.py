@@ -81,6 +81,24 @@ def test_training(shape, dtype, seed):
             assert_near(b, layer.b, dtype, 3)
 
 
+@pytest.mark.parametrize("sizes", [(3, 20, 1), (20, 1, 20, 2), (1, 1, 1)], ids=str)
+def test_narrow_layers(sizes, dtype, rng):
+    """Layers that are stored as W' go through sums of their own."""
+    net = random_net(rng, sizes[0], [Layer(units, "tanh") for units in sizes[1:]], dtype)
+    x, y = rng.normal(size=(1, sizes[0])).astype(dtype), rng.normal(size=(1, sizes[-1])).astype(dtype)
+    state, grad = net.engine.compiled(), np.zeros_like(net.engine.theta)
+    value = kernels.value_and_grad_one(state, x[0], y[0], grad)
+    expected, slopes, _ = reference.value_and_grad(net.layers, rows(x), rows(y), "mse")
+    assert_near(value, expected, dtype)
+    weights, biases = net.engine.views(grad)
+    assert kernels.train_one(state, x[0], y[0], 0.5) == value
+    for k, (dW, db) in enumerate(slopes):
+        assert_near(weights[k], dW, dtype)
+        assert_near(biases[k], db, dtype)
+        assert_near(net.engine.weights[k], np.array(net.layers[k].W) - 0.5 * np.array(dW), dtype)
+        assert_near(net.engine.biases[k], np.array(net.layers[k].b) - 0.5 * np.array(db), dtype)
+
+
 def test_class_codes(dtype, rng):
     """cross_entropy takes a row of probabilities or one class code."""
     net = random_net(rng, 4, [Layer(5, "tanh"), Layer(3)], dtype)

@@ -153,7 +153,7 @@ def test_one_compilation_serves_everything(dtype, rng):
     order, rates, weights = rng.permutation(9), np.full(3, 0.01), rng.uniform(0.1, 1, 9)
     net = random_net(rng, 5, [Layer(2)], dtype)
     Session(net.engine, Objective(), Rule(), batch_size=3).run(x, y, order, rates)
-    before = len(network.run.signatures)
+
     frozen = [array.copy() for array in (x, y, order, rates, weights)]
     for array in frozen:
         array.flags.writeable = False
@@ -173,7 +173,8 @@ def test_one_compilation_serves_everything(dtype, rng):
             net.engine.value_and_grad(data, targets, Objective("mae"), sample_weight=shares)
         session.train_batch(frozen[0][:3], frozen[1][:3], 0.1, frozen[4][:3])
         session.train_batch(x[:3], y[:3], np.float32(0.1), weights[:3].tolist())
-    assert len(network.run.signatures) == before
+    mine = [signature for signature in network.run.signatures if str(dtype) in str(signature[3])]
+    assert len(mine) == 1
 
 
 def test_gradients_are_the_callers_own(dtype, rng):
