@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -70,10 +69,8 @@ class Session:
         self._workspace.plan[p.CLIPPED] = max_grad_norm is not None
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
         self._workspace.hyper[p.L2_PER_ROW] = alpha
-        self._online = (
+        self._plain = (
             batch_size == 1
-            and rule.kernel == "sgd"
-            and rule.weight_decay == 0.0
             and alpha == 0.0
             and max_grad_norm is None
             and engine.input_dropout == 0.0
@@ -103,9 +100,13 @@ class Session:
             raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
         self._rule = rule
         plan, hyper = self._workspace.plan, self._workspace.hyper
+        # One row at a time with nothing but the gradient: the kernel has a path of its own.
+        self._online = self._plain and rule.kernel == "sgd" and rule.weight_decay == 0.0
         plan[p.RULE] = optimizers.CODES[rule.kernel]
         plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
-        hyper[p.BETA1], hyper[p.BETA2], hyper[p.EPS] = rule.beta1, rule.beta2, rule.eps
+        hyper[p.BETA1], hyper[p.BETA2] = rule.beta1, rule.beta2
+        # Never quite 0: padding, which never had a gradient, must not become 0 / 0.
+        hyper[p.EPS] = max(rule.eps, 1e4 * float(np.finfo(self.engine.dtype).tiny))
         hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = (
             rule.momentum,
             rule.weight_decay,
@@ -170,7 +171,7 @@ class Session:
         The parameters are as those of `run`. This is the path of user-written loops, where a call may take a few
         microseconds: nothing is prepared that one batch does not need.
         """
-        data = Data(self.engine, x)
+        data = self._data(x)
         if not 1 <= data.n <= self.batch_size:
             raise ValueError(
                 f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {data.n}"
@@ -197,6 +198,14 @@ class Session:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / data.n
 
+    def _data(self, x: Any) -> Data:
+        data = Data(self.engine, x)
+        if data.sparse and self.engine.input_dropout > 0.0:
+            raise ValueError(
+                "dropout of the inputs is not made for sparse x; use a dense x, or drop hidden units"
+            )
+        return data
+
     def _begin(self, learning_rate: float) -> None:
         """Set what the state takes from the first learning rate: Rprop's steps start from it."""
         if self._rule.kind == "rprop":
@@ -210,7 +219,7 @@ class Session:
 
         Between two pieces the model is in the state of the last finished batch; that is where Ctrl-C is answered.
         """
-        data = Data(self.engine, x)
+        data = self._data(x)
         workspace = self._workspace
         workspace.targets(data, y, sample_weight)
         order = np.ascontiguousarray(order, np.int64)
@@ -223,7 +232,7 @@ class Session:
         workspace.plan[p.ONLINE] = self._online and not data.sparse
         batch = self.batch_size
         n_batches = -(-size // batch)
-        rates = np.ascontiguousarray(learning_rate, np.float64).reshape(-1)
+        rates = flat(np.ascontiguousarray(learning_rate, np.float64))
         if rates.size not in (1, n_batches):
             raise ValueError(
                 f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}"
@@ -237,8 +246,7 @@ class Session:
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
-            call = functools.partial(
-                workspace.call,
+            finished = workspace.call(
                 network.TRAIN,
                 data,
                 begin=done,
@@ -247,10 +255,8 @@ class Session:
                 rates=rates[first_rate : first_rate + -(-rows // batch)] if rates.size > 1 else rates,
                 seed=self.seed,
                 team=team,
+                apart=self._seconds_per_row * rows > 2 * CHUNK_SECONDS,
             )
-            # A batch may take longer than a piece should: then the signal must reach it while it runs.
-            slow = self._seconds_per_row * rows > 2 * CHUNK_SECONDS
-            finished = teams.interruptible(call, workspace.stop) if slow else call()
             self._seconds_per_row = (time.perf_counter() - started) / rows
             self._pace.note(team, self._seconds_per_row)
             done += finished

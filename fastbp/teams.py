@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import Any
 
 # Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
 TEAM_FLOPS = 2e6
@@ -67,73 +66,63 @@ class Pace:
         self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
 
 
-def interruptible(call: Callable[[], int], stop: Callable[[], None]) -> int:
-    """Return call(), made in a helper thread so that this one can answer Ctrl-C: `stop` makes the call end early.
+def together(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -> int:
+    """Run call(member, team) on `team` threads at once, or on fewer where no more can be started; return member 0's.
 
-    Only the main thread gets signals; elsewhere the call is made directly.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return call()
-    results: list[int] = []
-    errors: list[BaseException] = []
-    done = threading.Event()
-
-    def work() -> None:
-        try:
-            results.append(call())
-        except BaseException as error:
-            errors.append(error)
-        finally:
-            done.set()
-
-    # An event and not Thread.join: interrupted, join takes the thread for finished (bpo-45274).
-    helper = threading.Thread(target=work, name="fastbp")
-    try:
-        helper.start()
-        done.wait()
-    except BaseException:
-        while helper.ident is not None and not done.is_set():
-            stop()
-            done.wait(0.01)
-        raise
-    if errors:
-        raise errors[0]
-    return results[0]
-
-
-def together(call: Any, team: int) -> int:
-    """Run call(member, team) on `team` threads at once, this one included; on fewer where no more can be started.
-
-    Threads of one call share the process's cores with those of other calls: the more fits run at once, the fewer
-    threads each gets. Threads live for one call of about 50 ms, so nothing survives to trouble a fork.
+    All of them are helpers and this thread only waits, so that a signal is answered while a long call runs: `stop`
+    makes the call end early, and the exception goes on when all have. Threads of one call share the process's cores
+    with those of other calls: the more fits run at once, the fewer threads each gets. They live for one call of about
+    50 ms, so nothing survives to trouble a fork.
     """
     global _active
     with _active_lock:
         _active += 1
-        team = max(1, min(team, -(-default_threads() // _active)))
-    size = 0
-    started = threading.Event()
-
-    def member(number: int) -> None:
-        started.wait()
-        if number < size:
-            call(number, size)
-
-    helpers: list[threading.Thread] = []
     try:
-        for number in range(1, team):
-            helper = threading.Thread(target=member, args=(number,), daemon=True, name="fastbp")
-            try:
-                helper.start()
-            except RuntimeError:
-                break
-            helpers.append(helper)
-        size = len(helpers) + 1
-        started.set()
-        return int(call(0, size))
+        return _run(call, team if team == 1 else max(1, min(team, -(-default_threads() // _active))), stop)
     finally:
-        started.set()
-        for helper in helpers:
-            helper.join()
         with _active_lock:
             _active -= 1
+
+
+def _run(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -> int:
+    results: dict[int, int] = {}
+    errors: list[BaseException] = []
+    go, over = threading.Event(), threading.Event()
+    size = started = 0
+
+    def member(number: int) -> None:
+        go.wait()
+        try:
+            if number < size:
+                results[number] = int(call(number, size))
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            ended.append(number)
+            if len(ended) >= size:
+                over.set()
+
+    ended: list[int] = []
+    try:
+        for number in range(team):
+            try:
+                threading.Thread(target=member, args=(number,), name="fastbp", daemon=True).start()
+            except RuntimeError:
+                break
+            started += 1
+        size = started
+        go.set()
+        if size:
+            over.wait()
+    except BaseException:
+        # Interrupted: if the gate is closed nobody has begun and nobody will; else all of them end at the next block.
+        if not go.is_set():
+            size = 0
+            go.set()
+        while len(ended) < size:
+            stop()
+            over.wait(0.01)
+        raise
+    if errors:
+        raise errors[0]
+    return results[0] if size else call(0, 1)

@@ -57,6 +57,7 @@ class Data:
                 raise ValueError(f"x holds column indices outside 0..{engine.n_inputs - 1}")
             if (
                 len(self.indptr) != self.n + 1
+                or int(self.indptr[0]) != 0
                 or int(self.indptr[-1]) > self.indices.size
                 or np.any(np.diff(self.indptr) < 0)
             ):
@@ -223,8 +224,12 @@ class Workspace:
         layers: int = 0,
         seed: int = 0,
         team: int = 1,
+        apart: bool = False,
     ) -> int:
-        """Run the kernel on rows [begin, end) of `order`, with a team of threads if asked for; return the rows done."""
+        """Run the kernel on rows [begin, end) of `order`, with a team of threads if asked for; return the rows done.
+
+        `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
+        """
         self.plan[p.SPARSE] = data.sparse
         self.sync[sync.STOP] = 0
         arguments = (
@@ -250,6 +255,8 @@ class Workspace:
             seed,
             self.sync,
         )
-        if team == 1:
+        if team == 1 and not apart:
             return int(network.run(mode, *arguments, 0, 1))
-        return teams.together(lambda member, size: network.run(mode, *arguments, member, size), team)
+        return teams.together(
+            lambda member, size: network.run(mode, *arguments, member, size), team, self.stop
+        )

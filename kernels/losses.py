@@ -106,7 +106,7 @@ def quantile_value(p, y, c, full):
 def quantile_slope(p, y, c):
     """-c below the target, 1 - c above it, 0 on it."""
     e = y - p
-    return select(equal(e, 0.0), e, select(e < 0.0, e * 0.0 + (1.0 - c), -c))
+    return select(e < 0.0, e * 0.0 + (1.0 - c), select(e > 0.0, -c, e))
 
 
 def poisson_value(p, y, c, full):

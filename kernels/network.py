@@ -399,18 +399,19 @@ def run_batch(
                     plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh
                 )
                 block = claim(sync, BLOCK_COUNTER, team, block)
+    share = batch_rows if training else 1.0
     if member == 0:
         value = 0.0
         for r in range(m):
             value += numbers[values + r]
-        value /= whole
-        if training and last:
-            for block in range(n_blocks):
-                value += numbers[partial + 2 * block]
-        if training:
-            value *= batch_rows
-        numbers[LOSS_SUM] += value
+        numbers[LOSS_SUM] += value / whole * share
     barrier(sync, team)
+    # After the barrier: the last blocks' penalties have come; nobody writes new ones before the next barrier.
+    if member == 0 and training and last:
+        value = 0.0
+        for block in range(n_blocks):
+            value += numbers[partial + 2 * block]
+        numbers[LOSS_SUM] += value * share
     return False
 
 
@@ -422,6 +423,7 @@ def run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, beg
     weight[0] = 1.0
     for row in range(begin, end):
         if sample_weight.size > 0 and sample_weight[order[row] if order.size > 0 else row] == 0.0:
+            numbers[STEPS] += row - begin
             return row - begin
         gather_rows(plan, work, x, order, row, 0, 1)
         gather_targets(plan, work, y, order, row, 0, 1)

@@ -132,8 +132,9 @@ def rprop(theta, g, previous, step_size, minus, plus, low, high):
     )
     step_size = select(step_size > high, high, select(step_size < low, low, step_size))
     g = select(agreement < 0.0, 0.0, g)
-    # Padding has g = 0 and must not move.
-    return theta - select(equal(g, 0.0), g, copysign(step_size, g)), g, step_size
+    # Padding has g = 0 and must not move; NaN must show.
+    move = select(g > 0.0, step_size, select(g < 0.0, -step_size, g))
+    return theta - move, g, step_size
 
 
 # The place is the code in plans.

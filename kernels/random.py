@@ -37,8 +37,9 @@ def _mix64(x, key):
 @kernel
 def key_of(seed, step, layer):
     """Return a key in [0, 2^31) from the seed of the run, the number of the batch and the layer."""
-    key = (seed & 0x7FFFFFFF) ^ 0x2545F491
-    for part in (step & 0x7FFFFFFF, layer + 1, step >> 31, (seed >> 31) & 0x7FFFFFFF):
+    key = 0x2545F491
+    low, middle, high = seed & 0x7FFFFFFF, (seed >> 31) & 0x7FFFFFFF, seed >> 62
+    for part in (low, middle, high, layer + 1, step & 0x7FFFFFFF, step >> 31):
         key = ((key ^ part) * 0x2C1B3C6D) & 0x7FFFFFFF
         key = ((key ^ (key >> 12)) * 0x297A2D39) & 0x7FFFFFFF
         key = key ^ (key >> 15)
