@@ -219,7 +219,7 @@ def test_multilabel_classifier_comes_back(tmp_path, sparse):
         {"out_activation": "softplus", "loss": "huber", "max_grad_norm": np.float32(1.0)},
         {"hidden_layer_sizes": (), "random_state": np.random.RandomState(3)},
     ],
-    ids=str,
+    ids=lambda params: "-".join(params),
 )
 def test_regressor_comes_back(tmp_path, dtype, params):
     x, y = data(dtype=dtype)
