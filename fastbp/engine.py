@@ -23,6 +23,7 @@ from fastbp.workspace import Data, Workspace
 BLOCK_BYTES = (
     16384  # weights of one block: gradient, state and parameters of a block stay in the nearest caches
 )
+STACK_BYTES = 1 << 18
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 TRANSPOSE_RATIO = 2  # W' is stored where that shrinks a layer's padded size by this factor
 
@@ -122,6 +123,9 @@ class Engine:
         self._predictor: dict[int, Workspace] = {}
         self._evaluators: dict[tuple[Objective, bool, int], Workspace] = {}
         self._row_plan: Array | None = None
+        # A single row's workspace is on the stack, of which a thread may have as little as half a megabyte.
+        units = 2 * self.n_inputs + 4 * sum(layer.units for layer in self.layers)
+        self._on_stack = units * self.dtype.itemsize < STACK_BYTES
 
     @property
     def n_outputs(self) -> int:
@@ -219,7 +223,13 @@ class Engine:
         layer : int, optional
             0 for the first; the default is the last.
         """
-        if layer is None and out is None and type(x) is np.ndarray and x.shape == (1, self.n_inputs):
+        if (
+            self._on_stack
+            and layer is None
+            and out is None
+            and type(x) is np.ndarray
+            and x.shape == (1, self.n_inputs)
+        ):
             flags = x.flags
             if x.dtype == self.dtype and flags.c_contiguous and flags.aligned and flags.writeable:
                 # One row: a call into compiled code is most of its time, so nothing is prepared for it.
@@ -282,7 +292,16 @@ class Engine:
         -------
         State
             Its `params` is the engine's own memory: training either is seen by the other.
+
+        Raises
+        ------
+        ValueError
+            If the network is so wide that a row's workspace does not belong on a stack.
         """
+        if not self._on_stack:
+            raise ValueError(
+                f"the network is too wide for compiled code, whose workspace is on the stack ({STACK_BYTES // 1024} kB)"
+            )
         workspace = Workspace(self, 1, objective or Objective())
         workspace.plan[p.CLASS_INDEX] = workspace.objective.name == "cross_entropy"
         return compiled.State(workspace.plan, workspace.hyper, self.params)
