@@ -8,6 +8,7 @@ callee would be answered with stale numbers; this one is keyed by a hash of ever
 import functools
 import hashlib
 import os
+import pickle
 import platform
 import sys
 import tempfile
@@ -127,7 +128,12 @@ class _Cache(caching.FunctionCache):
 
     def save_overload(self, sig, data):
         try:
-            super().save_overload(sig, data)
+            try:
+                super().save_overload(sig, data)
+            except (EOFError, ValueError, pickle.UnpicklingError):
+                # The index was cut short: begin it anew.
+                self.flush()
+                super().save_overload(sig, data)
         except OSError as error:
             warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
 
