@@ -45,7 +45,7 @@ def activate(plan, at, work, row, m):
                 work[a0 + r * ld + j] = 0.0
 
 
-@kernel(merge=True)
+@kernel
 def forward(plan, at, params, x, x0, x_step, work, row, m):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
 
@@ -87,7 +87,7 @@ def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row
     activate(plan, at, work, row, m)
 
 
-@kernel(merge=True)
+@kernel
 def propagate(plan, at, params, work, row, m):
     """Error felt by the layer's input: delta W'  (the first half of BP2)."""
     ld, ld_in = plan[at + LD], plan[at + LD_IN]
@@ -99,7 +99,7 @@ def propagate(plan, at, params, work, row, m):
     product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o)
 
 
-@kernel(merge=True)
+@kernel
 def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumulate):
     """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is stored; summed over the batch."""
     d0, ld, ldw = plan[at + D], plan[at + LD], plan[at + LDW]

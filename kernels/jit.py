@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numba
-from numba.core import caching, config
+from numba import _dynfunc
+from numba.core import caching, codegen, compiler, config, typed_passes, types
+from numba.core.compiler_machinery import register_pass
 
 
 def _fingerprint() -> str:
@@ -138,28 +140,78 @@ class _Cache(caching.FunctionCache):
             warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
 
 
-def kernel(function=None, *, inline=False, merge=False):
+class _PartLibrary(codegen.JITCodeLibrary):
+    """The LLVM code of a building block, which is optimized and assembled once, in the entries that call it.
+
+    Numba's own libraries do both for every function with all that it calls: as often as there are links from the
+    entry down to it.
+    """
+
+    def _optimize_final_module(self):
+        pass
+
+    def _finalize_final_module(self):
+        self._finalize_dynamic_globals()
+        self._verify_declare_only_symbols()
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(typed_passes.NativeLowering):
+    _name = "fastbp_part_lowering"
+
+    def run_pass(self, state):
+        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        made = state["cr"]
+        # Numba knows a compiled function by an object of this type; called from Python, this one would do nothing good.
+        name = made.fndesc.qualname
+        handle = _dynfunc.make_function(made.fndesc.lookup_module(), name, "", 0, made.env, (state.library,))
+        state.targetctx.insert_user_function(handle, made.fndesc, [state.library])
+        state["cr"] = made._replace(cfunc=handle)
+        return True
+
+
+class _PartCompiler(compiler.CompilerBase):
+    def define_pipelines(self):
+        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.passes = [
+            (_PartLowering, text) if each is typed_passes.NativeLowering else (each, text)
+            for each, text in passes.passes
+        ]
+        passes.finalize()
+        return [passes]
+
+
+def kernel(function=None, *, inline=False):
     """Compile a building block: no Python objects, the GIL released, division without a zero check.
 
     Parameters
     ----------
     inline : bool
         Substitute the machine code at the call, for functions of a few lines on the per-row path.
-    merge : bool
-        Substitute the source at the call, for functions with one caller: every Numba function is optimized and
-        assembled with all that it calls, so a chain of calls is compiled once per link (a third of the time here).
     """
     if function is None:
-        return functools.partial(kernel, inline=inline, merge=merge)
-    return numba.njit(
+        return functools.partial(kernel, inline=inline)
+    part = numba.njit(
         nogil=True,
         error_model="numpy",
+        pipeline_class=_PartCompiler,
         forceinline=inline,
-        inline="always" if merge else "never",
         # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
     )(function)
+    if not config.DISABLE_JIT:
+        resolve = part.get_call_template
+
+        def without_literals(args, kws):
+            return resolve([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
+
+        # Numba compiles a function once more for each literal number it is called with.
+        part.get_call_template = without_literals
+    return part
 
 
 def entry(function):

@@ -99,7 +99,7 @@ def gather_targets(plan, work, y, order, first, row, m):
                 work[d0 + r * ld + j] = y[source * o + j]
 
 
-@kernel(merge=True)
+@kernel
 def forward_rows(
     plan,
     hyper,
@@ -155,7 +155,7 @@ def derive(plan, at, work, row, m, rate):
     activations.backward(code, work, z0, work, a0, work, plan[at + D] + row * ld, m * ld, 1.0 - rate)
 
 
-@kernel(merge=True)
+@kernel
 def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offset):
     """delta of every layer for one block of rows, from the loss's delta of the output down (BP2)."""
     last = plan[N_LAYERS] - 1
@@ -228,7 +228,7 @@ def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, en
         dense.transpose_rows(plan, at, params, begin, end)
 
 
-@kernel(merge=True)
+@kernel
 def run_batch(
     mode,
     plan,

@@ -317,9 +317,15 @@ def test_progress_bar_fits_the_terminal(columns, data):
 
     master, slave = os.openpty()
     termios.tcsetwinsize(slave, (24 if columns else 0, columns))
+    drawn = b""
     with open(master, "rb", buffering=0) as screen, open(slave, "w") as file:
         make().fit(*data, epochs=1, callbacks=[ProgressBar(file)], verbose=0)
-        lines = screen.read(1 << 16).decode().replace("\r", "\n").split("\n")
+        file.write("end")
+        file.flush()
+        # What was written reaches the other side in pieces, and some time after.
+        while not drawn.endswith(b"end"):
+            drawn += screen.read(1 << 16)
+    lines = drawn.removesuffix(b"end").decode().replace("\r", "\n").split("\n")
     assert any("epoch 1/1" in line for line in lines)
     assert max(map(len, lines)) <= (columns or 80)
 
