@@ -5,9 +5,8 @@ With session.py this is the one door from the package to the kernels that train.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,6 +58,8 @@ class Engine:
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.
     n_parameters : int
         Weights and biases, padding not counted.
+    flops_per_row : float
+        Floating-point operations per row of forward, backward and weight gradient, without the inputs' delta.
     """
 
     def __init__(
@@ -114,6 +115,13 @@ class Engine:
             rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
             record[p.T], record[p.LDT] = offset, stride(rows, size)
             offset += int(record[p.LDW]) * int(record[p.LDT])
+        # Plain numbers: reading them out of the records takes longer than a small network's gradient.
+        self._places = [
+            tuple(int(v) for v in record[[p.W, p.LDW, p.B, p.FAN_IN, p.FAN_OUT, p.TRANSPOSED]])
+            for record in self._record
+        ]
+        first, *rest = [i * o for _, _, _, i, o, _ in self._places]
+        self.flops_per_row = 4.0 * first + 6.0 * sum(rest)
         self.params = aligned_zeros(offset, self.dtype)
         self.theta = self.params[: self._n_padded]
         self.weights, self.biases = self.views(self.theta)
@@ -136,13 +144,10 @@ class Engine:
         """Return weights (fan_in, fan_out) and biases (fan_out,) as views into an array laid out as `theta`."""
         weights: list[Array] = []
         biases: list[Array | None] = []
-        for record in self._record:
-            i, o, turned = int(record[p.FAN_IN]), int(record[p.FAN_OUT]), bool(record[p.TRANSPOSED])
+        for start, ld, b, i, o, turned in self._places:
             rows, columns = (o, i) if turned else (i, o)
-            start, ld = int(record[p.W]), int(record[p.LDW])
             stored = flat[start : start + rows * ld].reshape(rows, ld)[:, :columns]
             weights.append(stored.T if turned else stored)
-            b = int(record[p.B])
             biases.append(flat[b : b + o] if b >= 0 else None)
         return weights, biases
 
@@ -200,12 +205,6 @@ class Engine:
             self, state["n_inputs"], state["layers"], state["dtype"], input_dropout=state["input_dropout"]
         )
         self.set_parameters(state["weights"], state["biases"])
-
-    @property
-    def flops_per_row(self) -> float:
-        """Floating-point operations per row of forward, backward and weight gradient, without the inputs' delta."""
-        first, *rest = [int(r[p.FAN_IN]) * int(r[p.FAN_OUT]) for r in self._record]
-        return 4.0 * first + 6.0 * sum(rest)
 
     # --- what is computed -------------------------------------------------------------------------------------
 
@@ -322,17 +321,18 @@ class Engine:
     ) -> float:
         """Return the weighted mean loss of the rows, with the layers' penalties unless `penalty` is False."""
         data = Data(self, x)
-        with self._evaluating(data, objective, inputs=False) as workspace:
-            workspace.targets(data, y, sample_weight)
-            value = workspace.total(network.VALUE, data)
+        key = (objective, False, min(PREDICT_ROWS, max(1, data.n)))
+        workspace = self._borrow(key)
+        workspace.targets(data, y, sample_weight)
+        value = workspace.total(network.VALUE, data)
+        self._give_back(key, workspace)
         return value + (self.penalty() if penalty else 0.0)
 
-    @contextlib.contextmanager
-    def _evaluating(self, data: Data, objective: Objective, *, inputs: bool) -> Iterator[Workspace]:
-        """Lend a workspace for losses and gradients; one of each kind is kept, and a second thread makes its own."""
-        key = (objective, inputs, min(PREDICT_ROWS, max(1, data.n)))
-        workspace = self._evaluators.pop(key, None) or Workspace(self, key[2], objective, inputs=inputs)
-        yield workspace
+    def _borrow(self, key: tuple[Objective, bool, int]) -> Workspace:
+        """Return a workspace for (loss, inputs too, rows); one of each is kept, a second thread makes its own."""
+        return self._evaluators.pop(key, None) or Workspace(self, key[2], key[0], inputs=key[1])
+
+    def _give_back(self, key: tuple[Objective, bool, int], workspace: Workspace) -> None:
         if len(self._evaluators) < 4:
             self._evaluators[key] = workspace
 
@@ -371,14 +371,15 @@ class Engine:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
         grad = aligned_zeros(self._n_padded, self.dtype)
         felt = np.empty((data.n, self.n_inputs), self.dtype) if inputs else None
-        with self._evaluating(data, objective, inputs=inputs) as workspace:
-            workspace.targets(data, y, sample_weight)
-            workspace.grad = grad
-            if felt is not None:
-                workspace.out = felt.reshape(-1)
-            value = workspace.total(
-                network.GRADIENT, data, teams.size_for(workspace.batch * self.flops_per_row, n_threads)
-            )
+        key = (objective, inputs, min(PREDICT_ROWS, max(1, data.n)))
+        workspace = self._borrow(key)
+        workspace.targets(data, y, sample_weight)
+        workspace.grad = grad
+        if felt is not None:
+            workspace.out = felt.reshape(-1)
+        team = teams.size_for(workspace.batch * self.flops_per_row, n_threads)
+        value = workspace.total(network.GRADIENT, data, team)
+        self._give_back(key, workspace)
         weights, biases = self.views(grad)
         if penalty:
             value += self.penalty()

@@ -9,12 +9,14 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
-from fastbp.engine import Engine
+from fastbp.engine import PREDICT_ROWS, Engine
 from fastbp.estimators_loop import TrainingData, check_finite
 from fastbp.estimators_optimizer import Array, DType
 from fastbp.hooks import CallbackList, Run
+from fastbp.kernels import network
 from fastbp.specs import Layer, Objective
-from fastbp.teams import default_threads
+from fastbp.teams import Pace, size_for
+from fastbp.workspace import Data, Workspace
 
 if TYPE_CHECKING:
     from fastbp.estimators_base import BaseMLP
@@ -57,9 +59,12 @@ class Problem:
         n_threads: int | None,
     ) -> None:
         self.engine = Engine(n_inputs, layers, dtype)
-        self.data, self.objective = data, objective
-        # Counting the cores takes longer than many a gradient: once.
-        self.n_threads = default_threads() if n_threads is None else n_threads
+        self.n_rows = len(data)
+        # All that does not change from one gradient to the next, which for a small network takes a few microseconds.
+        self._data = Data(self.engine, data.x)
+        self._workspace = Workspace(self.engine, min(PREDICT_ROWS, len(data)), objective, gradient=True)
+        self._workspace.targets(self._data, data.y, data.sample_weight)
+        self._pace = Pace(size_for(self._workspace.batch * self.engine.flops_per_row, n_threads))
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
@@ -74,14 +79,11 @@ class Problem:
     def __call__(self, packed: Array) -> tuple[float, Array]:
         """Return the loss and its gradient, packed, float64, of the packed parameters."""
         self.engine.theta[self.places] = packed
-        loss, gradients = self.engine.value_and_grad(
-            self.data.x,
-            self.data.y,
-            self.objective,
-            sample_weight=self.data.sample_weight,
-            n_threads=self.n_threads,
-        )
-        gradient = gradients.theta[self.places].astype(np.float64, copy=False)
+        team, _ = self._pace.choose()
+        begun = time.perf_counter()
+        loss = self._workspace.total(network.GRADIENT, self._data, team)
+        self._pace.note(team, time.perf_counter() - begun)
+        gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)
         gradient[: self.n_weights] += self.decay * w
         return loss + 0.5 * self.decay * float(w @ w), gradient
@@ -116,7 +118,7 @@ def minimize(estimator: BaseMLP, problem: Problem, loss_dtype: type[np.floating[
         max_iter or max_fun was reached first.
     """
     start = np.concatenate([part.ravel() for part in (*estimator.coefs_, *estimator.intercepts_)])
-    view = Run(estimator, start.astype(np.float64), estimator.max_iter, len(problem.data))
+    view = Run(estimator, start.astype(np.float64), estimator.max_iter, problem.n_rows)
     hooks = CallbackList(estimator.callbacks or (), view)
     try:
         hooks.fit_begin()

@@ -198,6 +198,7 @@ def kernel(function=None, *, inline=False):
         nogil=True,
         error_model="numpy",
         pipeline_class=_PartCompiler,
+        _nrt=False,
         forceinline=inline,
         # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
         no_cpython_wrapper=True,
@@ -207,7 +208,9 @@ def kernel(function=None, *, inline=False):
         resolve = part.get_call_template
 
         def without_literals(args, kws):
-            return resolve([types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()})
+            return resolve(
+                [types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()}
+            )
 
         # Numba compiles a function once more for each literal number it is called with.
         part.get_call_template = without_literals
@@ -216,7 +219,7 @@ def kernel(function=None, *, inline=False):
 
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False)(function)
     if not config.DISABLE_JIT and cache_dir() is not None:
         compiled._cache = _Cache(function)
     return compiled

@@ -51,7 +51,7 @@ from .plan import (
     W,
     Z,
 )
-from .simd import lanes, load, store
+from .simd import fill, lanes, load, load_first, store
 from .sync import BLOCKS as BLOCK_COUNTER
 from .sync import ROWS as ROW_COUNTER
 from .sync import STOP, STOPPED, barrier, claim, read
@@ -65,21 +65,24 @@ COEFFICIENTS = 8
 ROWS = 32
 
 
+@kernel(inline=True)
+def copy_row(work, target, x, source, width):
+    """Copy one row of the caller's into a padded one, whose padding becomes zero."""
+    k = 0
+    while k + lanes(work) <= width:
+        store(work, target + k, load(x, source + k))
+        k += lanes(work)
+    if k < width:
+        store(work, target + k, load_first(x, source + k, width - k))
+
+
 @kernel
 def gather_rows(plan, work, x, order, first, row, m):
     """Copy m rows of the data set, chosen by `order`, into the padded input of the first layer."""
     i, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
     a0 = plan[HEADER + A_IN] + row * ld
     for r in range(m):
-        source = (order[first + r] if order.size > 0 else first + r) * i
-        target = a0 + r * ld
-        k = 0
-        while k + lanes(work) <= i:
-            store(work, target + k, load(x, source + k))
-            k += lanes(work)
-        while k < i:
-            work[target + k] = x[source + k]
-            k += 1
+        copy_row(work, a0 + r * ld, x, (order[first + r] if order.size > 0 else first + r) * i, i)
 
 
 @kernel
@@ -91,12 +94,11 @@ def gather_targets(plan, work, y, order, first, row, m):
     for r in range(m):
         source = order[first + r] if order.size > 0 else first + r
         if plan[CLASS_INDEX] != 0:
-            for j in range(o):
-                work[d0 + r * ld + j] = 0.0
+            for j in range(0, o, lanes(work)):
+                store(work, d0 + r * ld + j, fill(work, 0.0))
             work[d0 + r * ld + int(y[source])] = 1.0
         else:
-            for j in range(o):
-                work[d0 + r * ld + j] = y[source * o + j]
+            copy_row(work, d0 + r * ld, y, source * o, o)
 
 
 @kernel

@@ -242,6 +242,36 @@ def load(typingctx, array, i):
     return vector(array, types.intp), codegen
 
 
+def load_first_twin(array, i, count):
+    """NumPy's `load_first`."""
+    part = np.zeros(lanes_of(array), array.dtype)
+    if i < 0 or count < 0 or i + min(count, len(part)) > len(array):
+        raise IndexError("a kernel reached outside its array")
+    part[:count] = array[i : i + min(count, len(part))]
+    return part
+
+
+@operation(twin=load_first_twin)
+def load_first(typingctx, array, i, count):
+    """load_first(array, i, count): the first `count` lanes from array[i:], zeros in the others, which are not read."""
+    vector = vector_of(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        array, i, count = args
+        pointer = checked_pointer(context, builder, sig.args[0], array, i, count)
+        kind = context.get_value_type(vector)
+        target = builder.bitcast(pointer, kind.as_pointer())
+        mask = first_lanes(builder, count, vector.lanes).value
+        short = ir.IntType(32)
+        name = f"llvm.masked.load.v{vector.lanes}f{vector.element.bitwidth}.p0"
+        function_type = ir.FunctionType(kind, [target.type, short, mask.type, kind])
+        function = cgutils.get_or_insert_function(builder.module, function_type, name)
+        align = ir.Constant(short, vector.element.bitwidth // 8)
+        return builder.call(function, [target, align, mask, ir.Constant(kind, None)])
+
+    return vector(array, types.intp, types.intp), codegen
+
+
 def store_twin(array, i, value):
     """NumPy's `store`: array[i : i + lanes] = value."""
     if i < 0 or i + lanes_of(array) > len(array):

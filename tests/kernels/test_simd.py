@@ -7,11 +7,11 @@ import sys
 import numba
 import numpy as np
 import pytest
-from oracles import INTERPRETED, Guarded, apply, compiled, vectorwise
+from oracles import BOUNDSCHECK, INTERPRETED, Guarded, apply, compiled, vectorwise
 
 from fastbp.kernels import lanes as trace
 from fastbp.kernels import simd
-from fastbp.kernels.simd import fill, first, lanes, largest, load, scratch, select, store, total
+from fastbp.kernels.simd import fill, first, lanes, largest, load, load_first, scratch, select, store, total
 
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv]
 SPECIAL = [0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan, 1e-30]
@@ -199,6 +199,30 @@ def test_first_masks_the_remainder(count, dtype, rng):
     out = np.empty_like(x)
     masked(x, count, out)
     assert np.array_equal(out, np.where(np.arange(32) < count, x, -1))
+
+
+@compiled
+def begin_of_row(x, i, count, out):
+    store(out, 0, load_first(x, i, count))
+
+
+def test_load_first_reads_so_many_and_no_more(dtype, rng):
+    width = simd.VECTOR_BYTES // dtype.itemsize
+    x = rng.normal(size=3 * width).astype(dtype)
+    out = np.empty(width, dtype)
+    for count in range(width + 1):
+        for i in (0, 1, x.size - count):
+            out[:] = np.nan
+            begin_of_row(x, i, count, out)
+            assert np.array_equal(out[:count], x[i : i + count])
+            assert not out[count:].any()
+
+
+@pytest.mark.skipif(not (BOUNDSCHECK or INTERPRETED), reason="reach is checked under NUMBA_BOUNDSCHECK=1 only")
+@pytest.mark.parametrize(("i", "count"), [(-1, 1), (0, 3), (2, 1)])
+def test_load_first_outside_raises(i, count, dtype):
+    with pytest.raises(IndexError, match="a kernel reached outside its array"):
+        begin_of_row(np.zeros(2, dtype), i, count, np.zeros(64, dtype))
 
 
 @compiled
