@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numba
-from numba import _dynfunc
+from numba._dynfunc import make_function
 from numba.core import caching, codegen, compiler, config, typed_passes, types
 from numba.core.compiler_machinery import register_pass
 
@@ -167,7 +167,7 @@ class _PartLowering(typed_passes.NativeLowering):
         made = state["cr"]
         # Numba knows a compiled function by an object of this type; called from Python, this one would do nothing good.
         name = made.fndesc.qualname
-        handle = _dynfunc.make_function(made.fndesc.lookup_module(), name, "", 0, made.env, (state.library,))
+        handle = make_function(made.fndesc.lookup_module(), name, "", 0, made.env, (state.library,))
         state.targetctx.insert_user_function(handle, made.fndesc, [state.library])
         state["cr"] = made._replace(cfunc=handle)
         return True
