@@ -218,7 +218,9 @@ def test_load_first_reads_so_many_and_no_more(dtype, rng):
             assert not out[count:].any()
 
 
-@pytest.mark.skipif(not (BOUNDSCHECK or INTERPRETED), reason="reach is checked under NUMBA_BOUNDSCHECK=1 only")
+@pytest.mark.skipif(
+    not (BOUNDSCHECK or INTERPRETED), reason="reach is checked under NUMBA_BOUNDSCHECK=1 only"
+)
 @pytest.mark.parametrize(("i", "count"), [(-1, 1), (0, 3), (2, 1)])
 def test_load_first_outside_raises(i, count, dtype):
     with pytest.raises(IndexError, match="a kernel reached outside its array"):
