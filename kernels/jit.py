@@ -184,16 +184,18 @@ class _PartCompiler(compiler.CompilerBase):
         return [passes]
 
 
-def kernel(function=None, *, inline=False):
+def kernel(function=None, *, inline=False, literals=False):
     """Compile a building block: no Python objects, the GIL released, division without a zero check.
 
     Parameters
     ----------
     inline : bool
         Substitute the machine code at the call, for functions of a few lines on the per-row path.
+    literals : bool
+        Compile once more for each literal number in a call, as Numba does by itself; else they are plain integers.
     """
     if function is None:
-        return functools.partial(kernel, inline=inline)
+        return functools.partial(kernel, inline=inline, literals=literals)
     part = numba.njit(
         nogil=True,
         error_model="numpy",
@@ -204,7 +206,7 @@ def kernel(function=None, *, inline=False):
         no_cpython_wrapper=True,
         no_cfunc_wrapper=True,
     )(function)
-    if not config.DISABLE_JIT:
+    if not literals and not config.DISABLE_JIT:
         resolve = part.get_call_template
 
         def without_literals(args, kws):
@@ -212,7 +214,6 @@ def kernel(function=None, *, inline=False):
                 [types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()}
             )
 
-        # Numba compiles a function once more for each literal number it is called with.
         part.get_call_template = without_literals
     return part
 
