@@ -102,7 +102,7 @@ class Workspace:
         self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
         # Few tall blocks where each reads all weights anew, or where rows are narrow; else many, for the threads.
         tall = engine.params.nbytes > 2**20 or widths * size <= NARROW_BYTES
-        plan[p.ROW_BLOCK] = TILE_ROWS * (16 if tall else 4)
+        self._row_block = TILE_ROWS * (16 if tall else 4)
         plan[p.PART] = self.part
         a_in, ld_in, d_in = offset, stride(engine.n_inputs, size), -1
         offset += self.part * ld_in
@@ -232,6 +232,9 @@ class Workspace:
 
         `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
         """
+        # A row comes out the same in a block of any height: every thread of a team gets one at least.
+        share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
+        self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
         self.plan[p.SPARSE] = data.sparse
         self.sync[sync.STOP] = 0
         arguments = (

@@ -1,7 +1,7 @@
 """What threads of one team share: counters that hand out work, and a barrier that sleeps.
 
 A team is a few Python threads inside the same kernel call (the GIL released). Blocks of work are claimed from a
-counter, so that a thread that lost its core delays only the block in its hands. At the barrier a thread spins for a few
+counter, so that a thread that lost its core delays only the block in its hands. At the barrier a thread spins for some
 microseconds, the usual difference between two idle cores, then sleeps in the kernel (a futex on Linux, elsewhere it
 yields): a neighbor on the same core gets it.
 """
@@ -17,9 +17,9 @@ from .jit import kernel
 from .simd import checked_pointer, operation
 
 # Places in the shared int64 array, a cache line apart.
-ARRIVED, GENERATION, ROWS, BLOCKS, STOP, STOPPED = 0, 8, 16, 24, 32, 40
-SYNC_SIZE = 48
-# About 10 microseconds: longer than two balanced threads differ, shorter than a time slice by far.
+ARRIVED, GENERATION, ROWS, BLOCKS, STOP, STOPPED, SLEEPERS = 0, 8, 16, 24, 32, 40, 48
+SYNC_SIZE = 56
+# About 50 microseconds: longer than two balanced threads differ, shorter than a time slice by far.
 SPINS = 2000
 
 _TRIPLE = llvm.get_process_triple()
@@ -160,7 +160,9 @@ def barrier(sync, team):
         publish(sync, BLOCKS, np.int64(0))
         publish(sync, STOPPED, read(sync, STOP))
         publish(sync, GENERATION, generation + 1)
-        wake(sync, GENERATION)
+        # Who counts itself as asleep after this was read finds the generation changed, and does not sleep.
+        if read(sync, SLEEPERS) > 0:
+            wake(sync, GENERATION)
         return
     spins = 0
     while read(sync, GENERATION) == generation:
@@ -168,7 +170,9 @@ def barrier(sync, team):
         if spins < SPINS:
             pause()
         else:
+            fetch_add(sync, SLEEPERS, np.int64(1))
             sleep_while(sync, GENERATION, generation)
+            fetch_add(sync, SLEEPERS, np.int64(-1))
 
 
 @kernel(inline=True)
