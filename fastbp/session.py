@@ -241,7 +241,7 @@ class Session:
             self._begin(float(rates[0]))
         done = 0
         while done < size:
-            team, trial = self._pace.choose()
+            team, trial = self._pace.choose(self._seconds_per_row * self.batch_size > CHUNK_SECONDS)
             rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
             before = self.loss_sum
             started = time.perf_counter()

@@ -26,7 +26,7 @@ def teams(monkeypatch):
     """Let small networks have teams, of more threads than this machine has cores, whether or not they are faster."""
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
     monkeypatch.setattr(module, "default_threads", lambda: 8)
-    monkeypatch.setattr(module.Pace, "choose", lambda self: (self.team, False))
+    monkeypatch.setattr(module.Pace, "choose", lambda self, costly=False: (self.team, False))
 
 
 # name: (n_inputs, layers, options of the session, batch size)
@@ -171,6 +171,16 @@ def test_a_team_works_where_it_is_faster(dtype, monkeypatch):
     assert_same_bits(mixed, train("adam", dtype, 1, passes=4))
 
 
+def test_a_whole_large_batch_is_not_tried_slowly_at_once():
+    pace = module.Pace(2)
+    tried = []
+    for _ in range(12):
+        size, _ = pace.choose(costly=True)
+        pace.note(size, 1.0 / size)
+        tried.append(size)
+    assert tried == [2] * 8 + [1] + [2] * 3
+
+
 def test_numbers_of_threads(dtype, rng):
     net = random_net(rng, 3, [Layer(1)], dtype)
     for n_threads in (None, 1, 64):
@@ -255,7 +265,7 @@ from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
 module.TEAM_FLOPS = 1e-9
 module.default_threads = lambda: 8
-module.Pace.choose = lambda self: (self.team, False)
+module.Pace.choose = lambda self, costly=False: (self.team, False)
 
 def train(n_threads):
     rng = np.random.default_rng(1)
