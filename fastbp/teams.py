@@ -8,7 +8,10 @@ from collections.abc import Callable
 
 # Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
 TEAM_FLOPS = 2e6
-PROBE_EVERY = 32  # calls between two trials of the choice that was slower
+PROBE_EVERY = 32  # calls between two trials of the choice that was slower by half or more
+PROBE_NEAR_EVERY = (
+    8  # of one that was nearly as fast: a trial costs little, and one unlucky trial decides less
+)
 COSTLY_AFTER = 8
 
 _active = 0
@@ -40,7 +43,8 @@ class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
     A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Both are tried at the
-    start; then the faster one works, and the other is tried again once in `PROBE_EVERY` calls. Where a trial is costly,
+    start, after a first call that finds every cache cold and says nothing; then the faster one works, and the other is
+    tried again now and then. Where a trial is costly,
     a whole large batch, one thread waits `COSTLY_AFTER` calls for its first: there a team is nearly always the faster.
     """
 
@@ -60,12 +64,16 @@ class Pace:
             wait = costly and self._calls <= COSTLY_AFTER
             return (self.team, False) if wait else (1, True)
         best = min(self._seconds, key=self._seconds.__getitem__)
-        if self._calls % PROBE_EVERY == 0:
-            return (1 if best != 1 else self.team), True
+        other = self.team if best == 1 else 1
+        near = self._seconds[other] < 1.5 * self._seconds[best]
+        if self._calls % (PROBE_NEAR_EVERY if near else PROBE_EVERY) == 0:
+            return other, True
         return best, False
 
     def note(self, size: int, seconds: float) -> None:
         """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
+        if self._calls == 1:
+            return
         before = self._seconds[size]
         self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
 
