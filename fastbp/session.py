@@ -241,7 +241,7 @@ class Session:
             self._begin(float(rates[0]))
         done = 0
         while done < size:
-            team, trial = self._pace.choose(self._seconds_per_row * self.batch_size > CHUNK_SECONDS)
+            team, trial = self._pace.choose(self._guess() * self.batch_size > CHUNK_SECONDS)
             rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
             before = self.loss_sum
             started = time.perf_counter()
@@ -264,8 +264,11 @@ class Session:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             yield finished, self.loss_sum - before
 
+    def _guess(self) -> float:
+        """Return the seconds a row takes: as in the last piece, before the first one a guess from the work."""
+        return self._seconds_per_row or self.engine.flops_per_row / 2e10
+
     def _piece(self, left: int, length: float) -> int:
-        """Return how many rows take `length` seconds: a first guess from the work, then from the last piece."""
-        seconds = self._seconds_per_row or self.engine.flops_per_row / 2e10
-        batches = max(1, int(length / (seconds * self.batch_size)))
+        """Return how many rows take `length` seconds."""
+        batches = max(1, int(length / (self._guess() * self.batch_size)))
         return min(left, batches * self.batch_size)

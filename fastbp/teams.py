@@ -58,6 +58,8 @@ class Pace:
         if self.team == 1:
             return 1, False
         self._calls += 1
+        if self._calls == 1 and not costly:
+            return 1, True
         if self._seconds[self.team] == 0.0:
             return self.team, True
         if self._seconds[1] == 0.0:
