@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 STORED = Path(__file__).with_name("guard.json")
@@ -51,11 +52,11 @@ def _steps() -> Iterator[Case]:
     for name, dtype in names:
         batch = workloads.WORKLOADS[name].batch_size
         short, long = (20, 120) if batch == 1 else (1, 4) if name != "mnist-wide" else (1, 2)
-        session, x, y, orders, rate = make_run(name, dtype, rows=max(batch * long, 64))
+        made = make_run(name, dtype, rows=max(batch * long, 64))
 
-        def run(n: int, a: tuple[object, ...] = (session, x, y, orders[0], rate, batch)) -> None:
-            session, x, y, order, rate, batch = a
-            session.run(x, y, order[: n * batch], rate)  # type: ignore[attr-defined, index, operator]
+        def run(n: int, made: Any = made, batch: int = batch) -> None:
+            session, x, y, orders, rate = made
+            session.run(x, y, orders[0][: n * batch], rate)
 
         yield f"step/{name}/{dtype}", run, short, long
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 from fastbp.estimators_base import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
@@ -24,7 +25,9 @@ TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None}
 class ConvertMixin:
     """Adds `to_sklearn` and `from_sklearn`."""
 
-    _counterpart: ClassVar[type]
+    _counterpart: ClassVar[type[Any]]
+    activation: str | Sequence[str]
+    get_params: Callable[..., dict[str, Any]]
 
     def to_sklearn(self) -> Any:
         """Return the plain scikit-learn estimator that predicts the same.
@@ -57,7 +60,7 @@ class ConvertMixin:
         >>> type(clf.to_sklearn()).__module__.split(".")[0]
         'sklearn'
         """
-        own: dict[str, Any] = self.get_params(deep=False)  # type: ignore[attr-defined]
+        own = self.get_params(deep=False)
         params = {name: value for name, value in own.items() if name in self._counterpart().get_params()}
         params["activation"] = self._one_activation()
         lost = [name for name, default in TRAINING_ONLY.items() if own.get(name, default) != default]
@@ -114,13 +117,13 @@ class ConvertMixin:
                 f"{cls.__name__}.from_sklearn takes a sklearn.neural_network.{cls._counterpart.__name__}, "
                 f"got {type(estimator).__module__}.{type(estimator).__qualname__}."
             )
-        ours = cls(**copy.deepcopy(estimator.get_params(deep=False)))  # type: ignore[attr-defined]
+        ours = cls(**copy.deepcopy(estimator.get_params(deep=False)))
         _copy_fitted(estimator, ours)
         return ours
 
     def _one_activation(self) -> str:
         """Return the activation that all hidden layers have."""
-        value: Any = self.activation  # type: ignore[attr-defined]
+        value: Any = self.activation
         names = {value} if isinstance(value, str) else set(value) or {"identity"}
         if len(names) > 1 or not names <= set(SKLEARN_ACTIVATIONS):
             raise ValueError(

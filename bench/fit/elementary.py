@@ -52,7 +52,10 @@ def main():
     """Print every table."""
     half = mp.log(2) / 2
     edge = (3 - 2 * mp.sqrt(2)) ** 2
-    to_t = lambda x: (mp.mpf(x) - 2) / (mp.mpf(x) + 2)  # noqa: E731
+
+    def to_t(x):
+        return (mp.mpf(x) - 2) / (mp.mpf(x) + 2)
+
     for name, function, low, high, degrees in (
         ("exp tail on |r| <= log(2)/2", exponential, -half, half, (4, 9)),
         ("log tail in s^2", logarithm, 0, edge, (2, 6)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from typing import Any
 
@@ -21,7 +22,7 @@ def flops_per_row(name: str) -> int:
     return 4 * sum(products) + 2 * sum(products[1:])
 
 
-class Chain:
+class Chain(ABC):
     """Base: tanh hidden layers, identity outputs (without bias in the first example), mean squared error."""
 
     check_runs = 3
@@ -40,21 +41,21 @@ class Chain:
         self.work = float(self.n_rows)
         self.build()
 
+    @abstractmethod
     def build(self) -> None:
         """Make the network."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reset(self) -> None:
         """Initial parameters, fresh optimizer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, times: int) -> None:
         """Gradients, or steps, `times` over."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss(self) -> float:
         """Loss at the present parameters."""
-        raise NotImplementedError
 
     def check(self) -> list[float]:
         """Loss after three runs."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,7 @@ from bench.peers.workloads import ADAM, Array, Workload, initial_parameters, los
 EPOCHS = 5
 
 
-class Many:
+class Many(ABC):
     """Base: data of shape (models, rows, 20), targets (models, rows), one order of the rows per epoch for all."""
 
     check_runs = 1
@@ -39,17 +40,17 @@ class Many:
     def build(self) -> None:
         """Compile and allocate, before any clock runs."""
 
+    @abstractmethod
     def reset(self) -> None:
         """Initial parameters, fresh optimizers."""
-        raise NotImplementedError
 
+    @abstractmethod
     def train(self) -> None:
         """All models, all epochs."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parameters(self) -> list[Array]:
         """W1, b1, W2, b2 with the models along the first axis."""
-        raise NotImplementedError
 
     def run(self, times: int) -> None:
         """Train, `times` over."""

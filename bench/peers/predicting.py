@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -15,7 +16,7 @@ from bench.peers.workloads import Array, initial_parameters, make_data
 NETWORKS = {"one-row": ((20, 64, 64, 1), 1), "100k-rows": ((784, 100, 10), 100_000)}
 
 
-class Predicting:
+class Predicting(ABC):
     """Base: a peer gives `call`, which takes the rows and returns outputs, logits or probabilities, shape (n, o)."""
 
     check_runs = 1
@@ -30,9 +31,9 @@ class Predicting:
         self.work = float(n_rows)
         self.call = self.build()
 
+    @abstractmethod
     def build(self) -> Callable[[Array], Any]:
         """Make the model; return the call a user would make."""
-        raise NotImplementedError
 
     def reset(self) -> None:
         """Nothing changes by predicting."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -79,7 +80,7 @@ class Task:
         return cls(workload, x, y, weights, biases, case.threads, case.dtype)
 
 
-class Training:
+class Training(ABC):
     """Base of the training peers: a peer says how to start over, how to train, and what it learned.
 
     Subclasses implement `reset`, `train` (one pass over the rows per order) and `parameters`
@@ -98,17 +99,17 @@ class Training:
     def build(self) -> None:
         """Compile, allocate, move data: once, before any clock runs."""
 
+    @abstractmethod
     def reset(self) -> None:
         """Initial parameters, fresh optimizer state."""
-        raise NotImplementedError
 
+    @abstractmethod
     def train(self, orders: list[Array]) -> None:
         """One pass over the rows for each order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def parameters(self) -> tuple[list[Array], list[Array]]:
         """Weights and biases as they are now."""
-        raise NotImplementedError
 
     def run(self, times: int) -> None:
         """Train for `times` epochs."""
