@@ -321,20 +321,21 @@ class Engine:
     ) -> float:
         """Return the weighted mean loss of the rows, with the layers' penalties unless `penalty` is False."""
         data = Data(self, x)
-        key = (objective, False, min(PREDICT_ROWS, max(1, data.n)))
-        workspace = self._borrow(key)
+        workspace = self._borrow(data.n, objective, False)
         workspace.targets(data, y, sample_weight)
         value = workspace.total(network.VALUE, data)
-        self._give_back(key, workspace)
+        self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
-    def _borrow(self, key: tuple[Objective, bool, int]) -> Workspace:
-        """Return a workspace for (loss, inputs too, rows); one of each is kept, a second thread makes its own."""
-        return self._evaluators.pop(key, None) or Workspace(self, key[2], key[0], inputs=key[1])
+    def _borrow(self, n: int, objective: Objective, inputs: bool) -> Workspace:
+        """Return a workspace for losses and gradients; one of each kind is kept, and a second thread makes its own."""
+        rows = min(PREDICT_ROWS, max(1, n))
+        kept = self._evaluators.pop((objective, inputs, rows), None)
+        return kept or Workspace(self, rows, objective, inputs=inputs)
 
-    def _give_back(self, key: tuple[Objective, bool, int], workspace: Workspace) -> None:
+    def _give_back(self, workspace: Workspace, objective: Objective, inputs: bool) -> None:
         if len(self._evaluators) < 4:
-            self._evaluators[key] = workspace
+            self._evaluators[objective, inputs, workspace.batch] = workspace
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
@@ -371,15 +372,14 @@ class Engine:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
         grad = aligned_zeros(self._n_padded, self.dtype)
         felt = np.empty((data.n, self.n_inputs), self.dtype) if inputs else None
-        key = (objective, inputs, min(PREDICT_ROWS, max(1, data.n)))
-        workspace = self._borrow(key)
+        workspace = self._borrow(data.n, objective, inputs)
         workspace.targets(data, y, sample_weight)
         workspace.grad = grad
         if felt is not None:
             workspace.out = felt.reshape(-1)
         team = teams.size_for(workspace.batch * self.flops_per_row, n_threads)
         value = workspace.total(network.GRADIENT, data, team)
-        self._give_back(key, workspace)
+        self._give_back(workspace, objective, inputs)
         weights, biases = self.views(grad)
         if penalty:
             value += self.penalty()

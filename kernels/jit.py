@@ -200,6 +200,7 @@ def kernel(function=None, *, inline=False, literals=False):
         nogil=True,
         error_model="numpy",
         pipeline_class=_PartCompiler,
+        # Arrays are the caller's, and none is made: nothing to count references of.
         _nrt=False,
         forceinline=inline,
         # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
