@@ -472,7 +472,10 @@ def test_interrupt(tmp_path):
         if line.startswith("network"):
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 130
     assert errors.splitlines()[-1] == "fastbp: interrupted, nothing was written"
     assert len(errors.splitlines()) == 1
