@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from bench.peers.workloads import WORKLOADS, initial_parameters, make_data
 from fastbp.engine import Engine
 from fastbp.kernels import dense, losses, network, optimizers
 from fastbp.kernels import plan as p
@@ -22,10 +24,8 @@ from fastbp.kernels.simd import fma_peak, lanes, load, store
 from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
 
-WORKLOADS: dict[str, tuple[list[int], int, str, str]] = {
-    "tabular-small": ([20, 64, 64, 1], 32, "mse", "adam"),
-    "mnist-sk": ([784, 100, 10], 200, "cross_entropy", "adam"),
-}
+# One row at a time has no phases: its whole step is one sweep over registers.
+NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1]
 
 
 @entry
@@ -108,36 +108,39 @@ def copy(a, b, reps):
             store(b, j, load(a, j))
 
 
+def best_of(function: Callable[[], None], limit: float = 2.0) -> float:
+    """Return the shortest time of a call: of 200, or of as many (3 at least) as fit into `limit` seconds."""
+    best, begun, tries = float("inf"), time.perf_counter(), 0
+    while tries < 3 or (tries < 200 and time.perf_counter() - begun < limit):
+        start = time.perf_counter()
+        function()
+        best = min(best, time.perf_counter() - start)
+        tries += 1
+    return best
+
+
 def seconds(function: Any, *args: Any) -> float:
     """Return the best time of one repetition, over tries of about a millisecond."""
     function(*args, 1)
-    start = time.perf_counter()
-    function(*args, 10)
-    reps = max(1, int(0.001 / max(1e-8, (time.perf_counter() - start) / 10)))
-    best = float("inf")
-    for _ in range(200):
-        start = time.perf_counter()
-        function(*args, reps)
-        best = min(best, (time.perf_counter() - start) / reps)
-    return best
+    reps = max(1, int(0.001 / max(1e-8, best_of(lambda: function(*args, 10), 0.0) / 10)))
+    return best_of(lambda: function(*args, reps)) / reps
 
 
 def account(name: str) -> dict[str, Any]:
     """Return the phases of one step: microseconds, and FLOPs or bytes, and the share of the limit."""
-    sizes, batch, objective, rule = WORKLOADS[name]
-    rng = np.random.default_rng(0)
-    engine = Engine(sizes[0], [*(Layer(u, "relu") for u in sizes[1:-1]), Layer(sizes[-1])], "float32")
-    for w in engine.weights:
-        w[...] = rng.normal(size=w.shape) / np.sqrt(w.shape[0])
-    n = 20 * batch
-    x = rng.normal(size=(n, sizes[0])).astype(np.float32)
-    y: Any = (
-        rng.integers(0, sizes[-1], n)
-        if objective == "cross_entropy"
-        else rng.normal(size=(n, 1)).astype("f4")
-    )
-    session = Session(engine, Objective(objective), Rule(rule), batch_size=batch)
-    order = rng.permutation(n)
+    workload = WORKLOADS[name]
+    sizes, batch, objective = workload.sizes, workload.batch_size, workload.loss
+    hidden = [Layer(units, workload.activation) for units in sizes[1:-1]]
+    engine = Engine(sizes[0], [*hidden, Layer(sizes[-1])], "float32")
+    engine.set_parameters(*initial_parameters(sizes, "float32"))
+    batches = min(20, workload.n_batches)
+    n = batches * batch
+    x, y = make_data(sizes, objective, n, "float32")
+    if y.dtype == np.float32:
+        y = y[:, None]
+    rule = Rule("adam") if workload.optimizer == "adam" else Rule("sgd", momentum=0.9)
+    session = Session(engine, Objective(objective), rule, batch_size=batch)
+    order = np.random.default_rng(0).permutation(n)
     session.run(x, y, order, 1e-3)
     space = session._workspace
     plan, work, params = space.plan, space.work, engine.params
@@ -174,16 +177,12 @@ def account(name: str) -> dict[str, Any]:
     step = np.zeros(optimizers.N_COEFFICIENTS)
     size = engine.theta.size
     took = seconds(update, plan, step, params, space.grad, space.state, size)
-    note(rule, took, moved=4.0 * size * 7)
+    note(workload.optimizer, took, moved=4.0 * size * (7 if workload.optimizer == "adam" else 5))
     copies = [r for r in space.records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
     turned = 8.0 * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)
     note("transposed copies", seconds(transpose, plan, params), moved=turned)
 
-    best = float("inf")
-    for _ in range(200):
-        start = time.perf_counter()
-        session.run(x, y, order, 1e-3)
-        best = min(best, (time.perf_counter() - start) / 20)
+    best = best_of(lambda: session.run(x, y, order, 1e-3)) / batches
     flops = engine.flops_per_row * batch
     return {
         "workload": name,
@@ -214,10 +213,10 @@ def table(result: dict[str, Any]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.roofline", description=__doc__.splitlines()[0])
-    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(WORKLOADS))
+    parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(NAMES))
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
-    results = [account(name) for name in arguments.workloads or WORKLOADS]
+    results = [account(name) for name in arguments.workloads or NAMES]
     for result in results:
         print(table(result), end="\n\n")
     if arguments.json:

@@ -9,9 +9,7 @@ from collections.abc import Callable
 # Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
 TEAM_FLOPS = 2e6
 PROBE_EVERY = 32  # calls between two trials of the choice that was slower by half or more
-PROBE_NEAR_EVERY = (
-    8  # of one that was nearly as fast: a trial costs little, and one unlucky trial decides less
-)
+PROBE_NEAR_EVERY = 8  # of one that was nearly as fast: a trial costs little, an unlucky one decides less
 COSTLY_AFTER = 8
 
 _active = 0
@@ -44,8 +42,8 @@ class Pace:
 
     A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Both are tried at the
     start, after a first call that finds every cache cold and says nothing; then the faster one works, and the other is
-    tried again now and then. Where a trial is costly,
-    a whole large batch, one thread waits `COSTLY_AFTER` calls for its first: there a team is nearly always the faster.
+    tried again now and then. Where a trial is costly, a whole large batch, one thread waits `COSTLY_AFTER` calls for
+    its first: there a team is nearly always the faster.
     """
 
     def __init__(self, team: int) -> None:

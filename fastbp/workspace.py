@@ -19,10 +19,8 @@ from fastbp.specs import OBJECTIVE_NAMES, Objective
 if TYPE_CHECKING:
     from fastbp.engine import Engine
 
-PART_ROWS, PART_BYTES = (
-    512,
-    1 << 19,
-)  # a larger batch goes through in parts of so many rows, or of so many bytes
+# A larger batch goes through in parts of so many rows, or of so many bytes.
+PART_ROWS, PART_BYTES = 512, 1 << 19
 NARROW_BYTES = 512  # all activations of a row: with less, the calls per block are a tenth of the work
 EMPTY_ORDER = np.zeros(0, np.int64)
 _EMPTY_INDEX = np.zeros(0, np.int32)
@@ -101,8 +99,8 @@ class Workspace:
         widths = engine.n_inputs + sum(2 * layer.units for layer in engine.layers)
         self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
         # Few tall blocks where each reads all weights anew, or where rows are narrow; else many, for the threads.
-        tall = engine.params.nbytes > 2**20 or widths * size <= NARROW_BYTES
-        self._row_block = TILE_ROWS * (16 if tall else 4)
+        tiles = 32 if engine.params.nbytes > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
+        self._row_block = TILE_ROWS * tiles
         plan[p.PART] = self.part
         a_in, ld_in, d_in = offset, stride(engine.n_inputs, size), -1
         offset += self.part * ld_in
