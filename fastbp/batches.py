@@ -16,9 +16,8 @@ from fastbp.validation import to_inputs, to_matrix, to_weights
 
 __all__ = ["Piece", "Rows", "Stream", "prepare", "rows_of"]
 
-BLOCK_BYTES = (
-    32 * 2**20
-)  # a foreign memmap is converted in pieces of this size: large enough to read disks well
+# A foreign memmap is converted in pieces of this size: large enough to read disks well.
+BLOCK_BYTES = 32 * 2**20
 
 
 class Piece(NamedTuple):

@@ -19,9 +19,7 @@ from fastbp.memory import Array, aligned_zeros, stride
 from fastbp.specs import ACTIVATION_NAMES, Layer, Objective
 from fastbp.workspace import Data, Workspace
 
-BLOCK_BYTES = (
-    16384  # weights of one block: gradient, state and parameters of a block stay in the nearest caches
-)
+BLOCK_BYTES = 16384  # weights of one block: its gradient, state and parameters stay in the nearest caches
 STACK_BYTES = 1 << 18
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 TRANSPOSE_RATIO = 2  # W' is stored where that shrinks a layer's padded size by this factor

@@ -19,12 +19,10 @@ from fastbp.table import InputError, Table, label, listed, quoted
 
 Task = Literal["classification", "regression"]
 
-MAX_CATEGORIES = (
-    1000  # more texts than this in one column are names or identifiers, from which nothing can be learned
-)
-MAX_NUMERIC_CLASSES = (
-    20  # whole numbers with more values than this are a quantity, unless the user says otherwise
-)
+# More texts than this in one column are names or identifiers, from which nothing can be learned.
+MAX_CATEGORIES = 1000
+# Whole numbers with more values than this are a quantity, unless the user says otherwise.
+MAX_NUMERIC_CLASSES = 20
 MIN_ROWS = 10
 MIN_LEFT = 8  # of these one is for validation
 

@@ -192,6 +192,8 @@ def training_table(results: Results, threads: int, dtype: str) -> Table:
         target = WORKLOADS[case["name"]].target
         aim = target[0] if threads == 1 else target[2]
         goal = f"{aim:g}x" if np.isfinite(aim) and dtype == "float32" else "–"
+        if goal != "–" and np.isfinite(needed := c.share(aim * c.best)):
+            goal += f" (would be {needed:.0%} of the peak)"
         if threads == 1 and dtype == "float32" and np.isfinite(target[1]):
             goal += f", {target[1]:.0%}"
         best = f"{c.best_name} {number(c.best)}"

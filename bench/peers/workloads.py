@@ -73,7 +73,8 @@ class Workload:
 WORKLOADS = {
     w.name: w
     for w in (
-        Workload("online-tiny", (10, 16, 1), "tanh", "mse", 1, "sgd", 0.01, 10_000, (3.0, np.nan, np.nan)),
+        # The best peer is the tuned JAX; three times the plain scan is aimed for too.
+        Workload("online-tiny", (10, 16, 1), "tanh", "mse", 1, "sgd", 0.01, 10_000, (1.3, np.nan, np.nan)),
         Workload("tabular-small", (20, 64, 64, 1), "relu", "mse", 32, "adam", 1e-3, 20_000, (2.0, 0.50, 2.5)),
         Workload(
             "tabular-multi",
