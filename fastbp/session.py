@@ -191,7 +191,7 @@ class Session:
             network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
         )
         if self._pace.team > 1:
-            self._pace.note(team, (time.perf_counter() - started) / data.n)
+            self._pace.note(team, time.perf_counter() - started, data.n)
         total = float(numbers[network.LOSS_SUM])
         numbers[network.LOSS_SUM] = before
         if done < data.n:
@@ -257,8 +257,9 @@ class Session:
                 team=team,
                 apart=self._seconds_per_row * rows > 2 * CHUNK_SECONDS,
             )
-            self._seconds_per_row = (time.perf_counter() - started) / rows
-            self._pace.note(team, self._seconds_per_row)
+            elapsed = time.perf_counter() - started
+            self._seconds_per_row = elapsed / rows
+            self._pace.note(team, elapsed, rows)
             done += finished
             if finished < rows:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")

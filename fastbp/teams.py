@@ -11,6 +11,7 @@ TEAM_FLOPS = 2e6
 PROBE_EVERY = 32  # calls between two trials of the choice that was slower by half or more
 PROBE_NEAR_EVERY = 8  # of one that was nearly as fast: a trial costs little, an unlucky one decides less
 COSTLY_AFTER = 8
+ALONE_SECONDS = 0.02  # a fit that is over before this has nothing to gain from a team, and threads to start
 
 _active = 0
 _active_lock = threading.Lock()
@@ -40,15 +41,16 @@ def size_for(flops: float, n_threads: int | None) -> int:
 class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
-    A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Both are tried at the
-    start, after a first call that finds every cache cold and says nothing; then the faster one works, and the other is
-    tried again now and then. Where a trial is costly, a whole large batch, one thread waits `COSTLY_AFTER` calls for
-    its first: there a team is nearly always the faster.
+    A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Work begins on one
+    thread, whose first call finds every cache cold and says nothing; after `ALONE_SECONDS` a team is tried; then the
+    faster one works, and the other is tried again now and then. Where a call is costly, a whole large batch, a team
+    begins, and one thread waits `COSTLY_AFTER` calls for its first: there a team is nearly always the faster.
     """
 
     def __init__(self, team: int) -> None:
         self.team = team
         self._seconds = {1: 0.0, team: 0.0}
+        self._spent = 0.0
         self._calls = 0
 
     def choose(self, costly: bool = False) -> tuple[int, bool]:
@@ -56,7 +58,7 @@ class Pace:
         if self.team == 1:
             return 1, False
         self._calls += 1
-        if self._calls == 1 and not costly:
+        if self._spent < ALONE_SECONDS and not costly:
             return 1, True
         if self._seconds[self.team] == 0.0:
             return self.team, True
@@ -70,10 +72,12 @@ class Pace:
             return other, True
         return best, False
 
-    def note(self, size: int, seconds: float) -> None:
+    def note(self, size: int, elapsed: float, units: int = 1) -> None:
         """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
+        self._spent += elapsed
         if self._calls == 1:
             return
+        seconds = elapsed / units
         before = self._seconds[size]
         self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
 

@@ -145,6 +145,7 @@ def test_small_work_stays_on_one_thread(dtype, monkeypatch, rng):
     net.engine.predict(x, n_threads=8)
     assert not started
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(module, "ALONE_SECONDS", 1e-9)
     session = Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3)
     for _ in range(2):  # one thread is tried first
         session.run(x, y, np.arange(64), 0.01)
@@ -169,6 +170,16 @@ def test_a_team_works_where_it_is_faster(dtype, monkeypatch):
     assert module.Pace(1).choose() == (1, False)
     mixed = train("adam", dtype, 2, passes=4)
     assert_same_bits(mixed, train("adam", dtype, 1, passes=4))
+
+
+def test_short_fits_start_no_threads():
+    pace = module.Pace(2)
+    chosen = []
+    for _ in range(8):
+        size, _ = pace.choose()
+        pace.note(size, module.ALONE_SECONDS / 4, units=10)
+        chosen.append(size)
+    assert chosen == [1, 1, 1, 1, 2, 1, 1, 2]  # then the team, no faster here; near ties are tried again
 
 
 def test_a_whole_large_batch_is_not_tried_slowly_at_once():
