@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 # Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
 TEAM_FLOPS = 2e6
-PROBE_EVERY = 32  # calls between two trials of the choice that was slower by half or more
-PROBE_NEAR_EVERY = 8  # of one that was nearly as fast: a trial costs little, an unlucky one decides less
+PROBE_FIRST = 2  # calls from one trial of the slower choice to the next: twice as many each time it loses,
+PROBE_NEAR = 8  # up to this where it was nearly as fast: a trial costs little, an unlucky one decides less,
+PROBE_FAR = 32  # and to this where it was slower by half or more
 COSTLY_AFTER = 8
 ALONE_SECONDS = 0.02  # a fit that is over before this has nothing to gain from a team, and threads to start
 
@@ -42,9 +43,10 @@ class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
     A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Work begins on one
-    thread, whose first call finds every cache cold and says nothing; after `ALONE_SECONDS` a team is tried; then the
-    faster one works, and the other is tried again now and then. Where a call is costly, a whole large batch, a team
-    begins, and one thread waits `COSTLY_AFTER` calls for its first: there a team is nearly always the faster.
+    thread; after `ALONE_SECONDS` a team is tried; then the faster one works, and the other is tried again, ever more
+    seldom. The first call of either finds caches cold and a core asleep and says nothing. Where a call is costly, a
+    whole large batch, a team begins, every call counts, and one thread waits `COSTLY_AFTER` calls for its first: there
+    a team is nearly always the faster.
     """
 
     def __init__(self, team: int) -> None:
@@ -52,34 +54,53 @@ class Pace:
         self._seconds = {1: 0.0, team: 0.0}
         self._spent = 0.0
         self._calls = 0
+        self._cold = {1, team}
+        self._costly = False
+        self._wait = PROBE_FIRST
+        self._next = 0
+
+    @property
+    def _best(self) -> int:
+        return min(self._seconds, key=self._seconds.__getitem__)
 
     def choose(self, costly: bool = False) -> tuple[int, bool]:
         """Return how many threads the next call gets, and whether that is a trial (which may be short)."""
         if self.team == 1:
             return 1, False
         self._calls += 1
-        if self._spent < ALONE_SECONDS and not costly:
+        self._costly = costly
+        if costly:
+            self._cold.clear()
+        elif self._spent < ALONE_SECONDS:
             return 1, True
         if self._seconds[self.team] == 0.0:
             return self.team, True
         if self._seconds[1] == 0.0:
             wait = costly and self._calls <= COSTLY_AFTER
             return (self.team, False) if wait else (1, True)
-        best = min(self._seconds, key=self._seconds.__getitem__)
-        other = self.team if best == 1 else 1
-        near = self._seconds[other] < 1.5 * self._seconds[best]
-        if self._calls % (PROBE_NEAR_EVERY if near else PROBE_EVERY) == 0:
-            return other, True
-        return best, False
+        if self._calls < self._next:
+            return self._best, False
+        return (self.team if self._best == 1 else 1), True
 
     def note(self, size: int, elapsed: float, units: int = 1) -> None:
         """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
         self._spent += elapsed
-        if self._calls == 1:
+        if size in self._cold:
+            self._cold.remove(size)
             return
         seconds = elapsed / units
-        before = self._seconds[size]
+        before, best = self._seconds[size], self._best
         self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
+        slow, fast = max(self._seconds.values()), min(self._seconds.values())
+        if fast == 0.0:
+            return
+        if self._best != best or self._next == 0:
+            self._wait = PROBE_FAR if self._costly else PROBE_FIRST
+        elif size != best:
+            self._wait = min(2 * self._wait, PROBE_NEAR if slow < 1.5 * fast else PROBE_FAR)
+        else:
+            return
+        self._next = self._calls + self._wait
 
 
 def together(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -> int:
@@ -132,9 +153,10 @@ def _run(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -
             over.wait()
     except BaseException:
         # Interrupted: if the gate is closed nobody has begun and nobody will; else all of them end at the next block.
+        # It is opened anew in any case: an interrupt amid `set` leaves it open and some of them asleep before it.
         if not go.is_set():
             size = 0
-            go.set()
+        go.set()
         while len(ended) < size:
             stop()
             over.wait(0.01)
