@@ -35,6 +35,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, help="results file; what it already holds is not measured again")
     parser.add_argument("--fresh", action="store_true", help="measure again what the results file holds")
+    parser.add_argument(
+        "--keep", action="store_true", help="keep what other commits measured; the report names the commits"
+    )
     parser.add_argument("--plot", type=Path, help="chart of the training results (.png, .svg)")
     parser.add_argument(
         "--quick", action="store_true", help="tiny data, two short repeats: tries everything, says nothing"
@@ -105,7 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
         results = report.load(args.json)
     host = machine.report()
     known = results.get("machine")
-    if known and any(known[key] != host[key] for key in ("cpu", "versions", "commit")):
+    same = ("cpu", "versions") if args.keep else ("cpu", "versions", "commit")
+    if known and any(known[key] != host[key] for key in same):
         print("the results file is of another machine, commit or set of versions: starting over")
         results["cases"] = {}
         known = None
@@ -126,7 +130,7 @@ def main(arguments: list[str] | None = None) -> int:
             left.append(case.key)
             continue
         print(case.key, flush=True)
-        results["cases"][case.key] = measure(case, args.peer, settings)
+        results["cases"][case.key] = measure(case, args.peer, settings) | {"commit": host["commit"]}
         if args.json:
             save(results, args.json)
     if args.plot:

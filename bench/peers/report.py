@@ -272,8 +272,15 @@ def machine_sentence(results: Results) -> str:
         if np.isfinite(compare(c).peak)
     ]
     cpu = m["cpu"]
+    later: dict[str, list[str]] = {}
+    for case in results["cases"].values():
+        if case.get("commit", m["commit"]) != m["commit"]:
+            later.setdefault(case["commit"], []).append(f"{case['suite']} on {case['threads']} threads")
+    again = "".join(
+        f"; {', '.join(dict.fromkeys(what))} at commit {commit}" for commit, what in later.items()
+    )
     return (
         f"{cpu['model']} (family {cpu.get('family', '?')}; {' '.join(cpu['flags'])}), {m['cores']} cores,"
-        f" {m['memory_gib']:.0f} GiB; {m['system']}; measured {m['date']} at commit {m['commit']}; {versions}."
+        f" {m['memory_gib']:.0f} GiB; {m['system']}; measured {m['date']} at commit {m['commit']}{again}; {versions}."
         f" FMA peak measured beside the peers: {'; '.join(peaks) or 'not measured'}. One core reads {rates}."
     )
