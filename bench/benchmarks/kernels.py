@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import DTYPES, QUICK, Timed, randn
+from . import DTYPES, QUICK, SHARE, Timed, randn
 
 try:
     from fastbp.specs import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
@@ -62,7 +62,7 @@ class Product(Timed):
 class Activation(Timed):
     """256 x 512 values of each activation; "identity" is what the product around them costs."""
 
-    params = [list(ACTIVATION_NAMES), DTYPES]
+    params = [list(ACTIVATION_NAMES)[::SHARE], DTYPES]
     param_names = ["activation", "dtype"]
 
     def setup(self, activation, dtype):
@@ -89,7 +89,7 @@ class Activation(Timed):
 class Loss(Timed):
     """1024 rows with 64 outputs through each loss; 8 inputs."""
 
-    params = [list(OBJECTIVE_NAMES), DTYPES]
+    params = [list(OBJECTIVE_NAMES)[::SHARE], DTYPES]
     param_names = ["loss", "dtype"]
 
     def setup(self, loss, dtype):
