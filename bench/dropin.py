@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib.util
+import importlib
 import json
 import sys
 import time
@@ -17,27 +17,18 @@ import warnings
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
-from types import ModuleType
 from typing import Any
 
 from sklearn import neural_network
 
 import fastbp
 
-ROOT = Path(__file__).resolve().parents[1]
+# The file beside the parity tests, which imports nothing of fastbp.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+parity = importlib.import_module("parity_configs")
 
 
-def configurations() -> ModuleType:
-    """The file beside the parity tests: it imports nothing of fastbp."""
-    spec = importlib.util.spec_from_file_location("parity_configs", ROOT / "tests" / "parity_configs.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-def seconds(parity: ModuleType, config: Any, classes: dict[str, Any], data: Any) -> float:
+def seconds(config: Any, classes: dict[str, Any], data: Any) -> float:
     """Return what the calls of one configuration take."""
     start = time.perf_counter()
     parity.run(config, classes, data)
@@ -46,7 +37,6 @@ def seconds(parity: ModuleType, config: Any, classes: dict[str, Any], data: Any)
 
 def measure(threads: int, repeats: int, only: str = "") -> list[dict[str, Any]]:
     """Return name, family and time ratio (scikit-learn's time over ours) of every configuration."""
-    parity = configurations()
     theirs = {"classifier": neural_network.MLPClassifier, "regressor": neural_network.MLPRegressor}
     ours = {
         "classifier": functools.partial(fastbp.MLPClassifier, n_threads=threads),
@@ -59,8 +49,8 @@ def measure(threads: int, repeats: int, only: str = "") -> list[dict[str, Any]]:
         data = parity.make_data(config)
         times: dict[str, list[float]] = {"theirs": [], "ours": []}
         for _ in range(repeats + 1):
-            times["theirs"].append(seconds(parity, config, theirs, data))
-            times["ours"].append(seconds(parity, config, ours, data))
+            times["theirs"].append(seconds(config, theirs, data))
+            times["ours"].append(seconds(config, ours, data))
         before, after = (median(times[who][1:]) for who in ("theirs", "ours"))
         found.append(
             {"name": config.name, "solver": config.solver, "size": config.size, "threads": threads}

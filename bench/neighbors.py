@@ -18,11 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.workloads import WORKLOADS, initial_parameters, make_data, make_orders
+from bench.benchmarks import make_run
 from fastbp import teams
-from fastbp.engine import Engine
-from fastbp.session import Session
-from fastbp.specs import Layer, Objective, Rule
 
 NAMES = ["tabular-small", "tabular-multi", "mnist-sk", "mnist-wide"]
 
@@ -37,23 +34,14 @@ def neighbor(count: Synchronized[int]) -> None:
         count.value += 1
 
 
-def train(name: str, n_threads: int | None, seconds: float) -> float:
+def train(name: str, n_threads: int, seconds: float) -> float:
     """Return samples per second of a session of its own."""
-    workload = WORKLOADS[name]
-    x, y = make_data(workload.sizes, workload.loss, workload.n_rows, "float32")
-    hidden = [Layer(units, workload.activation) for units in workload.sizes[1:-1]]
-    engine = Engine(workload.sizes[0], [*hidden, Layer(workload.sizes[-1])], "float32")
-    engine.set_parameters(*initial_parameters(workload.sizes, "float32"))
-    session = Session(
-        engine, Objective(workload.loss), Rule("adam"), batch_size=workload.batch_size, n_threads=n_threads
-    )
-    y = y if y.dtype != np.float32 else y[:, None]
-    order = make_orders(workload.n_rows, 1)[0]
-    session.run(x, y, order, 1e-3)
+    session, x, y, orders, rate = make_run(name, "float32", n_threads)
+    session.run(x, y, orders[0], rate)
     rows, start = 0, time.perf_counter()
     while time.perf_counter() - start < seconds:
-        session.run(x, y, order, 1e-3)
-        rows += workload.n_rows
+        session.run(x, y, orders[0], rate)
+        rows += len(x)
     return rows / (time.perf_counter() - start)
 
 

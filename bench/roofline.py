@@ -15,14 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers.workloads import WORKLOADS, initial_parameters, make_data
-from fastbp.engine import Engine
+from bench.benchmarks import make_run
+from bench.peers.workloads import WORKLOADS
 from fastbp.kernels import dense, losses, network, optimizers
 from fastbp.kernels import plan as p
 from fastbp.kernels.jit import entry
 from fastbp.kernels.simd import fma_peak, lanes, load, store
-from fastbp.session import Session
-from fastbp.specs import Layer, Objective, Rule
 
 # One row at a time has no phases: its whole step is one sweep over registers.
 NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1]
@@ -129,18 +127,10 @@ def seconds(function: Any, *args: Any) -> float:
 def account(name: str) -> dict[str, Any]:
     """Return the phases of one step: microseconds, and FLOPs or bytes, and the share of the limit."""
     workload = WORKLOADS[name]
-    sizes, batch, objective = workload.sizes, workload.batch_size, workload.loss
-    hidden = [Layer(units, workload.activation) for units in sizes[1:-1]]
-    engine = Engine(sizes[0], [*hidden, Layer(sizes[-1])], "float32")
-    engine.set_parameters(*initial_parameters(sizes, "float32"))
+    sizes, batch = workload.sizes, workload.batch_size
     batches = min(20, workload.n_batches)
-    n = batches * batch
-    x, y = make_data(sizes, objective, n, "float32")
-    if y.dtype == np.float32:
-        y = y[:, None]
-    rule = Rule("adam") if workload.optimizer == "adam" else Rule("sgd", momentum=0.9)
-    session = Session(engine, Objective(objective), rule, batch_size=batch)
-    order = np.random.default_rng(0).permutation(n)
+    session, x, y, orders, _ = make_run(name, "float32", rows=batches * batch)
+    engine, order = session.engine, orders[0]
     session.run(x, y, order, 1e-3)
     space = session._workspace
     plan, work, params = space.plan, space.work, engine.params
@@ -155,7 +145,7 @@ def account(name: str) -> dict[str, Any]:
             {"phase": phase, "us": took * 1e6, "flops": flops, "bytes": moved, "share": limit / took}
         )
 
-    moved = 8.0 * batch * (sizes[0] + (1 if objective == "cross_entropy" else sizes[-1]))
+    moved = 8.0 * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
         "gather rows and targets", seconds(gather, plan, work, x.ravel(), space.y, order, batch), moved=moved
     )

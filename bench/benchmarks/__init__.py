@@ -37,9 +37,8 @@ def _load_workloads():
 
 workloads = _load_workloads()
 DTYPES = ["float32"] if QUICK else ["float32", "float64"]
-SHARE = (
-    3 if QUICK else 1
-)  # of the registries: each activation and loss is a process of its own, a second long
+# Every how manyth activation and loss is timed: each is a process of its own, a second long.
+SHARE = 3 if QUICK else 1
 
 
 class Timed:

@@ -1,0 +1,76 @@
+"""The smaller measurements, each tried once: `python -m bench.dropin`, `bench.neighbors`, `bench.roofline`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numba.core import config
+
+# bench/ is not installed; appended, so that an installed fastbp is still what is imported
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from bench import dropin
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(module, *arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{module}", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_dropin(tmp_path, capsys):
+    dropin.main(["--only", "one-hidden-unit", "--repeats", "1", "--json", str(tmp_path / "r.json")])
+    rows = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [(row["name"], row["threads"]) for row in rows] == [("one-hidden-unit", 1), ("one-hidden-unit", 2)]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["sklearn_seconds"] / row["fastbp_seconds"])
+    assert capsys.readouterr().out.count("slower than scikit-learn:") == 2
+
+
+def test_dropin_names_who_is_slower():
+    rows = [
+        {"name": name, "solver": "adam", "size": "small", "ratio": ratio}
+        for name, ratio in (("a", 4.0), ("b", 0.5), ("c", 1.0))
+    ]
+    head, *families, slower = dropin.table(rows).splitlines()
+    assert head.split() == ["family", "fits", "median", "least", "most"]
+    assert families[0].split() == ["adam", "small", "3", "1.00x", "0.50x", "4.00x"]
+    assert slower == "slower than scikit-learn: b (0.50x)"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="what is measured is not compiled")
+def test_neighbors(tmp_path):
+    run(
+        "neighbors",
+        "tabular-small",
+        "--repeats",
+        "1",
+        "--seconds",
+        "0.05",
+        "--json",
+        str(tmp_path / "r.json"),
+    )
+    (row,) = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    keys = ("idle one", "idle team", "loaded one", "loaded team", "neighbors of one", "neighbors of team")
+    assert all(row[key] > 0 for key in keys)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="what is measured is not compiled")
+def test_roofline(tmp_path):
+    text = run("roofline", "tabular-small", "--json", str(tmp_path / "r.json"))
+    (account,) = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert account["sum_us"] == pytest.approx(sum(phase["us"] for phase in account["phases"]))
+    products = [phase for phase in account["phases"] if phase["flops"]]
+    # Forward and weight gradient of three layers, delta of two.
+    assert sum(phase["flops"] for phase in products) == 32 * (
+        4 * (20 * 64 + 64 * 64 + 64) + 2 * (64 * 64 + 64)
+    )
+    assert all(phase["phase"] in text for phase in account["phases"])
