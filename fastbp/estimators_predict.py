@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,10 +35,8 @@ class PredictMixin:
     activation: str | Sequence[str]
     dtype: str | None
     n_threads: int | None
-
-    def _layers(self, widths: list[int]) -> tuple[Layer, ...]:
-        """Return the engine's layers for hidden and output widths."""
-        raise NotImplementedError
+    # The engine's layers for hidden and output widths.
+    _layers: Callable[[list[int]], tuple[Layer, ...]]
 
     def _validate_predict(self, X: Any) -> Any:
         """Return X checked: an array or CSR / CSC matrix whose dtype is its own, as in scikit-learn."""

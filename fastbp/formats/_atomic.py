@@ -52,11 +52,11 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     """
     if mode not in ("wb", "w"):
         raise ValueError(f"mode must be 'wb' or 'w', got {mode!r}")
-    text = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
+    text: dict[str, Any] = {} if mode == "wb" else {"encoding": "utf-8", "newline": ""}
     given = Path(path)
     if given.exists() and not given.is_file():
         # By the name given: /dev/stdout resolves to something like "/proc/1/fd/pipe:[7]", which nobody can open.
-        with open(given, mode, **text) as file:  # type: ignore[call-overload]
+        with open(given, mode, **text) as file:
             yield file
         return
     target = Path(os.path.realpath(path))
@@ -65,7 +65,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
     try:
-        with open(descriptor, mode, **text) as file:  # type: ignore[call-overload]
+        with open(descriptor, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(descriptor)

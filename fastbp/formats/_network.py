@@ -162,7 +162,8 @@ def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Ne
     hidden = len(model.coefs_) - 1
     names = [model.activation] * hidden if isinstance(model.activation, str) else list(model.activation)
     names = ["sigmoid" if name == "logistic" else name for name in [*names, model.out_activation_]]
-    trained: Head = {"softmax": "softmax", "sigmoid": "sigmoid"}.get(names[-1], "") if classifier else ""  # type: ignore[assignment]
+    heads: dict[str, Head] = {"softmax": "softmax", "sigmoid": "sigmoid"}
+    trained: Head = heads.get(names[-1], "") if classifier else ""
     if isinstance(probabilities, str) and probabilities != trained:
         raise ValueError(
             f"probabilities={probabilities!r}, but this model was trained with {trained or 'none'!r}"
