@@ -321,7 +321,7 @@ class Engine:
         data = Data(self, x)
         workspace = self._borrow(data.n, objective, False)
         workspace.targets(data, y, sample_weight)
-        value = workspace.total(network.VALUE, data)
+        value = workspace.total(network.VALUE, data, self._team(workspace, n_threads))
         self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
@@ -334,6 +334,9 @@ class Engine:
     def _give_back(self, workspace: Workspace, objective: Objective, inputs: bool) -> None:
         if len(self._evaluators) < 4:
             self._evaluators[objective, inputs, workspace.batch] = workspace
+
+    def _team(self, workspace: Workspace, n_threads: int | None) -> int:
+        return teams.size_for(workspace.batch * self.flops_per_row, n_threads)
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
@@ -375,8 +378,7 @@ class Engine:
         workspace.grad = grad
         if felt is not None:
             workspace.out = felt.reshape(-1)
-        team = teams.size_for(workspace.batch * self.flops_per_row, n_threads)
-        value = workspace.total(network.GRADIENT, data, team)
+        value = workspace.total(network.GRADIENT, data, self._team(workspace, n_threads))
         self._give_back(workspace, objective, inputs)
         weights, biases = self.views(grad)
         if penalty:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastbp.engine import Engine
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
-TRIAL_SECONDS = 0.01  # of a number of threads that may be the slower one
+TRIAL_SECONDS = 0.02  # of a number of threads that may be the slower one
 
 
 class Session:
@@ -186,12 +186,11 @@ class Session:
         numbers[network.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
-        started = time.perf_counter() if self._pace.team > 1 else 0.0
+        begun = time.perf_counter()
         done = workspace.call(
             network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
         )
-        if self._pace.team > 1:
-            self._pace.note(team, time.perf_counter() - started, data.n)
+        self._pace.note(team, time.perf_counter() - begun, data.n)
         total = float(numbers[network.LOSS_SUM])
         numbers[network.LOSS_SUM] = before
         if done < data.n:
@@ -241,7 +240,7 @@ class Session:
             self._begin(float(rates[0]))
         done = 0
         while done < size:
-            team, trial = self._pace.choose(self._guess() * self.batch_size > CHUNK_SECONDS)
+            team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
             rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
             before = self.loss_sum
             started = time.perf_counter()

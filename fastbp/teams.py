@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import _thread
+import functools
+import math
 import os
 import threading
 from collections.abc import Callable
 
-# Below this much work per batch a second thread cannot pay for two barriers, however idle the machine.
+# Below this much work per batch a second thread cannot pay for the two phases it takes, however idle the machine;
 TEAM_FLOPS = 2e6
-PROBE_FIRST = 2  # calls from one trial of the slower choice to the next: twice as many each time it loses,
-PROBE_NEAR = 8  # up to this where it was nearly as fast: a trial costs little, an unlucky one decides less,
-PROBE_FAR = 32  # and to this where it was slower by half or more
-COSTLY_AFTER = 8
-ALONE_SECONDS = 0.02  # a fit that is over before this has nothing to gain from a team, and threads to start
+CALL_FLOPS = 5e7  # below this much per call not for being started.
+FIRST_TRIAL = 2  # calls before the slower choice is tried: twice as many each time it stays the slower,
+LONGEST_PAUSE = 32  # up to this
+FIRST_COSTLY = 8
 
 _active = 0
 _active_lock = threading.Lock()
@@ -20,9 +22,8 @@ _active_lock = threading.Lock()
 
 def default_threads() -> int:
     """Return how many cores this process may use: affinity, container limits, and what joblib's workers are given."""
-    import joblib
-
-    allowed = int(joblib.cpu_count())
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    allowed = _allowed(os.getpid(), affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))
     for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
         value = os.environ.get(name, "")
         if value.isdigit() and int(value) > 0:
@@ -30,8 +31,22 @@ def default_threads() -> int:
     return allowed
 
 
+@functools.lru_cache(maxsize=4)
+def _allowed(pid: int, affinity: int, limit: str | None) -> int:
+    """Return joblib's count, which takes a millisecond, once for all that it depends on and that may change."""
+    import joblib
+
+    return int(joblib.cpu_count())
+
+
 def size_for(flops: float, n_threads: int | None) -> int:
-    """Return how many threads a run uses: no more than asked for, than its work feeds, than this process has left."""
+    """Return how many threads a run may use: no more than asked for, than a batch of so much work feeds, than are left.
+
+    Raises
+    ------
+    ValueError
+        If `n_threads` is less than 1.
+    """
     if n_threads is not None and n_threads < 1:
         raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}")
     if n_threads == 1 or flops < TEAM_FLOPS:
@@ -42,22 +57,16 @@ def size_for(flops: float, n_threads: int | None) -> int:
 class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
-    A team is faster on idle cores and slower where neighbors hold them, which no plan can know. Work begins on one
-    thread; after `ALONE_SECONDS` a team is tried; then the faster one works, and the other is tried again, ever more
-    seldom. The first call of either finds caches cold and a core asleep and says nothing. Where a call is costly, a
-    whole large batch, a team begins, every call counts, and one thread waits `COSTLY_AFTER` calls for its first: there
-    a team is nearly always the faster.
+    A team is slower where neighbors hold the cores, or where caches of its cores are far from each other, which no plan
+    can know. A team begins; one thread is tried after `FIRST_TRIAL` calls, or later where a call is costly, a whole
+    large batch; then the faster one works, and the other is tried again, ever more seldom.
     """
 
     def __init__(self, team: int) -> None:
         self.team = team
-        self._seconds = {1: 0.0, team: 0.0}
-        self._spent = 0.0
+        self._seconds = {team: 0.0, 1: math.inf}
         self._calls = 0
-        self._cold = {1, team}
-        self._costly = False
-        self._wait = PROBE_FIRST
-        self._next = 0
+        self._pause = self._next = FIRST_TRIAL
 
     @property
     def _best(self) -> int:
@@ -68,99 +77,92 @@ class Pace:
         if self.team == 1:
             return 1, False
         self._calls += 1
-        self._costly = costly
-        if costly:
-            self._cold.clear()
-        elif self._spent < ALONE_SECONDS:
-            return 1, True
-        if self._seconds[self.team] == 0.0:
-            return self.team, True
-        if self._seconds[1] == 0.0:
-            wait = costly and self._calls <= COSTLY_AFTER
-            return (self.team, False) if wait else (1, True)
-        if self._calls < self._next:
-            return self._best, False
-        return (self.team if self._best == 1 else 1), True
+        best = self._best
+        if self._calls <= (max(self._next, FIRST_COSTLY) if costly else self._next):
+            return best, False
+        return (self.team if best == 1 else 1), True
 
     def note(self, size: int, elapsed: float, units: int = 1) -> None:
         """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
-        self._spent += elapsed
-        if size in self._cold:
-            self._cold.remove(size)
+        if self.team == 1:
             return
-        seconds = elapsed / units
-        before, best = self._seconds[size], self._best
-        self._seconds[size] = seconds if not 0.0 < before < seconds else 0.5 * (before + seconds)
-        slow, fast = max(self._seconds.values()), min(self._seconds.values())
-        if fast == 0.0:
-            return
-        if self._best != best or self._next == 0:
-            self._wait = PROBE_FAR if self._costly else PROBE_FIRST
+        seconds, before, best = elapsed / units, self._seconds[size], self._best
+        known = 0.0 < before < math.inf
+        self._seconds[size] = 0.5 * (before + seconds) if known and seconds > before else seconds
+        if self._best != best:
+            self._pause = FIRST_TRIAL
         elif size != best:
-            self._wait = min(2 * self._wait, PROBE_NEAR if slow < 1.5 * fast else PROBE_FAR)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE)
         else:
             return
-        self._next = self._calls + self._wait
+        self._next = self._calls + self._pause
 
 
-def together(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -> int:
-    """Run call(member, team) on `team` threads at once, or on fewer where no more can be started; return member 0's.
+def together(call: Callable[[], int], team: int, stop: Callable[[], None], *, apart: bool = False) -> int:
+    """Run call() on up to `team` threads at once and return what it returned; this thread is one of them.
 
-    All of them are helpers and this thread only waits, so that a signal is answered while a long call runs: `stop`
-    makes the call end early, and the exception goes on when all have. Threads of one call share the process's cores
-    with those of other calls: the more fits run at once, the fewer threads each gets. They live for one call of about
-    50 ms, so nothing survives to trouble a fork.
+    Nobody needs anybody (see kernels/sync.py): the work is done whoever comes, so a helper that has not begun when it
+    is over does not begin, and is not waited for. With `apart` helpers do all of it and this thread only waits, so that
+    a signal is answered while a long call runs: `stop` makes the call end early, and the exception goes on when all
+    have left. Calls of several threads at once share the process's cores: the more there are, the fewer helpers each
+    gets. Helpers live for one call of about 50 ms, so nothing survives to trouble a fork.
     """
     global _active
     with _active_lock:
         _active += 1
     try:
-        return _run(call, team if team == 1 else max(1, min(team, -(-default_threads() // _active))), stop)
+        if team > 1:
+            team = min(team, max(1, -(-default_threads() // _active)))
+        return _run(call, team if apart else team - 1, stop, apart)
     finally:
         with _active_lock:
             _active -= 1
 
 
-def _run(call: Callable[[int, int], int], team: int, stop: Callable[[], None]) -> int:
-    results: dict[int, int] = {}
+def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart: bool) -> int:
+    closed = False
+    entered: list[None] = []
+    left: list[None] = []
+    results: list[int] = []
     errors: list[BaseException] = []
-    go, over = threading.Event(), threading.Event()
-    size = started = 0
+    somebody_left = threading.Event()
 
-    def member(number: int) -> None:
-        go.wait()
+    def help_out() -> None:
+        # In this order: who closes the door sees everybody who may be inside.
+        entered.append(None)
         try:
-            if number < size:
-                results[number] = int(call(number, size))
+            if not closed:
+                results.append(call())
         except BaseException as error:
             errors.append(error)
         finally:
-            ended.append(number)
-            if len(ended) >= size:
-                over.set()
+            left.append(None)
+            somebody_left.set()
 
-    ended: list[int] = []
     try:
-        for number in range(team):
+        started = 0
+        for _ in range(helpers):
             try:
-                threading.Thread(target=member, args=(number,), name="fastbp", daemon=True).start()
+                # Not threading.Thread, whose start waits until the new thread runs: 0.2 ms of every call.
+                _thread.start_new_thread(help_out, ())
             except RuntimeError:
                 break
             started += 1
-        size = started
-        go.set()
-        if size:
-            over.wait()
+        if apart and started:
+            somebody_left.wait()
+        else:
+            results.append(call())
+        closed = True
+        while len(left) < len(entered):
+            somebody_left.clear()
+            if len(left) < len(entered):
+                somebody_left.wait()
     except BaseException:
-        # Interrupted: if the gate is closed nobody has begun and nobody will; else all of them end at the next block.
-        # It is opened anew in any case: an interrupt amid `set` leaves it open and some of them asleep before it.
-        if not go.is_set():
-            size = 0
-        go.set()
-        while len(ended) < size:
+        closed = True
+        while len(left) < len(entered):
             stop()
-            over.wait(0.01)
+            somebody_left.wait(0.01)
         raise
     if errors:
         raise errors[0]
-    return results[0] if size else call(0, 1)
+    return results[0]

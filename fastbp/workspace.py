@@ -226,15 +226,17 @@ class Workspace:
         team: int = 1,
         apart: bool = False,
     ) -> int:
-        """Run the kernel on rows [begin, end) of `order`, with a team of threads if asked for; return the rows done.
+        """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the rows done.
 
         `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
         """
+        if self.plan[p.ONLINE] or (end - begin) * self.engine.flops_per_row < teams.CALL_FLOPS:
+            team = 1
         # A row comes out the same in a block of any height: every thread of a team gets one at least.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
         self.plan[p.SPARSE] = data.sparse
-        self.sync[sync.STOP] = 0
+        self.sync[:] = 0
         arguments = (
             self.plan,
             self.hyper,
@@ -259,7 +261,5 @@ class Workspace:
             self.sync,
         )
         if team == 1 and not apart:
-            return int(network.run(mode, *arguments, 0, 1))
-        return teams.together(
-            lambda member, size: network.run(mode, *arguments, member, size), team, self.stop
-        )
+            return int(network.run(mode, *arguments, 1))
+        return teams.together(lambda: int(network.run(mode, *arguments, 2)), team, self.stop, apart=apart)

@@ -1,9 +1,10 @@
 """All layers: predictions, losses, gradients, and training a run of batches, in one kernel.
 
-`run` is entered by every thread of a team with the same arguments but `member`. Per batch: blocks of rows go forward,
-through the loss and back (no row needs another); a barrier; blocks of weights gather their gradient over all rows and,
-hot in cache, are updated; a barrier. Blocks are the same for any number of threads and every sum has a fixed order, so
-the numbers are too. Kernels trust their callers: engine.py checks shapes, dtypes and ranges.
+`run` is entered by every thread of a team with the same arguments. A batch has two phases: blocks of rows go forward,
+through the loss and back (no row needs another); blocks of weights gather their gradient over all rows and, hot in
+cache, are updated. What is done once per phase, the thread does that ends it. Blocks are the same for any number of
+threads and every sum has a fixed order, so the numbers are too. Kernels trust their callers: engine.py checks shapes,
+dtypes and ranges.
 """
 
 import math
@@ -52,15 +53,14 @@ from .plan import (
     Z,
 )
 from .simd import fill, lanes, load, load_first, store
-from .sync import BLOCKS as BLOCK_COUNTER
-from .sync import ROWS as ROW_COUNTER
-from .sync import STOP, STOPPED, barrier, claim, read
+from .sync import STOP, STOPPED, advance, claim, finished, read, wait
 
 # What `run` is asked for.
 TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
 
 # Places in `numbers` (float64): results, this step's coefficients, then per row value and weight, then per block.
-LOSS_SUM, STEPS, PRODUCT, NORM = 0, 1, 2, 3
+# The last ones are of the call: steps before it, the sum after its last finished batch, the factor of clipping.
+LOSS_SUM, STEPS, PRODUCT, STEPS_BEFORE, LOSS_KEPT, SCALE = 0, 1, 2, 3, 4, 5
 COEFFICIENTS = 8
 ROWS = 32
 
@@ -231,6 +231,39 @@ def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, en
 
 
 @kernel
+def add_losses(numbers, m, whole, share):
+    """Add the mean of the rows' weighted values, times the rows it stands for, to the sum."""
+    value = 0.0
+    for r in range(m):
+        value += numbers[ROWS + r]
+    numbers[LOSS_SUM] += value / whole * share
+
+
+@kernel
+def finish_batch(plan, numbers, step, share):
+    """Add the blocks' penalties to the sum: the batch is done."""
+    partial = ROWS + 2 * plan[PART]
+    value = 0.0
+    for block in range(plan[N_BLOCKS]):
+        value += numbers[partial + 2 * block]
+    numbers[LOSS_SUM] += value * share
+    numbers[LOSS_KEPT] = numbers[LOSS_SUM]
+    numbers[STEPS] = step
+
+
+@kernel
+def clipping(plan, hyper, numbers):
+    """Return the factor that the gradient is scaled by, as torch.nn.utils.clip_grad_norm_ does."""
+    partial = ROWS + 2 * plan[PART]
+    square = 0.0
+    for block in range(plan[N_BLOCKS]):
+        square += numbers[partial + 2 * block + 1]
+    scale = hyper[MAX_NORM] / (math.sqrt(square) + 1e-6)
+    # NaN compares false and leaves the gradient as it is: divergence must show.
+    return scale if scale < 1.0 else 1.0
+
+
+@kernel
 def run_batch(
     mode,
     plan,
@@ -251,6 +284,7 @@ def run_batch(
     whole,
     layers,
     out,
+    rate,
     step,
     seed,
     offset,
@@ -258,163 +292,195 @@ def run_batch(
     accumulate,
     refresh,
     sync,
-    member,
+    phase,
     team,
 ):
     """m rows of a batch, from row `first` of `order`, which is row `offset` of the batch's `batch_rows`.
 
     `whole` is the weight that the mean is taken over. A batch larger than the workspace comes in several calls, whose
-    gradients add up; the last one updates. Returns True if it was stopped, which it is only before anything is updated.
+    gradients add up; the last one updates. Returns the next phase, or -1 if the call was stopped, which it is only
+    before anything is updated.
     """
     values = ROWS
     weights = ROWS + plan[PART]
     partial = ROWS + 2 * plan[PART]
-    last = offset + m == batch_rows
+    training = mode == TRAIN
+    last = training and offset + m == batch_rows
+    share = batch_rows if training else 1.0
     height = plan[ROW_BLOCK]
     n_row_blocks = (m + height - 1) // height
-    training = mode == TRAIN
     top = HEADER + (plan[N_LAYERS] - 1) * RECORD
     # Rows in their own order are read where they are; W' x delta is the one product that needs them padded.
     direct = order.size == 0 and plan[SPARSE] == 0 and (mode >= VALUE or plan[HEADER + TRANSPOSED] == 0)
     direct = direct and (mode != TRAIN or hyper[INPUT_DROPOUT] == 0.0)
-    row_block = claim(sync, ROW_COUNTER, team, -1)
-    while row_block < n_row_blocks and read(sync, STOP) == 0:
+    row_block = claim(sync, phase, n_row_blocks, team, -1)
+    while row_block < n_row_blocks:
         row = row_block * height
         rows = min(height, m - row)
-        forward_rows(
-            plan,
-            hyper,
-            params,
-            work,
-            x,
-            indices,
-            indptr,
-            order,
-            first + row,
-            row,
-            rows,
-            layers,
-            training,
-            step,
-            seed,
-            direct,
-            offset,
-        )
-        if mode == PREDICT:
-            at = HEADER + (layers - 1) * RECORD
-            ld, width = plan[at + LD], plan[at + FAN_OUT]
-            copy_out(work, plan[at + A] + row * ld, ld, out, (first + row) * width, width, rows)
-        else:
-            gather_targets(plan, work, y, order, first + row, row, rows)
-            gather_weights(numbers, sample_weight, order, first + row, weights + row, rows)
-            ld = plan[top + LD]
-            losses.evaluate(
-                plan[LOSS],
+        if read(sync, STOP) == 0:
+            forward_rows(
+                plan,
                 hyper,
+                params,
                 work,
-                plan[top + A] + row * ld,
-                ld,
-                work,
-                plan[top + D] + row * ld,
-                ld,
+                x,
+                indices,
+                indptr,
+                order,
+                first + row,
+                row,
                 rows,
-                plan[N_OUT],
-                numbers[weights + row : weights + row + rows],
-                1.0 / whole,
-                numbers[values + row : values + row + rows],
+                layers,
+                training,
+                step,
+                seed,
+                direct,
+                offset,
             )
-            if mode != VALUE:
-                backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset)
-                if plan[WANT_INPUTS] != 0:
-                    width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
-                    copy_out(
-                        work, plan[HEADER + D_IN] + row * ld, ld, out, (first + row) * width, width, rows
+            if mode == PREDICT:
+                at = HEADER + (layers - 1) * RECORD
+                ld, width = plan[at + LD], plan[at + FAN_OUT]
+                copy_out(work, plan[at + A] + row * ld, ld, out, (first + row) * width, width, rows)
+            else:
+                gather_targets(plan, work, y, order, first + row, row, rows)
+                gather_weights(numbers, sample_weight, order, first + row, weights + row, rows)
+                ld = plan[top + LD]
+                losses.evaluate(
+                    plan[LOSS],
+                    hyper,
+                    work,
+                    plan[top + A] + row * ld,
+                    ld,
+                    work,
+                    plan[top + D] + row * ld,
+                    ld,
+                    rows,
+                    plan[N_OUT],
+                    numbers[weights + row : weights + row + rows],
+                    1.0 / whole,
+                    numbers[values + row : values + row + rows],
+                )
+                if mode != VALUE:
+                    backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset)
+                    if plan[WANT_INPUTS] != 0:
+                        width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
+                        copy_out(
+                            work,
+                            plan[HEADER + D_IN] + row * ld,
+                            ld,
+                            out,
+                            (first + row) * width,
+                            width,
+                            rows,
+                        )
+        if finished(sync, row_block, n_row_blocks, team):
+            stopped = read(sync, STOP)
+            if stopped != 0:
+                numbers[LOSS_SUM] = numbers[LOSS_KEPT]
+            elif mode != PREDICT:
+                add_losses(numbers, m, whole, share)
+                if last:
+                    step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+                    numbers[PRODUCT] = optimizers.coefficients(
+                        plan, hyper, rate, step, numbers[PRODUCT], step_now
                     )
-        row_block = claim(sync, ROW_COUNTER, team, row_block)
-    if mode == PREDICT:
-        return False
-    barrier(sync, team)
+            advance(sync, phase, stopped, team)
+        row_block = claim(sync, phase, n_row_blocks, team, row_block)
+    wait(sync, phase, team)
     if read(sync, STOPPED) != 0:
-        return True
+        return -1
+    if mode >= VALUE:
+        return phase + 1
+    phase += 1
     n_blocks = plan[N_BLOCKS]
-    if mode != VALUE:
-        per_row = hyper[L2_PER_ROW] / whole
-        clipped = training and last and plan[CLIPPED] != 0
-        block = claim(sync, BLOCK_COUNTER, team, -1)
+    per_row = hyper[L2_PER_ROW] / whole
+    clipped = last and plan[CLIPPED] != 0
+    block = claim(sync, phase, n_blocks, team, -1)
+    while block < n_blocks:
+        layer = layer_of_block(plan, block)
+        at = HEADER + layer * RECORD
+        begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+        end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+        if layer == 0 and plan[SPARSE] != 0:
+            dense.weight_gradients_sparse(
+                plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
+            )
+        else:
+            source, x0, x_step = work, plan[at + A_IN], plan[at + LD_IN]
+            if direct and layer == 0:
+                source, x0, x_step = x, first * plan[at + FAN_IN], plan[at + FAN_IN]
+            dense.weight_gradients(plan, at, source, x0, x_step, work, grad, begin, end, m, accumulate)
+        biased = block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0
+        if biased:
+            dense.bias_gradients(plan, at, work, grad, m, accumulate)
+        if last:
+            place = HYPER + layer * LAYER_HYPER
+            l1 = hyper[place + L1]
+            l2 = hyper[place + L2] + per_row
+            ldw, w0 = plan[at + LDW], plan[at + W]
+            cost = 0.0
+            if l1 != 0.0 or l2 != 0.0:
+                cost = optimizers.penalty(params, w0 + begin * ldw, w0 + end * ldw, l1, l2)
+            numbers[partial + 2 * block] = cost
+            if clipped:
+                square = optimizers.norm_squared(params, grad, w0 + begin * ldw, w0 + end * ldw, l1, l2)
+                if biased:
+                    b0 = plan[at + B]
+                    square += optimizers.norm_squared(params, grad, b0, b0 + plan[at + LD], 0.0, 0.0)
+                numbers[partial + 2 * block + 1] = square
+            else:
+                update_block(
+                    plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, 1.0, refresh
+                )
+        if finished(sync, block, n_blocks, team):
+            if clipped:
+                numbers[SCALE] = clipping(plan, hyper, numbers)
+            elif last:
+                finish_batch(plan, numbers, step, share)
+            advance(sync, phase, 0, team)
+        block = claim(sync, phase, n_blocks, team, block)
+    wait(sync, phase, team)
+    phase += 1
+    if clipped:
+        block = claim(sync, phase, n_blocks, team, -1)
         while block < n_blocks:
             layer = layer_of_block(plan, block)
             at = HEADER + layer * RECORD
             begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
             end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
-            if layer == 0 and plan[SPARSE] != 0:
-                dense.weight_gradients_sparse(
-                    plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
-                )
-            else:
-                source, x0, x_step = work, plan[at + A_IN], plan[at + LD_IN]
-                if direct and layer == 0:
-                    source, x0, x_step = x, first * plan[at + FAN_IN], plan[at + FAN_IN]
-                dense.weight_gradients(plan, at, source, x0, x_step, work, grad, begin, end, m, accumulate)
-            biased = block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0
-            if biased:
-                dense.bias_gradients(plan, at, work, grad, m, accumulate)
-            if training and last:
-                place = HYPER + layer * LAYER_HYPER
-                l1 = hyper[place + L1]
-                l2 = hyper[place + L2] + per_row
-                ldw, w0 = plan[at + LDW], plan[at + W]
-                cost = 0.0
-                if l1 != 0.0 or l2 != 0.0:
-                    cost = optimizers.penalty(params, w0 + begin * ldw, w0 + end * ldw, l1, l2)
-                numbers[partial + 2 * block] = cost
-                if clipped:
-                    square = optimizers.norm_squared(params, grad, w0 + begin * ldw, w0 + end * ldw, l1, l2)
-                    if biased:
-                        b0 = plan[at + B]
-                        square += optimizers.norm_squared(params, grad, b0, b0 + plan[at + LD], 0.0, 0.0)
-                    numbers[partial + 2 * block + 1] = square
-                else:
-                    update_block(
-                        plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, 1.0, refresh
-                    )
-            block = claim(sync, BLOCK_COUNTER, team, block)
-        if clipped:
-            barrier(sync, team)
-            square = 0.0
-            for block in range(n_blocks):
-                square += numbers[partial + 2 * block + 1]
-            norm = math.sqrt(square)
-            # As torch.nn.utils.clip_grad_norm_. NaN compares false and leaves the gradient as it is: divergence must
-            # show.
-            scale = hyper[MAX_NORM] / (norm + 1e-6)
-            scale = scale if scale < 1.0 else 1.0
-            block = claim(sync, BLOCK_COUNTER, team, -1)
-            while block < n_blocks:
-                layer = layer_of_block(plan, block)
-                at = HEADER + layer * RECORD
-                begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
-                end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
-                place = HYPER + layer * LAYER_HYPER
-                l2 = hyper[place + L2] + per_row
-                l1 = hyper[place + L1]
-                update_block(
-                    plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh
-                )
-                block = claim(sync, BLOCK_COUNTER, team, block)
-    share = batch_rows if training else 1.0
-    if member == 0:
-        value = 0.0
-        for r in range(m):
-            value += numbers[values + r]
-        numbers[LOSS_SUM] += value / whole * share
-    barrier(sync, team)
-    # After the barrier: the last blocks' penalties have come; nobody writes new ones before the next barrier.
-    if member == 0 and training and last:
-        value = 0.0
-        for block in range(n_blocks):
-            value += numbers[partial + 2 * block]
-        numbers[LOSS_SUM] += value * share
-    return False
+            place = HYPER + layer * LAYER_HYPER
+            l2 = hyper[place + L2] + per_row
+            l1 = hyper[place + L1]
+            scale = numbers[SCALE]
+            update_block(
+                plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh
+            )
+            if finished(sync, block, n_blocks, team):
+                finish_batch(plan, numbers, step, share)
+                advance(sync, phase, 0, team)
+            block = claim(sync, phase, n_blocks, team, block)
+        wait(sync, phase, team)
+        phase += 1
+    return phase
+
+
+@kernel
+def begin_call(mode, plan, params, numbers, sync, team):
+    """Phase 0: bring the copies T up to date that this call reads, and note where it begins."""
+    n_blocks = plan[N_BLOCKS]
+    block = claim(sync, 0, n_blocks, team, -1)
+    while block < n_blocks:
+        at = HEADER + layer_of_block(plan, block) * RECORD
+        if plan[at + TRANSPOSED] != 0 or (mode <= GRADIENT and plan[at + D_IN] >= 0):
+            begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+            end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+            dense.transpose_rows(plan, at, params, begin, end)
+        if finished(sync, block, n_blocks, team):
+            numbers[STEPS_BEFORE] = numbers[STEPS]
+            numbers[LOSS_KEPT] = numbers[LOSS_SUM]
+            advance(sync, 0, 0, team)
+        block = claim(sync, 0, n_blocks, team, block)
+    wait(sync, 0, team)
 
 
 @kernel
@@ -459,7 +525,6 @@ def run(
     out,
     seed,
     sync,
-    member,
     team,
 ):
     """Rows [begin, end) of `order` (or of the data where `order` is empty), in batches; one call is one chunk.
@@ -470,36 +535,28 @@ def run(
     fewer than asked only where the weights of a batch sum to 0, or where sync[STOP] was set: the batch in hand is then
     given up before it changed the model.
     """
-    for layer in range(plan[N_LAYERS]):
-        at = HEADER + layer * RECORD
-        needed = plan[at + TRANSPOSED] != 0 or (mode <= GRADIENT and plan[at + D_IN] >= 0)
-        if needed and member == 0:
-            dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at))
-    done_before = int(numbers[STEPS])
+    begin_call(mode, plan, params, numbers, sync, team)
     if mode == TRAIN and plan[ONLINE] != 0:
         return run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, begin, end, rates)
-    barrier(sync, team)
     batch = plan[BATCH]
     first = begin
     count = 0
-    product = numbers[PRODUCT]
+    phase = 1
     while first < end:
         m = min(batch, end - first)
         total = whole
-        step = done_before + count + 1
+        rate = 0.0
         if mode == TRAIN:
             total = weight_of(sample_weight, order, first, m)
             if total == 0.0:
                 return first - begin
-            if member == 0:
-                rate = rates[count if rates.size > 1 else 0]
-                step_now = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
-                product = optimizers.coefficients(plan, hyper, rate, step, product, step_now)
+            rate = rates[count if rates.size > 1 else 0]
+        # A thread that comes late must not take the number from what the others have counted meanwhile.
+        step = int(numbers[STEPS_BEFORE]) + count + 1
         offset = 0
-        loss_before = numbers[LOSS_SUM]
         while offset < m:
             rows = min(plan[PART], m - offset)
-            stopped = run_batch(
+            phase = run_batch(
                 mode,
                 plan,
                 hyper,
@@ -519,6 +576,7 @@ def run(
                 total,
                 layers,
                 out,
+                rate,
                 step,
                 seed,
                 offset,
@@ -526,17 +584,13 @@ def run(
                 offset > 0 or (mode == GRADIENT and count > 0),
                 first + m < end,
                 sync,
-                member,
+                phase,
                 team,
             )
-            if stopped:
-                if member == 0:
-                    numbers[LOSS_SUM] = loss_before
-                return first - begin
+            if phase < 0:
+                # Others may have come further than this thread.
+                return int(numbers[STEPS] - numbers[STEPS_BEFORE]) * batch
             offset += rows
-        if mode == TRAIN and member == 0:
-            numbers[STEPS] = step
-            numbers[PRODUCT] = product
         count += 1
         first += m
     return first - begin

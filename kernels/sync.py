@@ -1,9 +1,10 @@
-"""What threads of one team share: counters that hand out work, and a barrier that sleeps.
+"""What threads of one team share: phases of blocks of work, claimed one by one, waited for without burning a core.
 
-A team is a few Python threads inside the same kernel call (the GIL released). Blocks of work are claimed from a
-counter, so that a thread that lost its core delays only the block in its hands. At the barrier a thread spins for some
-microseconds, the usual difference between two idle cores, then sleeps in the kernel (a futex on Linux, elsewhere it
-yields): a neighbor on the same core gets it.
+A team is a few Python threads inside the same kernel call (the GIL released). A phase is over when all its blocks are
+done, whoever did them: a thread that lost its core, or has not got one yet, delays only a block in its hands, and finds
+its way through the phases it missed by claiming nothing. Who does the last block does what is to be done once, then
+opens the next phase. Who finds nothing left spins for some microseconds, the usual difference between two idle cores,
+then sleeps in the kernel (a futex on Linux, elsewhere it yields): a neighbor on the same core gets it.
 """
 
 import sys
@@ -16,9 +17,11 @@ from numba.core import types
 from .jit import kernel
 from .simd import checked_pointer, operation
 
-# Places in the shared int64 array, a cache line apart.
-ARRIVED, GENERATION, ROWS, BLOCKS, STOP, STOPPED, SLEEPERS = 0, 8, 16, 24, 32, 40, 48
-SYNC_SIZE = 56
+# Places in the shared int64 array, a cache line apart. NEXT: the phase in the upper half, its next block in the lower.
+NEXT, DONE, PHASE, STOP, STOPPED, SLEEPERS = 0, 8, 16, 24, 32, 40
+SYNC_SIZE = 48
+_HALF = np.int64(32)
+_LOWER = np.int64(2**32 - 1)
 # About 50 microseconds: longer than two balanced threads differ, shorter than a time slice by far.
 SPINS = 2000
 
@@ -48,6 +51,24 @@ def fetch_add(typingctx, array, i, value):
         return builder.atomic_rmw("add", _word(context, builder, sig, args), args[2], "seq_cst")
 
     return types.int64(array, types.intp, types.int64), codegen
+
+
+def _exchange_twin(array, i, expected, value):
+    if array[i] != expected:
+        return False
+    array[i] = value
+    return True
+
+
+@operation(twin=_exchange_twin)
+def exchange(typingctx, array, i, expected, value):
+    """exchange(array, i, expected, value): array[i] = value if it was as expected, in one indivisible step."""
+
+    def codegen(context, builder, sig, args):
+        pair = builder.cmpxchg(_word(context, builder, sig, args), args[2], args[3], "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(array, types.intp, types.int64, types.int64), codegen
 
 
 @operation(twin=lambda array, i: int(array[i]))
@@ -145,39 +166,54 @@ def wake(typingctx, array, i):
 
 
 @kernel
-def barrier(sync, team):
-    """Wait until all `team` threads are here; the last one resets the counters of work.
-
-    It also notes, for all alike, whether the call was asked to stop: STOP may be set any time, STOPPED changes here.
-    """
+def claim(sync, phase, blocks, team, last):
+    """Return the next block of a phase, or `blocks` where none is left; a single thread counts from `last`."""
     if team == 1:
-        publish(sync, STOPPED, read(sync, STOP))
+        return last + 1
+    while True:
+        word = read(sync, NEXT)
+        block = word & _LOWER
+        if word >> _HALF != phase or block >= blocks:
+            return blocks
+        if exchange(sync, NEXT, word, word + 1):
+            return block
+
+
+@kernel(inline=True)
+def finished(sync, block, blocks, team):
+    """A block is done: True for the one thread that thereby ends the phase, which has then to `advance`."""
+    if team == 1:
+        return block == blocks - 1
+    return fetch_add(sync, DONE, np.int64(1)) == blocks - 1
+
+
+@kernel
+def advance(sync, phase, stopped, team):
+    """Open the phase after `phase`, and note for all alike whether the call was asked to stop."""
+    publish(sync, STOPPED, stopped)
+    if team == 1:
         return
-    generation = read(sync, GENERATION)
-    if fetch_add(sync, ARRIVED, np.int64(1)) == team - 1:
-        publish(sync, ARRIVED, np.int64(0))
-        publish(sync, ROWS, np.int64(0))
-        publish(sync, BLOCKS, np.int64(0))
-        publish(sync, STOPPED, read(sync, STOP))
-        publish(sync, GENERATION, generation + 1)
-        # Who counts itself as asleep after this was read finds the generation changed, and does not sleep.
-        if read(sync, SLEEPERS) > 0:
-            wake(sync, GENERATION)
+    publish(sync, DONE, np.int64(0))
+    publish(sync, NEXT, np.int64(phase + 1) << _HALF)
+    publish(sync, PHASE, np.int64(phase + 1))
+    # Who counts itself as asleep after this was read finds the phase changed, and does not sleep.
+    if read(sync, SLEEPERS) > 0:
+        wake(sync, PHASE)
+
+
+@kernel
+def wait(sync, phase, team):
+    """Wait until the phase is over."""
+    if team == 1:
         return
     spins = 0
-    while read(sync, GENERATION) == generation:
+    now = read(sync, PHASE)
+    while now <= phase:
         spins += 1
         if spins < SPINS:
             pause()
         else:
             fetch_add(sync, SLEEPERS, np.int64(1))
-            sleep_while(sync, GENERATION, generation)
+            sleep_while(sync, PHASE, now)
             fetch_add(sync, SLEEPERS, np.int64(-1))
-
-
-@kernel(inline=True)
-def claim(sync, counter, team, last):
-    """Return the next block of work: last + 1 for a single thread, the shared counter's next value in a team."""
-    if team == 1:
-        return last + 1
-    return fetch_add(sync, counter, np.int64(1))
+        now = read(sync, PHASE)

@@ -38,7 +38,7 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         index, order = np.zeros(0, np.int32), np.zeros(0, np.int64)
         network.run(
             network.PREDICT, plan, hyper, params, row[:0], row[:0], work, np.zeros(64), row, index, index, row,
-            number[:0], order, 0, 0, number, 0.0, 1, row, 0, np.zeros(SYNC_SIZE, np.int64), 0, 1,
+            number[:0], order, 0, 0, number, 0.0, 1, row, 0, np.zeros(SYNC_SIZE, np.int64), 1,
         )  # fmt: skip
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, hyper, params)

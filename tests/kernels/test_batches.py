@@ -80,6 +80,7 @@ def test_parts_change_no_mask(sparse, clip, dtype, monkeypatch):
 def test_parts_and_threads(clip, dtype, monkeypatch, small_parts):
     alone = trained(dtype, clip=clip)
     monkeypatch.setattr(teams, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(teams, "CALL_FLOPS", 1e-9)
     monkeypatch.setattr(teams, "default_threads", lambda: 8)
     monkeypatch.setattr(teams.Pace, "choose", lambda self, costly=False: (self.team, False))
     for k in range(20):

@@ -75,6 +75,7 @@ def peak_of(call):
 def test_training_allocates_nothing_per_batch(options, n_threads, dtype, kernel_allocations, monkeypatch):
     """Neither compiled code nor Python: a pass in many batches needs what the same pass in two does."""
     monkeypatch.setattr(teams, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(teams, "CALL_FLOPS", 1e-9)
     monkeypatch.setattr(teams, "default_threads", lambda: 2)
     monkeypatch.setattr(teams.Pace, "choose", lambda self, costly=False: (self.team, False))
     monkeypatch.setattr(runs, "CHUNK_SECONDS", 1e9)

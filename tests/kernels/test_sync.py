@@ -1,4 +1,4 @@
-"""What threads of a team share: atomic counters, work handed out once, a barrier that holds and lets go."""
+"""What threads of a team share: atomic words, phases whose blocks are handed out once, and a wait that lets go."""
 
 import threading
 
@@ -16,29 +16,43 @@ def released(function):
 
 
 @released
-def barrier(shared, team):
-    sync.barrier(shared, team)
+def claim(shared, phase, blocks, team, last):
+    return sync.claim(shared, phase, blocks, team, last)
 
 
 @released
-def claim(shared, counter, team, last):
-    return sync.claim(shared, counter, team, last)
+def finished(shared, block, blocks, team):
+    return sync.finished(shared, block, blocks, team)
 
 
 @released
-def read(shared, i):
-    return sync.read(shared, i)
+def advance(shared, phase, stopped, team):
+    sync.advance(shared, phase, stopped, team)
 
 
 @released
-def meet(shared, team, rounds, here, seen):
-    """Write the number of the round, meet, read what the others wrote, meet again."""
-    for k in range(rounds):
-        sync.publish(shared, here, np.int64(k + 1))
-        sync.barrier(shared, team)
-        for other in range(team):
-            seen[k, other] = sync.read(shared, 64 + 8 * other)
-        sync.barrier(shared, team)
+def wait(shared, phase, team):
+    sync.wait(shared, phase, team)
+
+
+@released
+def exchange(shared, i, expected, value):
+    return sync.exchange(shared, i, expected, value)
+
+
+@released
+def work(shared, phases, blocks, done, mine):
+    """Every block of phase p must find all of phase p - 1 done; count what is done, and by whom."""
+    for phase in range(phases):
+        block = sync.claim(shared, phase, blocks, 2, -1)
+        while block < blocks:
+            if phase == 0 or done[phase - 1].sum() == blocks:
+                done[phase, block] += 1
+                mine[0] += 1
+            if sync.finished(shared, block, blocks, 2):
+                sync.advance(shared, phase, 0, 2)
+            block = sync.claim(shared, phase, blocks, 2, block)
+        sync.wait(shared, phase, 2)
 
 
 @released
@@ -62,50 +76,56 @@ def in_threads(call, count):
 
 
 def test_alone():
-    """A team of one hands out its blocks by counting and passes every barrier."""
+    """A team of one hands out its blocks by counting, ends a phase with the last, and never waits."""
     shared = shared_words()
-    assert [claim(shared, sync.ROWS, 1, last) for last in (-1, 0, 1)] == [0, 1, 2]
-    barrier(shared, 1)
-    assert not shared[: sync.ROWS].any()
+    assert [claim(shared, 5, 3, 1, last) for last in (-1, 0, 1, 2)] == [0, 1, 2, 3]
+    assert [finished(shared, block, 3, 1) for block in range(3)] == [False, False, True]
+    advance(shared, 5, 1, 1)
+    wait(shared, 5, 1)
+    assert shared[sync.STOPPED] == 1
+    assert np.count_nonzero(shared) == 1
 
 
-def test_two_meet():
-    """The first waits until the second comes; the second resets the counters of work."""
+def test_a_phase():
+    """Each block is claimed once; the last one done opens the next phase, whose number and blocks start anew."""
     shared = shared_words()
-    claimed = [claim(shared, sync.ROWS, 2, -1) for _ in range(3)]
-    assert claimed == [0, 1, 2]
-    waiting = threading.Thread(target=barrier, args=(shared, 2))
+    assert [claim(shared, 0, 3, 2, -1) for _ in range(5)] == [0, 1, 2, 3, 3]
+    assert [finished(shared, block, 3, 2) for block in (2, 0, 1)] == [False, False, True]
+    waiting = threading.Thread(target=wait, args=(shared, 0, 2))
     waiting.start()
-    while read(shared, sync.ARRIVED) == 0:
-        pass
     waiting.join(0.05)
-    assert waiting.is_alive(), "a barrier let one of two pass"
-    barrier(shared, 2)
+    assert waiting.is_alive() or INTERPRETED, "a phase that is not over let somebody pass"
+    advance(shared, 0, 0, 2)
     waiting.join()
-    assert shared[sync.ARRIVED] == shared[sync.ROWS] == shared[sync.BLOCKS] == 0
-    assert shared[sync.GENERATION] == 1
+    assert shared[sync.PHASE] == 1
+    assert shared[sync.DONE] == 0
+    assert claim(shared, 0, 3, 2, -1) == 3  # who comes late for phase 0 gets nothing
+    assert claim(shared, 2, 3, 2, -1) == 3  # and nobody gets ahead
+    assert [claim(shared, 1, 2, 2, -1) for _ in range(3)] == [0, 1, 2]
+
+
+def test_exchange():
+    shared = shared_words()
+    assert exchange(shared, 3, 0, 7)
+    assert not exchange(shared, 3, 0, 8)
+    assert shared[3] == 7
 
 
 @pytest.mark.skipif(INTERPRETED, reason="Python's threads take turns")
-@pytest.mark.parametrize("team", [2, 3, 7])
-def test_nobody_passes_early(team):
-    shared, rounds = shared_words(), 300
-    seen = np.zeros((team, rounds, team), np.int64)
-    in_threads(lambda k: meet(shared, team, rounds, 64 + 8 * k, seen[k]), team)
-    assert np.array_equal(seen, np.broadcast_to(np.arange(1, rounds + 1)[None, :, None], seen.shape))
+@pytest.mark.parametrize("team", [1, 2, 3, 7])
+@pytest.mark.parametrize("blocks", [1, 2, 5])
+def test_every_block_is_done_once_and_in_its_phase(team, blocks):
+    """With any number of threads, whenever they come."""
+    shared, phases = shared_words(), 300
+    done = np.zeros((phases, blocks), np.int64)
+    mine = np.zeros((team, 1), np.int64)
+    in_threads(lambda k: work(shared, phases, blocks, done, mine[k]), team)
+    assert np.all(done == 1)
+    assert mine.sum() == phases * blocks
 
 
 @pytest.mark.skipif(INTERPRETED, reason="Python's += is not atomic")
 def test_nothing_is_counted_twice():
     shared, times = shared_words(), 20_000
-    add(shared, 0, 1)
     in_threads(lambda k: add(shared, 8, times), 4)
     assert shared[8] == 4 * times
-    blocks = [[] for _ in range(4)]
-
-    def take(k):
-        while (block := claim(shared, 16, 4, -1)) < 2000:
-            blocks[k].append(block)
-
-    in_threads(take, 4)
-    assert sorted(sum(blocks, [])) == list(range(2000))

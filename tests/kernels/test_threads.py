@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import types
 
 import numpy as np
@@ -26,6 +27,7 @@ COUNTS = [1, 2, 3, 4, 7]
 def teams(monkeypatch):
     """Let small networks have teams, of more threads than this machine has cores, whether or not they are faster."""
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(module, "CALL_FLOPS", 1e-9)
     monkeypatch.setattr(module, "default_threads", lambda: 8)
     monkeypatch.setattr(module.Pace, "choose", lambda self, costly=False: (self.team, False))
 
@@ -48,6 +50,7 @@ RUNS = {
     ),
     "dropout": (17, [Layer(70, "relu", dropout=0.3), Layer(9, dropout=0.5), Layer(2)], {"rule": Rule()}, 100),
     "narrow": (50, [Layer(1, "sigmoid"), Layer(50, "tanh"), Layer(2)], {"rule": Rule("rmsprop")}, 77),
+    "one row": (17, [Layer(9, "tanh"), Layer(2)], {"rule": Rule()}, 1),
     "few rows": (40, [Layer(40, "tanh"), Layer(4)], {"rule": Rule("adagrad")}, 3),
 }
 
@@ -134,56 +137,78 @@ def test_a_batch_without_weight_ends_every_thread(dtype, teams, rng):
     assert np.isfinite(session.run(x, y, np.arange(120), 0.01))
 
 
-def test_small_work_stays_on_one_thread(dtype, monkeypatch, rng):
-    """The plan decides by measured work: below it no thread is started, whatever is asked for."""
+@pytest.fixture
+def started(monkeypatch):
+    """Count the threads that are started."""
+    real, functions = module._thread.start_new_thread, []
+    parts = types.SimpleNamespace(start_new_thread=lambda f, a: (functions.append(f), real(f, a))[1])
+    monkeypatch.setattr(module, "_thread", parts)
+    return functions
+
+
+def test_small_work_stays_on_one_thread(dtype, monkeypatch, rng, started):
+    """No thread is started for it, whatever is asked for: neither for small batches nor for a few of them."""
     monkeypatch.setattr(module, "default_threads", lambda: 8)
-    started = []
-    real = threading.Thread.start
-    monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(self), real(self))[1])
     net = random_net(rng, 10, [Layer(8, "relu"), Layer(1)], dtype)
     x, y = rng.normal(size=(64, 10)).astype(dtype), rng.normal(size=(64, 1)).astype(dtype)
-    Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=8).run(x, y, np.arange(64), 0.01)
-    net.engine.predict(x, n_threads=8)
-    assert not started
+
+    def run():
+        Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3).run(x, y, np.arange(64), 0.01)
+        net.engine.value_and_grad(x, y, Objective(), n_threads=3)
+        net.engine.predict(x, n_threads=8)
+
+    run()
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
-    monkeypatch.setattr(module, "ALONE_SECONDS", 1e-9)
-    session = Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=3)
-    for _ in range(2):  # one thread is tried first
-        session.run(x, y, np.arange(64), 0.01)
-    assert started
-    assert not any(thread.is_alive() for thread in started)
+    run()
+    assert not started
+    monkeypatch.setattr(module, "CALL_FLOPS", 1e-9)
+    run()
+    assert len(started) == 4  # two helpers for each of two calls
+
+
+def test_one_row_at_a_time_stays_on_one_thread(dtype, teams, rng, started):
+    """Stochastic descent by the book has a loop of its own, which nobody can help."""
+    net = random_net(rng, 10, [Layer(8, "tanh"), Layer(1)], dtype)
+    x, y = rng.normal(size=(64, 10)).astype(dtype), rng.normal(size=(64, 1)).astype(dtype)
+    Session(net.engine, Objective(), Rule(), batch_size=1, n_threads=3).run(x, y, np.arange(64), 0.01)
+    assert not started
 
 
 def test_a_team_works_where_it_is_faster(dtype, monkeypatch):
-    """Both numbers of threads are tried, the faster one stays, the other is tried again; the numbers are the same."""
+    """A team begins; both are tried, the faster one stays, the other is tried again; the numbers are the same."""
     monkeypatch.setattr(module, "TEAM_FLOPS", 1e-9)
+    monkeypatch.setattr(module, "CALL_FLOPS", 1e-9)
     monkeypatch.setattr(module, "default_threads", lambda: 2)
     for slow in (1, 2):
         pace = module.Pace(2)
         chosen = []
-        for _ in range(3 * module.PROBE_FAR):
+        for _ in range(4 * module.LONGEST_PAUSE):
             size, trial = pace.choose()
             chosen.append((size, trial))
             pace.note(size, 2.0 if size == slow else 1.0)
-        # The first call of either does not count. The slower one is tried again after 2, 4, 8, 16 calls.
-        assert [size for size, _ in chosen[:4]] == [1, 2, 2, 1]
-        trials = [k for k, (size, trial) in enumerate(chosen) if k > 3 and trial]
+        assert chosen[:3] == [(2, False), (2, False), (1, True)]
+        trials = [k for k, (size, trial) in enumerate(chosen) if k > 2 and trial]
         assert all(chosen[k][0] == slow for k in trials)
-        assert list(np.diff([3, *trials])) == [2, 4, 8, 16, 32]
-        assert chosen[4:].count((3 - slow, False)) == len(chosen) - 4 - len(trials)
+        pauses = [2, 4, 8, 16, 32, 32] if slow == 2 else [4, 8, 16, 32, 32]
+        assert list(np.diff([2, *trials]) - 1) == pauses
+        assert chosen[3:].count((3 - slow, False)) == len(chosen) - 3 - len(trials)
     assert module.Pace(1).choose() == (1, False)
     mixed = train("adam", dtype, 2, passes=4)
     assert_same_bits(mixed, train("adam", dtype, 1, passes=4))
 
 
-def test_short_fits_start_no_threads():
+def test_a_team_that_slows_down_gives_way():
+    """Neighbors come: what a team takes now is more than one thread took before."""
     pace = module.Pace(2)
-    chosen = []
+    for _ in range(4):
+        size, _ = pace.choose()
+        pace.note(size, {1: 2.0, 2: 1.0}[size])
+    sizes = []
     for _ in range(6):
         size, _ = pace.choose()
-        pace.note(size, module.ALONE_SECONDS / 4, units=10)
-        chosen.append(size)
-    assert chosen == [1, 1, 1, 1, 2, 2]  # then the team, whose first call does not count
+        pace.note(size, {1: 2.0, 2: 4.0}[size])
+        sizes.append(size)
+    assert sizes == [2, 1, 1, 2, 1, 1]
 
 
 def test_a_whole_large_batch_is_not_tried_slowly_at_once():
@@ -208,16 +233,32 @@ def test_numbers_of_threads(dtype, rng):
 def test_where_no_thread_can_be_started(dtype, teams, monkeypatch):
     """A process at its limit trains with the threads it has."""
     alone = train("adam", dtype, 1)
-    real, count = threading.Thread.start, [0]
+    real, count = module._thread.start_new_thread, [0]
 
-    def start(self):
+    def start(function, arguments):
         count[0] += 1
         if count[0] % 3 == 0:
             raise RuntimeError("can't start new thread")
-        real(self)
+        return real(function, arguments)
 
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(module, "_thread", types.SimpleNamespace(start_new_thread=start))
     assert_same_bits(train("adam", dtype, 7), alone)
+    assert count[0] >= 6
+    count[0] = 2
+    assert module.together(lambda: 5, 1, lambda: None, apart=True) == 5
+
+
+def test_who_comes_late_is_not_waited_for(dtype, teams, monkeypatch):
+    """A call that is over does not wait for helpers that never got a core, and they do nothing when they get one."""
+    late = []
+    parts = types.SimpleNamespace(start_new_thread=lambda function, arguments: late.append(function))
+    monkeypatch.setattr(module, "_thread", parts)
+    alone = train("clipped", dtype, 1)
+    got = train("clipped", dtype, 4)
+    assert len(late) == 6
+    for help_out in late:
+        help_out()
+    assert_same_bits(got, alone)
 
 
 def in_threads(functions):
@@ -278,7 +319,7 @@ from fastbp import teams as module
 from fastbp.engine import Engine
 from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
-module.TEAM_FLOPS = 1e-9
+module.TEAM_FLOPS = module.CALL_FLOPS = 1e-9
 module.default_threads = lambda: 8
 module.Pace.choose = lambda self, costly=False: (self.team, False)
 
@@ -391,50 +432,54 @@ def test_ctrl_c_leaves_the_last_finished_batch(n_threads, chunk, teams, monkeypa
         assert np.array_equal(engine.theta, other.theta)
 
 
-def test_ctrl_c_while_the_gate_opens(monkeypatch):
-    """An interrupt amid Event.set leaves the event set and its waiters asleep: they must be woken, or all hang."""
-
-    class Interrupted(threading.Event):
-        interrupted = False
-
-        def set(self):
-            if not Interrupted.interrupted:
-                Interrupted.interrupted = self._flag = True
-                raise KeyboardInterrupt
-            super().set()
-
-    parts = types.SimpleNamespace(Event=Interrupted, Thread=threading.Thread)
-    monkeypatch.setattr(module, "threading", parts)
-    monkeypatch.setattr(module, "default_threads", lambda: 3)
-    started = []
-    meeting = threading.Barrier(3, timeout=60)
-    with pytest.raises(KeyboardInterrupt):
-        module.together(lambda member, size: started.append(member) or meeting.wait(), 3, lambda: None)
-    assert sorted(started) == [0, 1, 2]
-
-
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer signals here")
-def test_ctrl_c_between_the_start_of_a_team_and_its_work():
-    """The main thread is interrupted when the team is already inside the kernel: it ends, and nothing hangs."""
+@pytest.mark.parametrize("apart", [False, True])
+def test_ctrl_c_between_the_start_of_a_team_and_its_work(apart):
+    """The main thread is interrupted when helpers are inside the kernel: they end, and nothing hangs."""
     run_script(
-        """
-class Event(threading.Event):
+        f"""
+module.Pace.choose = lambda self, costly=False: (self.team, False)
+if {apart}:
+    import fastbp.session
+    fastbp.session.CHUNK_SECONDS = 1e-9
+class Thread:
     interrupt = True
-    def wait(self, timeout=None):
-        if Event.interrupt and threading.current_thread() is threading.main_thread():
-            Event.interrupt = False
-            raise KeyboardInterrupt  # a signal that is handled when the team has just begun
-        return super().wait(timeout)
+    def start_new_thread(self, function, arguments):
+        started = real.start_new_thread(function, arguments)
+        if Thread.interrupt:
+            Thread.interrupt = False
+            raise KeyboardInterrupt  # a signal that is handled when the first helper has just begun
+        return started
 want = train(1)
-real = module.threading.Event
-module.threading.Event = Event
+real = module._thread
+module._thread = Thread()
 try:
     train(3)
 except KeyboardInterrupt:
-    module.threading.Event = real
     assert train(3) == want
 else:
     assert False, "the interrupt was lost"
 """,
-        timeout=20,
+        timeout=60,
     )
+
+
+def test_an_error_of_a_helper_is_raised(monkeypatch):
+    """Nothing that goes wrong in a thread is lost, and a helper that has entered is waited for."""
+    monkeypatch.setattr(module, "default_threads", lambda: 2)
+    entered, left = threading.Event(), []
+
+    def call():
+        if threading.current_thread() is threading.main_thread():
+            entered.wait(60)
+            return 1
+        entered.set()
+        time.sleep(0.05)
+        left.append(True)
+        raise MemoryError("no room")
+
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("tells the threads apart by which is the main one")
+    with pytest.raises(MemoryError, match="no room"):
+        module.together(call, 2, lambda: None)
+    assert left == [True]
