@@ -77,15 +77,21 @@ def gradients(plan, at, work, grad, m, reps):
             begin = block * plan[at + p.BLOCK_ROWS]
             end = min(begin + plan[at + p.BLOCK_ROWS], dense.stored_rows(plan, at))
             x0, step = plan[at + p.A_IN], plan[at + p.LD_IN]
-            dense.weight_gradients(plan, at, work, x0, step, work, grad, begin, end, m, False)
-        dense.bias_gradients(plan, at, work, grad, m, False)
+            dense.weight_gradients(plan, at, work, x0, step, work, grad, 0, begin, end, m, False)
+        dense.bias_gradients(plan, at, work, grad, 0, m, False)
 
 
 @entry
-def update(plan, step, params, grad, state, size, reps):
-    """The update rule over all parameters."""
+def update(plan, step, params, grad, state, reps):
+    """The update rule over all weights, block by block, each with the gradient in the same place."""
     for _ in range(reps):
-        optimizers.update(plan, step, params, grad, state, 0, size, 0.0, 0.0, 1.0)
+        for layer in range(plan[p.N_LAYERS]):
+            at = p.HEADER + layer * p.RECORD
+            w0, size = plan[at + p.W], plan[at + p.BLOCK_ROWS] * plan[at + p.LDW]
+            stop = w0 + dense.stored_rows(plan, at) * plan[at + p.LDW]
+            for start in range(w0, stop, size):
+                end = min(start + size, stop)
+                optimizers.update(plan, step, params, grad, 0, state, start, end, 0.0, 0.0, 1.0)
 
 
 @entry
@@ -166,8 +172,8 @@ def account(name: str) -> dict[str, Any]:
         note(f"weight gradient {i}-{o}", took, flops=2.0 * batch * i * o)
     step = np.zeros(optimizers.N_COEFFICIENTS)
     size = engine.theta.size
-    took = seconds(update, plan, step, params, space.grad, space.state, size)
-    note(workload.optimizer, took, moved=4.0 * size * (7 if workload.optimizer == "adam" else 5))
+    took = seconds(update, plan, step, params, space.grad, space.state)
+    note(workload.optimizer, took, moved=4.0 * size * (6 if workload.optimizer == "adam" else 4))
     copies = [r for r in space.records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
     turned = 8.0 * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)
     note("transposed copies", seconds(transpose, plan, params), moved=turned)

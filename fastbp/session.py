@@ -64,9 +64,14 @@ class Session:
         self.batch_size = int(batch_size)
         self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads = n_threads
-        self._pace = teams.Pace(teams.size_for(self.batch_size * engine.flops_per_row, n_threads))
-        self._workspace = Workspace(engine, self.batch_size, objective, gradient=True)
-        self._workspace.plan[p.CLIPPED] = max_grad_norm is not None
+        team = teams.size_for(self.batch_size * engine.flops_per_row, n_threads)
+        self._pace = teams.Pace(team)
+        # Clipping needs the whole gradient before any of it is used.
+        clipped = max_grad_norm is not None
+        self._workspace = Workspace(
+            engine, self.batch_size, objective, gradient=clipped, slots=0 if clipped else team
+        )
+        self._workspace.plan[p.CLIPPED] = clipped
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
         self._workspace.hyper[p.L2_PER_ROW] = alpha
         self._plain = (

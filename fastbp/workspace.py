@@ -68,6 +68,12 @@ class Data:
             self.indices = self.indptr = _EMPTY_INDEX
 
 
+def _block_size(record: Array) -> int:
+    """Return how many numbers the gradient of a layer's largest block takes, with the bias."""
+    rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
+    return min(int(record[p.BLOCK_ROWS]), rows) * int(record[p.LDW]) + int(record[p.LD])
+
+
 class Workspace:
     """Plan and buffers of an engine for batches of up to `batch` rows; allocated once, used for every call."""
 
@@ -79,7 +85,9 @@ class Workspace:
         *,
         inputs: bool = False,
         gradient: bool = False,
+        slots: int = 0,
     ) -> None:
+        """Allocate; with `slots` a gradient is kept a block per thread, where no batch needs more than one pass."""
         self.engine = engine
         self.batch = max(1, batch)
         self.objective = objective or Objective()
@@ -128,7 +136,14 @@ class Workspace:
         self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * engine._n_blocks)
         self.numbers[network.PRODUCT] = 1.0
         empty = np.zeros(0, engine.dtype)
-        self.grad = aligned_zeros(engine._n_padded, engine.dtype) if gradient else empty
+        self.grad = empty
+        if slots > 0 and self.batch <= self.part:
+            for record in self.records:
+                record[p.IN_SLOT] = plan[p.SLOT]
+                plan[p.SLOT] += _block_size(record)
+            self.grad = aligned_zeros(slots * int(plan[p.SLOT]), engine.dtype)
+        elif gradient or slots > 0:
+            self.grad = aligned_zeros(engine._n_padded, engine.dtype)
         self.state = empty
         self.out = empty
         self.y = empty

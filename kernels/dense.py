@@ -100,11 +100,10 @@ def propagate(plan, at, params, work, row, m):
 
 
 @kernel
-def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumulate):
-    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is stored; summed over the batch."""
+def weight_gradients(plan, at, x, x0, x_step, work, grad, g0, begin, end, m, accumulate):
+    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is stored; summed into grad[g0:]."""
     d0, ld, ldw = plan[at + D], plan[at + LD], plan[at + LDW]
-    c0 = plan[at + W] + begin * ldw
-    start, from_row, step = (grad, c0, ldw) if accumulate else (work, plan[ZEROS], 0)
+    start, from_row, step = (grad, g0, ldw) if accumulate else (work, plan[ZEROS], 0)
     rows = end - begin
     if plan[at + TRANSPOSED]:
         product(
@@ -119,7 +118,7 @@ def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumul
             from_row,
             step,
             grad,
-            c0,
+            g0,
             ldw,
             rows,
             plan[at + FAN_IN],
@@ -138,7 +137,7 @@ def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumul
             from_row,
             step,
             grad,
-            c0,
+            g0,
             ldw,
             rows,
             plan[at + FAN_OUT],
@@ -148,13 +147,13 @@ def weight_gradients(plan, at, x, x0, x_step, work, grad, begin, end, m, accumul
 
 @kernel
 def weight_gradients_sparse(
-    plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
+    plan, at, work, grad, g0, x, indices, indptr, order, first, begin, end, m, accumulate
 ):
-    """Rows [begin, end) of dW for CSR rows: every entry x_k of a row adds x_k delta to row k."""
+    """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k."""
     o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
-    d0, g0 = plan[at + D], plan[at + W]
+    d0 = plan[at + D]
     if not accumulate:
-        for j in range(g0 + begin * ldw, g0 + end * ldw):
+        for j in range(g0, g0 + (end - begin) * ldw):
             grad[j] = 0.0
     for r in range(m):
         source = order[first + r] if order.size > 0 else first + r
@@ -162,25 +161,25 @@ def weight_gradients_sparse(
         if plan[at + TRANSPOSED]:
             for j in range(begin, end):
                 for k in range(indptr[source], indptr[source + 1]):
-                    grad[g0 + j * ldw + indices[k]] += x[k] * work[d + j]
+                    grad[g0 + (j - begin) * ldw + indices[k]] += x[k] * work[d + j]
         else:
             for k in range(indptr[source], indptr[source + 1]):
                 i = indices[k]
                 if begin <= i < end:
                     for j in range(0, o, lanes(work)):
-                        g = g0 + i * ldw + j
+                        g = g0 + (i - begin) * ldw + j
                         store(grad, g, load(grad, g) + load(work, d + j) * x[k])
 
 
 @kernel
-def bias_gradients(plan, at, work, grad, m, accumulate):
-    """db = sum over the rows of delta  (BP3)."""
-    b0, ld, d0 = plan[at + B], plan[at + LD], plan[at + D]
+def bias_gradients(plan, at, work, grad, g0, m, accumulate):
+    """db = sum over the rows of delta  (BP3), to grad[g0:]."""
+    ld, d0 = plan[at + LD], plan[at + D]
     for j in range(0, ld, lanes(work)):
-        acc = load(grad, b0 + j) if accumulate else fill(work, 0.0)
+        acc = load(grad, g0 + j) if accumulate else fill(work, 0.0)
         for r in range(m):
             acc = acc + load(work, d0 + r * ld + j)
-        store(grad, b0 + j, acc)
+        store(grad, g0 + j, acc)
 
 
 @kernel

@@ -9,6 +9,8 @@ dtypes and ranges.
 
 import math
 
+import numpy as np
+
 from . import activations, dense, losses, one, optimizers, random
 from .jit import entry, kernel
 from .plan import (
@@ -26,6 +28,7 @@ from .plan import (
     FIRST_BLOCK,
     HEADER,
     HYPER,
+    IN_SLOT,
     INPUT_DROPOUT,
     L1,
     L2,
@@ -43,6 +46,7 @@ from .plan import (
     PART,
     RECORD,
     ROW_BLOCK,
+    SLOT,
     SPARSE,
     TRANSPOSED,
     WANT_INPUTS,
@@ -53,7 +57,7 @@ from .plan import (
     Z,
 )
 from .simd import fill, lanes, load, load_first, store
-from .sync import STOP, STOPPED, advance, claim, finished, read, wait
+from .sync import MEMBERS, STOP, STOPPED, advance, claim, fetch_add, finished, read, wait
 
 # What `run` is asked for.
 TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
@@ -218,14 +222,19 @@ def layer_of_block(plan, block):
 
 
 @kernel
-def update_block(plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh):
-    """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then the copy T."""
+def update_block(
+    plan, hyper, numbers, params, grad, g0, gb, state, at, block, begin, end, l1, l2, scale, refresh
+):
+    """One optimizer step for rows [begin, end) of a layer (its bias with the first block), then the copy T.
+
+    Their gradient is grad[g0:], that of the bias grad[gb:].
+    """
     step = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
     ldw, w0 = plan[at + LDW], plan[at + W]
-    optimizers.update(plan, step, params, grad, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
+    optimizers.update(plan, step, params, grad, g0, state, w0 + begin * ldw, w0 + end * ldw, l1, l2, scale)
     if block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0:
         b0 = plan[at + B]
-        optimizers.update(plan, step, params, grad, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
+        optimizers.update(plan, step, params, grad, gb, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
     if refresh:
         dense.transpose_rows(plan, at, params, begin, end)
 
@@ -293,13 +302,16 @@ def run_batch(
     refresh,
     sync,
     phase,
+    slot,
     team,
 ):
     """m rows of a batch, from row `first` of `order`, which is row `offset` of the batch's `batch_rows`.
 
     `whole` is the weight that the mean is taken over. A batch larger than the workspace comes in several calls, whose
-    gradients add up; the last one updates. Returns the next phase, or -1 if the call was stopped, which it is only
-    before anything is updated.
+    gradients add up; the last one updates. Where nothing has to add up (SLOT > 0), the gradient of a block is not
+    written to where the whole one would be, but to this thread's `slot`, which stays in its caches (a place for each
+    layer there, whose padding nobody writes: it stays zero). Returns the next phase, or -1 if the call was stopped,
+    which it is only before anything is updated.
     """
     values = ROWS
     weights = ROWS + plan[PART]
@@ -401,23 +413,27 @@ def run_batch(
         at = HEADER + layer * RECORD
         begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
         end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+        ldw, w0, b0 = plan[at + LDW], plan[at + W], plan[at + B]
+        g0, gb = w0 + begin * ldw, b0
+        if plan[SLOT] > 0:
+            gb = slot * plan[SLOT] + plan[at + IN_SLOT]
+            g0 = gb + plan[at + LD]
         if layer == 0 and plan[SPARSE] != 0:
             dense.weight_gradients_sparse(
-                plan, at, work, grad, x, indices, indptr, order, first, begin, end, m, accumulate
+                plan, at, work, grad, g0, x, indices, indptr, order, first, begin, end, m, accumulate
             )
         else:
             source, x0, x_step = work, plan[at + A_IN], plan[at + LD_IN]
             if direct and layer == 0:
                 source, x0, x_step = x, first * plan[at + FAN_IN], plan[at + FAN_IN]
-            dense.weight_gradients(plan, at, source, x0, x_step, work, grad, begin, end, m, accumulate)
-        biased = block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0
+            dense.weight_gradients(plan, at, source, x0, x_step, work, grad, g0, begin, end, m, accumulate)
+        biased = block == plan[at + FIRST_BLOCK] and b0 >= 0
         if biased:
-            dense.bias_gradients(plan, at, work, grad, m, accumulate)
+            dense.bias_gradients(plan, at, work, grad, gb, m, accumulate)
         if last:
             place = HYPER + layer * LAYER_HYPER
             l1 = hyper[place + L1]
             l2 = hyper[place + L2] + per_row
-            ldw, w0 = plan[at + LDW], plan[at + W]
             cost = 0.0
             if l1 != 0.0 or l2 != 0.0:
                 cost = optimizers.penalty(params, w0 + begin * ldw, w0 + end * ldw, l1, l2)
@@ -425,12 +441,26 @@ def run_batch(
             if clipped:
                 square = optimizers.norm_squared(params, grad, w0 + begin * ldw, w0 + end * ldw, l1, l2)
                 if biased:
-                    b0 = plan[at + B]
                     square += optimizers.norm_squared(params, grad, b0, b0 + plan[at + LD], 0.0, 0.0)
                 numbers[partial + 2 * block + 1] = square
             else:
                 update_block(
-                    plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, 1.0, refresh
+                    plan,
+                    hyper,
+                    numbers,
+                    params,
+                    grad,
+                    g0,
+                    gb,
+                    state,
+                    at,
+                    block,
+                    begin,
+                    end,
+                    l1,
+                    l2,
+                    1.0,
+                    refresh,
                 )
         if finished(sync, block, n_blocks, team):
             if clipped:
@@ -452,8 +482,25 @@ def run_batch(
             l2 = hyper[place + L2] + per_row
             l1 = hyper[place + L1]
             scale = numbers[SCALE]
+            b0 = plan[at + B]
+            g0 = plan[at + W] + begin * plan[at + LDW]
             update_block(
-                plan, hyper, numbers, params, grad, state, at, block, begin, end, l1, l2, scale, refresh
+                plan,
+                hyper,
+                numbers,
+                params,
+                grad,
+                g0,
+                b0,
+                state,
+                at,
+                block,
+                begin,
+                end,
+                l1,
+                l2,
+                scale,
+                refresh,
             )
             if finished(sync, block, n_blocks, team):
                 finish_batch(plan, numbers, step, share)
@@ -542,6 +589,7 @@ def run(
     first = begin
     count = 0
     phase = 1
+    slot = fetch_add(sync, MEMBERS, np.int64(1)) if team > 1 else 0
     while first < end:
         m = min(batch, end - first)
         total = whole
@@ -585,6 +633,7 @@ def run(
                 first + m < end,
                 sync,
                 phase,
+                slot,
                 team,
             )
             if phase < 0:

@@ -207,13 +207,13 @@ def _penalized(theta, grad, l1, l2):
     return fma(theta, l2, grad) + select(equal(theta, 0.0), theta, copysign(l1, theta))
 
 
-def _apply_twin(rule, size, step, params, grad, state, start, stop, l1, l2, scale):
+def _apply_twin(rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale):
     function, slots, names = _RULES[rule]
     kind = params.dtype.type
     numbers = {name: kind(step[PLACE[name]]) for name in names if name in PLACE}
     for j in range(start, stop, lanes_of(params)):
         theta = load_twin(params, j)
-        g = _penalized(theta, load_twin(grad, j), kind(l1), kind(l2)) * kind(scale)
+        g = _penalized(theta, load_twin(grad, g0 + j - start), kind(l1), kind(l2)) * kind(scale)
         g = fma(theta, kind(step[DECAY]), g)
         old = [load_twin(state, k * size + j) for k in range(slots)]
         theta, *new = function(theta, g, *old, **numbers)
@@ -223,20 +223,20 @@ def _apply_twin(rule, size, step, params, grad, state, start, stop, l1, l2, scal
 
 
 @operation(twin=_apply_twin)
-def apply(typingctx, rule, size, step, params, grad, state, start, stop, l1, l2, scale):
-    """apply(rule, size, step, params, grad, state, start, stop, l1, l2, scale): params[start:stop] after one step.
+def apply(typingctx, rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale):
+    """apply(rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale): params[start:stop] after one step.
 
-    `size` is the length of one state array, `step` what `coefficients` filled.
+    Their gradient is grad[g0:]. `size` is the length of one state array, `step` what `coefficients` filled.
     """
     width = vector_of(params.dtype).lanes
     dtype = params.dtype
 
     def codegen(context, builder, sig, args):
-        rule, size, step, params, grad, state, start, stop, l1, l2, scale = args
+        rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale = args
         span = builder.sub(stop, start)
         zero = context.get_constant(types.intp, 0)
         theta_pointer = checked_pointer(context, builder, sig.args[3], params, start, span)
-        grad_pointer = checked_pointer(context, builder, sig.args[4], grad, start, span)
+        grad_pointer = checked_pointer(context, builder, sig.args[4], grad, g0, span)
         step_pointer = checked_pointer(
             context, builder, sig.args[2], step, zero, context.get_constant(types.intp, N_COEFFICIENTS)
         )
@@ -257,7 +257,7 @@ def apply(typingctx, rule, size, step, params, grad, state, start, stop, l1, l2,
             slot_pointers = []
             for k in range(slots):
                 offset = builder.add(start, builder.mul(size, context.get_constant(types.intp, k)))
-                slot_pointers.append(checked_pointer(context, builder, sig.args[5], state, offset, span))
+                slot_pointers.append(checked_pointer(context, builder, sig.args[6], state, offset, span))
             with vector_loop(builder, zero, span, width) as (j, _):
                 place = builder.gep(theta_pointer, [j])
                 theta = load_at(builder, place, width)
@@ -274,13 +274,13 @@ def apply(typingctx, rule, size, step, params, grad, state, start, stop, l1, l2,
         return context.get_dummy_value()
 
     p, f = types.intp, types.float64
-    return types.void(p, p, step, params, grad, state, p, p, f, f, f), codegen
+    return types.void(p, p, step, params, grad, p, state, p, p, f, f, f), codegen
 
 
 @kernel
-def update(plan, step, params, grad, state, start, stop, l1, l2, scale):
-    """theta[start:stop] after one step of the plan's rule."""
-    apply(plan[RULE], plan[N_PARAMS], step, params, grad, state, start, stop, l1, l2, scale)
+def update(plan, step, params, grad, g0, state, start, stop, l1, l2, scale):
+    """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]."""
+    apply(plan[RULE], plan[N_PARAMS], step, params, grad, g0, state, start, stop, l1, l2, scale)
 
 
 _penalized_gradient = traced(_penalized)

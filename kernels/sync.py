@@ -18,8 +18,8 @@ from .jit import kernel
 from .simd import checked_pointer, operation
 
 # Places in the shared int64 array, a cache line apart. NEXT: the phase in the upper half, its next block in the lower.
-NEXT, DONE, PHASE, STOP, STOPPED, SLEEPERS = 0, 8, 16, 24, 32, 40
-SYNC_SIZE = 48
+NEXT, DONE, PHASE, STOP, STOPPED, SLEEPERS, MEMBERS = 0, 8, 16, 24, 32, 40, 48
+SYNC_SIZE = 56
 _HALF = np.int64(32)
 _LOWER = np.int64(2**32 - 1)
 # About 50 microseconds: longer than two balanced threads differ, shorter than a time slice by far.

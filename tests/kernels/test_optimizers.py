@@ -53,7 +53,7 @@ FLAGS = {"nesterov": plan.NESTEROV, "velocity": plan.VELOCITY, "eps_inside": pla
 @compiled
 def step(numbers, hyper, rate, t, product, coefficients, params, grad, state, start, stop, l1, l2, scale):
     after = optimizers.coefficients(numbers, hyper, rate, t, product, coefficients)
-    optimizers.update(numbers, coefficients, params, grad, state, start, stop, l1, l2, scale)
+    optimizers.update(numbers, coefficients, params, grad, start, state, start, stop, l1, l2, scale)
     return after
 
 
