@@ -107,7 +107,7 @@ class Workspace:
         widths = engine.n_inputs + sum(2 * layer.units for layer in engine.layers)
         self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
         # Few tall blocks where each reads all weights anew, or where rows are narrow; else many, for the threads.
-        tiles = 32 if engine.params.nbytes > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
+        tiles = 64 if engine.params.nbytes > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
         self._row_block = TILE_ROWS * tiles
         plan[p.PART] = self.part
         a_in, ld_in, d_in = offset, stride(engine.n_inputs, size), -1

@@ -230,6 +230,29 @@ def test_numbers_of_threads(dtype, rng):
     assert module.default_threads() >= 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
+def test_the_cores_are_counted_anew_when_they_change(monkeypatch):
+    """The count is kept, because it takes a millisecond, but not beyond what it depends on."""
+    for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+    allowed = os.sched_getaffinity(0)
+    module.default_threads()
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert module.default_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+    here = module.default_threads()
+    assert 1 <= here <= len(allowed)
+    monkeypatch.setenv("LOKY_MAX_CPU_COUNT", "1")
+    assert module.default_threads() == 1
+    monkeypatch.delenv("LOKY_MAX_CPU_COUNT")
+    monkeypatch.setenv("FASTBP_NUM_THREADS", "64")
+    assert module.default_threads() == here
+    monkeypatch.setenv("FASTBP_NUM_THREADS", "1")
+    assert module.default_threads() == 1
+
+
 def test_where_no_thread_can_be_started(dtype, teams, monkeypatch):
     """A process at its limit trains with the threads it has."""
     alone = train("adam", dtype, 1)
