@@ -275,10 +275,11 @@ def machine_sentence(results: Results) -> str:
     later: dict[str, list[str]] = {}
     for case in results["cases"].values():
         if case.get("commit", m["commit"]) != m["commit"]:
-            later.setdefault(case["commit"], []).append(f"{case['suite']} on {case['threads']} threads")
-    again = "".join(
-        f"; {', '.join(dict.fromkeys(what))} at commit {commit}" for commit, what in later.items()
-    )
+            where = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
+            later.setdefault(case["commit"], []).append(
+                f"{case['suite']} of {case['name']} in {case['dtype']} on {where}"
+            )
+    again = "".join(f"; {', '.join(what)} at commit {commit}" for commit, what in later.items())
     return (
         f"{cpu['model']} (family {cpu.get('family', '?')}; {' '.join(cpu['flags'])}), {m['cores']} cores,"
         f" {m['memory_gib']:.0f} GiB; {m['system']}; measured {m['date']} at commit {m['commit']}{again}; {versions}."
