@@ -321,7 +321,7 @@ class Engine:
         data = Data(self, x)
         workspace = self._borrow(data.n, objective, False)
         workspace.targets(data, y, sample_weight)
-        value = workspace.total(network.VALUE, data, self._team(workspace, n_threads))
+        value = workspace.total(network.VALUE, data, self._team(workspace, data.n, n_threads))
         self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
@@ -335,8 +335,9 @@ class Engine:
         if len(self._evaluators) < 4:
             self._evaluators[objective, inputs, workspace.batch] = workspace
 
-    def _team(self, workspace: Workspace, n_threads: int | None) -> int:
-        return teams.size_for(workspace.batch * self.flops_per_row, n_threads)
+    def _team(self, workspace: Workspace, rows: int, n_threads: int | None) -> int:
+        team = teams.size_for(workspace.batch * self.flops_per_row, n_threads)
+        return teams.for_call(team, rows * self.flops_per_row)
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
@@ -378,7 +379,7 @@ class Engine:
         workspace.grad = grad
         if felt is not None:
             workspace.out = felt.reshape(-1)
-        value = workspace.total(network.GRADIENT, data, self._team(workspace, n_threads))
+        value = workspace.total(network.GRADIENT, data, self._team(workspace, data.n, n_threads))
         self._give_back(workspace, objective, inputs)
         weights, biases = self.views(grad)
         if penalty:

@@ -15,7 +15,7 @@ from fastbp.estimators_optimizer import Array, DType
 from fastbp.hooks import CallbackList, Run
 from fastbp.kernels import network
 from fastbp.specs import Layer, Objective
-from fastbp.teams import Pace, size_for
+from fastbp.teams import Pace, for_call, size_for
 from fastbp.workspace import Data, Workspace
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ class Problem:
         self._data = Data(self.engine, data.x)
         self._workspace = Workspace(self.engine, min(PREDICT_ROWS, len(data)), objective, gradient=True)
         self._workspace.targets(self._data, data.y, data.sample_weight)
-        self._pace = Pace(size_for(self._workspace.batch * self.engine.flops_per_row, n_threads))
+        team = size_for(self._workspace.batch * self.engine.flops_per_row, n_threads)
+        self._pace = Pace(for_call(team, self.n_rows * self.engine.flops_per_row))
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")

@@ -68,9 +68,8 @@ class Session:
         self._pace = teams.Pace(team)
         # Clipping needs the whole gradient before any of it is used.
         clipped = max_grad_norm is not None
-        self._workspace = Workspace(
-            engine, self.batch_size, objective, gradient=clipped, slots=0 if clipped else team
-        )
+        slots = 0 if clipped else team
+        self._workspace = Workspace(engine, self.batch_size, objective, gradient=True, slots=slots)
         self._workspace.plan[p.CLIPPED] = clipped
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
         self._workspace.hyper[p.L2_PER_ROW] = alpha
@@ -191,6 +190,7 @@ class Session:
         numbers[network.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
+        team = self._team_for(team, data.n)
         begun = time.perf_counter()
         done = workspace.call(
             network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
@@ -247,6 +247,7 @@ class Session:
         while done < size:
             team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
             rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
+            team = self._team_for(team, rows)
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
@@ -268,6 +269,12 @@ class Session:
             if finished < rows:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             yield finished, self.loss_sum - before
+
+    def _team_for(self, team: int, rows: int) -> int:
+        """Return how many threads a call of so many rows gets: one row at a time is a loop that nobody can share."""
+        if self._workspace.plan[p.ONLINE]:
+            return 1
+        return teams.for_call(team, rows * self.engine.flops_per_row)
 
     def _guess(self) -> float:
         """Return the seconds a row takes: as in the last piece, before the first one a guess from the work."""

@@ -9,12 +9,13 @@ import os
 import threading
 from collections.abc import Callable
 
-# Below this much work per batch a second thread cannot pay for the two phases it takes, however idle the machine;
+# The least work of a batch for a team: below it a second thread cannot pay for two phases, however idle the machine.
 TEAM_FLOPS = 2e6
-CALL_FLOPS = 5e7  # below this much per call not for being started.
-FIRST_TRIAL = 2  # calls before the slower choice is tried: twice as many each time it stays the slower,
+# The least work of a call: below it a helper cannot pay for being started (docs/decisions.rst, "by the clock").
+CALL_FLOPS = 5e7
+FIRST_TRIAL = 2  # calls before the slower choice is tried; twice as many each time it stays the slower,
 LONGEST_PAUSE = 32  # up to this
-FIRST_COSTLY = 8
+FIRST_COSTLY = 8  # calls before one thread is tried where each is a whole large batch
 
 _active = 0
 _active_lock = threading.Lock()
@@ -54,12 +55,17 @@ def size_for(flops: float, n_threads: int | None) -> int:
     return default_threads() if n_threads is None else n_threads
 
 
+def for_call(team: int, flops: float) -> int:
+    """Return how many threads a call of so much work gets of the team that its run may use."""
+    return team if flops >= CALL_FLOPS else 1
+
+
 class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
-    A team is slower where neighbors hold the cores, or where caches of its cores are far from each other, which no plan
-    can know. A team begins; one thread is tried after `FIRST_TRIAL` calls, or later where a call is costly, a whole
-    large batch; then the faster one works, and the other is tried again, ever more seldom.
+    A team is slower where neighbors hold the cores, or where a host has put virtual cores badly, which no plan can
+    know. A team begins; one thread is tried after `FIRST_TRIAL` calls, or later where a call is costly, a whole large
+    batch; then the faster one works, and the other is tried again, ever more seldom.
     """
 
     def __init__(self, team: int) -> None:

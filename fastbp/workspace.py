@@ -87,7 +87,7 @@ class Workspace:
         gradient: bool = False,
         slots: int = 0,
     ) -> None:
-        """Allocate; with `slots` a gradient is kept a block per thread, where no batch needs more than one pass."""
+        """Allocate; with `slots`, one per thread, the gradient is kept block by block if a batch is a single part."""
         self.engine = engine
         self.batch = max(1, batch)
         self.objective = objective or Objective()
@@ -142,7 +142,7 @@ class Workspace:
                 record[p.IN_SLOT] = plan[p.SLOT]
                 plan[p.SLOT] += _block_size(record)
             self.grad = aligned_zeros(slots * int(plan[p.SLOT]), engine.dtype)
-        elif gradient or slots > 0:
+        elif gradient:
             self.grad = aligned_zeros(engine._n_padded, engine.dtype)
         self.state = empty
         self.out = empty
@@ -245,8 +245,6 @@ class Workspace:
 
         `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
         """
-        if self.plan[p.ONLINE] or (end - begin) * self.engine.flops_per_row < teams.CALL_FLOPS:
-            team = 1
         # A row comes out the same in a block of any height: every thread of a team gets one at least.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
