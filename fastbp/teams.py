@@ -6,7 +6,9 @@ import _thread
 import functools
 import math
 import os
+import queue
 import threading
+import time
 from collections.abc import Callable
 
 # The least work of a batch for a team: below it a second thread cannot pay for two phases, however idle the machine.
@@ -131,7 +133,8 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
     left: list[None] = []
     results: list[int] = []
     errors: list[BaseException] = []
-    somebody_left = threading.Event()
+    # A queue in C, not an Event in Python: Ctrl-C amid the latter's lines comes out as an error of its own lock.
+    departures: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def help_out() -> None:
         # In this order: who closes the door sees everybody who may be inside.
@@ -143,7 +146,7 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
             errors.append(error)
         finally:
             left.append(None)
-            somebody_left.set()
+            departures.put(None)
 
     try:
         started = 0
@@ -155,19 +158,17 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
                 break
             started += 1
         if apart and started:
-            somebody_left.wait()
+            departures.get()
         else:
             results.append(call())
         closed = True
         while len(left) < len(entered):
-            somebody_left.clear()
-            if len(left) < len(entered):
-                somebody_left.wait()
+            departures.get()
     except BaseException:
         closed = True
         while len(left) < len(entered):
             stop()
-            somebody_left.wait(0.01)
+            time.sleep(0.01)
         raise
     if errors:
         raise errors[0]
