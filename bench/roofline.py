@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: `python -m bench.roofline [--json FILE] [WORKLOAD ...]`.
+"""Where the time of a training step goes: `python -m bench.roofline [--dtype D] [--json FILE] [WORKLOAD ...]`.
 
 Each phase of a step is run alone, many times, on the buffers of a real session, and set against its own limit: the
 multiply-add peak for products, the measured bandwidth of the second cache for passes over parameters and rows. The sum
@@ -42,7 +42,7 @@ def forward(plan, at, params, work, m, reps):
         for row in range(0, m, height):
             below = plan[at + p.LD_IN]
             x0 = plan[at + p.A_IN] + row * below
-            dense.forward(plan, at, params, work, x0, below, work, row, min(height, m - row))
+            dense.forward(plan, at, params, work, x0, below, work, row, min(height, m - row), plan[p.PANEL])
 
 
 @entry
@@ -65,7 +65,7 @@ def backward(plan, at, params, work, m, reps):
     for _ in range(reps):
         for row in range(0, m, height):
             rows = min(height, m - row)
-            dense.propagate(plan, at, params, work, row, rows)
+            dense.propagate(plan, at, params, work, row, rows, plan[p.PANEL])
             network.derive(plan, at - p.RECORD, work, row, rows, 0.0)
 
 
@@ -130,18 +130,19 @@ def seconds(function: Any, *args: Any) -> float:
     return best_of(lambda: function(*args, reps)) / reps
 
 
-def account(name: str) -> dict[str, Any]:
+def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     """Return the phases of one step: microseconds, and FLOPs or bytes, and the share of the limit."""
     workload = WORKLOADS[name]
     sizes, batch = workload.sizes, workload.batch_size
     batches = min(20, workload.n_batches)
-    session, x, y, orders, _ = make_run(name, "float32", rows=batches * batch)
+    session, x, y, orders, _ = make_run(name, dtype, rows=batches * batch)
     engine, order = session.engine, orders[0]
     session.run(x, y, order, 1e-3)
     space = session._workspace
     plan, work, params = space.plan, space.work, engine.params
-    peak = fma_peak("float32", 0.5)
-    source, target = np.zeros(65536, np.float32), np.zeros(65536, np.float32)
+    peak = fma_peak(dtype, 0.5)
+    item = engine.dtype.itemsize
+    source, target = np.zeros(1 << 18, np.uint8).view(dtype), np.zeros(1 << 18, np.uint8).view(dtype)
     bandwidth = 2 * source.nbytes / seconds(copy, source, target)
     phases: list[dict[str, Any]] = []
 
@@ -151,7 +152,7 @@ def account(name: str) -> dict[str, Any]:
             {"phase": phase, "us": took * 1e6, "flops": flops, "bytes": moved, "share": limit / took}
         )
 
-    moved = 8.0 * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
+    moved = 2.0 * item * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
         "gather rows and targets", seconds(gather, plan, work, x.ravel(), space.y, order, batch), moved=moved
     )
@@ -159,7 +160,7 @@ def account(name: str) -> dict[str, Any]:
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
         at = p.HEADER + layer * p.RECORD
         note(f"forward {i}-{o}", seconds(forward, plan, at, params, work, batch), flops=2.0 * batch * i * o)
-    out = 12.0 * batch * sizes[-1]
+    out = 3.0 * item * batch * sizes[-1]
     note("loss and delta", seconds(loss, plan, space.hyper, work, weights, values, batch), moved=out)
     for layer in range(len(sizes) - 2, 0, -1):
         at, i, o = p.HEADER + layer * p.RECORD, sizes[layer], sizes[layer + 1]
@@ -173,15 +174,16 @@ def account(name: str) -> dict[str, Any]:
     step = np.zeros(optimizers.N_COEFFICIENTS)
     size = engine.theta.size
     took = seconds(update, plan, step, params, space.grad, space.state)
-    note(workload.optimizer, took, moved=4.0 * size * (6 if workload.optimizer == "adam" else 4))
+    note(workload.optimizer, took, moved=float(item) * size * (6 if workload.optimizer == "adam" else 4))
     copies = [r for r in space.records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
-    turned = 8.0 * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)
+    turned = 2.0 * item * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)
     note("transposed copies", seconds(transpose, plan, params), moved=turned)
 
     best = best_of(lambda: session.run(x, y, order, 1e-3)) / batches
     flops = engine.flops_per_row * batch
     return {
         "workload": name,
+        "dtype": dtype,
         "peak_gflops": peak / 1e9,
         "bandwidth_gb": bandwidth / 1e9,
         "phases": phases,
@@ -194,8 +196,9 @@ def account(name: str) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the account as text."""
     lines = [
-        f"{result['workload']}: {result['step_us']:.1f} us per step, {100 * result['share_of_peak']:.0f} % of "
-        f"{result['peak_gflops']:.0f} GFLOP/s; copies in the second cache {result['bandwidth_gb']:.0f} GB/s",
+        f"{result['workload']}, {result['dtype']}: {result['step_us']:.1f} us per step, "
+        f"{100 * result['share_of_peak']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s; "
+        f"copies in the second cache {result['bandwidth_gb']:.0f} GB/s",
         f"  {'phase':<26}{'us':>9}{'kFLOP':>10}{'kB':>9}{'of limit':>10}",
     ]
     for phase in result["phases"]:
@@ -210,9 +213,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.roofline", description=__doc__.splitlines()[0])
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(NAMES))
+    parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--json", metavar="FILE")
     arguments = parser.parse_args()
-    results = [account(name) for name in arguments.workloads or NAMES]
+    results = [account(name, arguments.dtype) for name in arguments.workloads or NAMES]
     for result in results:
         print(table(result), end="\n\n")
     if arguments.json:

@@ -20,6 +20,7 @@ from fastbp.specs import ACTIVATION_NAMES, Layer, Objective
 from fastbp.workspace import Data, Workspace
 
 BLOCK_BYTES = 16384  # weights of one block: its gradient, state and parameters stay in the nearest caches
+WIDE_BYTES = 16384  # rows of weights from here on make blocks of twice the height: each reads all deltas anew
 STACK_BYTES = 1 << 18
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 TRANSPOSE_RATIO = 2  # W' is stored where that shrinks a layer's padded size by this factor
@@ -102,7 +103,8 @@ class Engine:
             offset += stride(fan_out, size) if layer.use_bias else 0
             record[p.ACTIVATION] = activations.CODES[layer.activation]
             # Multiples of 48 rows suit tiles of 6 and of 8 rows and squares of 4, 8 and 16.
-            height = 48 * max(1, BLOCK_BYTES // (48 * int(record[p.LDW]) * size))
+            row_bytes = int(record[p.LDW]) * size
+            height = 48 * max(2 if row_bytes >= WIDE_BYTES else 1, BLOCK_BYTES // (48 * row_bytes))
             record[p.BLOCK_ROWS], record[p.FIRST_BLOCK] = height, block
             record[p.BLOCKS] = -(-rows // height)
             block += int(record[p.BLOCKS])
@@ -113,6 +115,8 @@ class Engine:
             rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
             record[p.T], record[p.LDT] = offset, stride(rows, size)
             offset += int(record[p.LDW]) * int(record[p.LDT])
+        # Of W or of its copy T, in bytes.
+        self._largest_matrix = max(int(r[p.LDW]) * int(r[p.LDT]) for r in self._record) * size
         # Plain numbers: reading them out of the records takes longer than a small network's gradient.
         self._places = [
             tuple(int(v) for v in record[[p.W, p.LDW, p.B, p.FAN_IN, p.FAN_OUT, p.TRANSPOSED]])
@@ -319,25 +323,28 @@ class Engine:
     ) -> float:
         """Return the weighted mean loss of the rows, with the layers' penalties unless `penalty` is False."""
         data = Data(self, x)
-        workspace = self._borrow(data.n, objective, False)
+        team = self._team(data.n, n_threads)
+        workspace = self._borrow(data.n, objective, False, team)
         workspace.targets(data, y, sample_weight)
-        value = workspace.total(network.VALUE, data, self._team(workspace, data.n, n_threads))
+        value = workspace.total(network.VALUE, data, team)
         self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
-    def _borrow(self, n: int, objective: Objective, inputs: bool) -> Workspace:
+    def _borrow(self, n: int, objective: Objective, inputs: bool, team: int) -> Workspace:
         """Return a workspace for losses and gradients; one of each kind is kept, and a second thread makes its own."""
         rows = min(PREDICT_ROWS, max(1, n))
         kept = self._evaluators.pop((objective, inputs, rows), None)
-        return kept or Workspace(self, rows, objective, inputs=inputs)
+        if kept is None or kept.threads < team:
+            return Workspace(self, rows, objective, inputs=inputs, threads=team)
+        return kept
 
     def _give_back(self, workspace: Workspace, objective: Objective, inputs: bool) -> None:
         if len(self._evaluators) < 4:
             self._evaluators[objective, inputs, workspace.batch] = workspace
 
-    def _team(self, workspace: Workspace, rows: int, n_threads: int | None) -> int:
-        team = teams.size_for(workspace.batch * self.flops_per_row, n_threads)
-        return teams.for_call(team, rows * self.flops_per_row)
+    def _team(self, n: int, n_threads: int | None) -> int:
+        team = teams.size_for(min(PREDICT_ROWS, n) * self.flops_per_row, n_threads)
+        return teams.for_call(team, n * self.flops_per_row)
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
@@ -374,12 +381,13 @@ class Engine:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
         grad = aligned_zeros(self._n_padded, self.dtype)
         felt = np.empty((data.n, self.n_inputs), self.dtype) if inputs else None
-        workspace = self._borrow(data.n, objective, inputs)
+        team = self._team(data.n, n_threads)
+        workspace = self._borrow(data.n, objective, inputs, team)
         workspace.targets(data, y, sample_weight)
         workspace.grad = grad
         if felt is not None:
             workspace.out = felt.reshape(-1)
-        value = workspace.total(network.GRADIENT, data, self._team(workspace, data.n, n_threads))
+        value = workspace.total(network.GRADIENT, data, team)
         self._give_back(workspace, objective, inputs)
         weights, biases = self.views(grad)
         if penalty:

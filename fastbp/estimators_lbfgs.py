@@ -62,10 +62,12 @@ class Problem:
         self.n_rows = len(data)
         # All that does not change from one gradient to the next, which for a small network takes a few microseconds.
         self._data = Data(self.engine, data.x)
-        self._workspace = Workspace(self.engine, min(PREDICT_ROWS, len(data)), objective, gradient=True)
+        batch = min(PREDICT_ROWS, len(data))
+        team = size_for(batch * self.engine.flops_per_row, n_threads)
+        team = for_call(team, self.n_rows * self.engine.flops_per_row)
+        self._pace = Pace(team)
+        self._workspace = Workspace(self.engine, batch, objective, gradient=True, threads=team)
         self._workspace.targets(self._data, data.y, data.sample_weight)
-        team = size_for(self._workspace.batch * self.engine.flops_per_row, n_threads)
-        self._pace = Pace(for_call(team, self.n_rows * self.engine.flops_per_row))
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")

@@ -68,8 +68,9 @@ class Session:
         self._pace = teams.Pace(team)
         # Clipping needs the whole gradient before any of it is used.
         clipped = max_grad_norm is not None
-        slots = 0 if clipped else team
-        self._workspace = Workspace(engine, self.batch_size, objective, gradient=True, slots=slots)
+        self._workspace = Workspace(
+            engine, self.batch_size, objective, gradient=True, by_block=not clipped, threads=team
+        )
         self._workspace.plan[p.CLIPPED] = clipped
         self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
         self._workspace.hyper[p.L2_PER_ROW] = alpha

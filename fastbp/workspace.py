@@ -12,7 +12,9 @@ import numpy as np
 from fastbp import teams
 from fastbp.kernels import activations, losses, network, sync
 from fastbp.kernels import plan as p
-from fastbp.kernels.tile import TILE_ROWS
+from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
+from fastbp.kernels.simd import VECTOR_BYTES
+from fastbp.kernels.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.memory import Array, aligned_zeros, flat, stride
 from fastbp.specs import OBJECTIVE_NAMES, Objective
 
@@ -85,11 +87,16 @@ class Workspace:
         *,
         inputs: bool = False,
         gradient: bool = False,
-        slots: int = 0,
+        by_block: bool = False,
+        threads: int = 1,
     ) -> None:
-        """Allocate; with `slots`, one per thread, the gradient is kept block by block if a batch is a single part."""
+        """Allocate for calls on up to `threads` threads.
+
+        `gradient` makes room for the whole gradient; `by_block`, if a batch is a single part, for one block per thread.
+        """
         self.engine = engine
         self.batch = max(1, batch)
+        self.threads = threads
         self.objective = objective or Objective()
         size = engine.dtype.itemsize
         n = len(engine.layers)
@@ -131,17 +138,23 @@ class Workspace:
             a_in, ld_in = int(record[p.A]), ld
         if objective is None:
             self.records[:, p.D_IN] = -1
+        # Negative, and of no size, where no weights are copied.
+        plan[p.PANEL] = -1
+        if engine._largest_matrix >= PACKED_BYTES and self.part >= PACKED_ROWS:
+            widest = max(engine.n_inputs, *(layer.units for layer in engine.layers))
+            plan[p.PANEL], plan[p.PANEL_SIZE] = offset, widest * TILE_VECTORS * VECTOR_BYTES // size
+            offset += threads * int(plan[p.PANEL_SIZE])
         plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, engine.dtype)
         self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * engine._n_blocks)
         self.numbers[network.PRODUCT] = 1.0
         empty = np.zeros(0, engine.dtype)
         self.grad = empty
-        if slots > 0 and self.batch <= self.part:
+        if by_block and self.batch <= self.part:
             for record in self.records:
                 record[p.IN_SLOT] = plan[p.SLOT]
                 plan[p.SLOT] += _block_size(record)
-            self.grad = aligned_zeros(slots * int(plan[p.SLOT]), engine.dtype)
+            self.grad = aligned_zeros(threads * int(plan[p.SLOT]), engine.dtype)
         elif gradient:
             self.grad = aligned_zeros(engine._n_padded, engine.dtype)
         self.state = empty
@@ -245,6 +258,8 @@ class Workspace:
 
         `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
         """
+        if team > self.threads:
+            raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
         # A row comes out the same in a block of any height: every thread of a team gets one at least.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))

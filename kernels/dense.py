@@ -46,10 +46,11 @@ def activate(plan, at, work, row, m):
 
 
 @kernel
-def forward(plan, at, params, x, x0, x_step, work, row, m):
+def forward(plan, at, params, x, x0, x_step, work, row, m, panel):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
 
-    The rows of x start at x0 and lie x_step apart: the layer below's in the workspace, or the caller's own.
+    The rows of x start at x0 and lie x_step apart: the layer below's in the workspace, or the caller's own. From
+    `panel` on the workspace has room for a panel of weights, if it is not negative.
     """
     ld = plan[at + LD]
     z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
@@ -58,7 +59,7 @@ def forward(plan, at, params, x, x0, x_step, work, row, m):
     b0 = plan[at + B]
     start, first = (params, b0) if b0 >= 0 else (work, plan[ZEROS])
     o, i = plan[at + FAN_OUT], plan[at + FAN_IN]
-    product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i)
+    product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i, work, panel)
     activate(plan, at, work, row, m)
 
 
@@ -88,7 +89,7 @@ def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row
 
 
 @kernel
-def propagate(plan, at, params, work, row, m):
+def propagate(plan, at, params, work, row, m, panel):
     """Error felt by the layer's input: delta W'  (the first half of BP2)."""
     ld, ld_in = plan[at + LD], plan[at + LD_IN]
     d0 = plan[at + D] + row * ld
@@ -96,7 +97,7 @@ def propagate(plan, at, params, work, row, m):
     ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
     c0 = plan[at + D_IN] + row * ld_in
     i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o)
+    product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o, work, panel)
 
 
 @kernel
@@ -123,6 +124,8 @@ def weight_gradients(plan, at, x, x0, x_step, work, grad, g0, begin, end, m, acc
             rows,
             plan[at + FAN_IN],
             m,
+            work,
+            -1,
         )
     else:
         product(
@@ -142,6 +145,8 @@ def weight_gradients(plan, at, x, x0, x_step, work, grad, g0, begin, end, m, acc
             rows,
             plan[at + FAN_OUT],
             m,
+            work,
+            -1,
         )
 
 

@@ -1,15 +1,17 @@
 """One product, C = I + A B, for x W, x' delta and delta W'.
 
-A is read element by element at any strides, so a transpose costs nothing; B, I and C are row-major. Nothing is packed:
-the tiles read A and B where they are, a panel of two vectors of B after the other, for blocks of rows that the caller
-keeps near 100. What that needs is a distance between rows that is no multiple of 2048 bytes (engine.py adds a line),
-else the rows of a panel fall on the same few sets of the caches: 38 GFLOP/s instead of 96 for 96 x 2048 x 2048. With
-it, from 32 x 64 x 64 to 128 x 2048 x 2048, tiles run at 83 to 99 % of the multiply-add peak
-(bench/benchmarks/kernels.py), above what a BLAS reaches there; and the bits do not depend on how the work is split.
+A is read element by element at any strides, so a transpose costs nothing; B, I and C are row-major. The tiles read A
+and B where they are, a panel of two vectors of B after the other. What that needs is a distance between rows that is no
+multiple of 2048 bytes (engine.py adds a line), else the rows of a panel fall on the same few sets of the caches: 38
+GFLOP/s instead of 96 for 96 x 2048 x 2048. With it, from 32 x 64 x 64 to 128 x 2048 x 2048, tiles run at 83 to 99 % of
+the multiply-add peak (bench/benchmarks/kernels.py), above what a BLAS reaches there; and the bits do not depend on how
+the work is split. Only where B is larger than PACKED_BYTES, and read by many tiles, is a panel copied first, to where
+it is contiguous: 512 x 2048 x 2048 in float64 goes from 71 to 86 % of the peak, 512 x 4096 x 4096 in float32 from 49 to
+88 %.
 """
 
 from .jit import kernel
-from .simd import lanes
+from .simd import VECTOR_BYTES, lanes, load, store
 from .tile import (
     TILE_ROWS,
     tile_1_1,
@@ -25,6 +27,18 @@ from .tile import (
     tile_8_2,
     tile_8_h,
 )
+
+# The copy of a panel costs as much as two tiles of rows; smaller matrices stay in the third cache and gain nothing.
+PACKED_BYTES, PACKED_ROWS = 24 << 20, 128
+
+
+@kernel(inline=True)
+def pack(B, b0, ldb, P, p0, K):
+    """Copy the panel of two vectors at b0, K rows, to P[p0:] without gaps."""
+    width = lanes(B)
+    for k in range(K):
+        store(P, p0 + 2 * k * width, load(B, b0 + k * ldb))
+        store(P, p0 + (2 * k + 1) * width, load(B, b0 + k * ldb + width))
 
 
 @kernel(inline=True, literals=True)
@@ -79,18 +93,24 @@ def half_vector(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # n
 
 
 @kernel(literals=True)
-def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K):  # noqa: E741
+def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0):  # noqa: E741
     """C[m, n] = I[m, n] + sum over k of A[m, k] B[k, n], for m < M, n < N, k < K.
 
     Rows of B, I and C start at b0, i0, c0 and lie ldb, ldi, ldc apart; ldi = 0 repeats one row (the bias), I = C
     accumulates. Element (m, k) of A is at a0 + m sam + k sak; one of the two is a literal 1 in every call, which saves
     the innermost loop an addition per row (7 % of a step's instructions with AVX2). Columns from N to the next half
-    vector are written too: rows are padded.
+    vector are written too: rows are padded. Panels of a large B may be copied to P[p0:], K times two vectors; p0 < 0
+    says that there is no such place.
     """
     width = lanes(A)
+    packed = p0 >= 0 and M >= PACKED_ROWS and K * ldb * (VECTOR_BYTES // width) >= PACKED_BYTES
     n = 0
     while N - n > width:
-        two_vectors(A, a0, sam, sak, B, b0 + n, ldb, I, i0 + n, ldi, C, c0 + n, ldc, M, K)
+        panel, start, step = B, b0 + n, ldb
+        if packed:
+            pack(B, b0 + n, ldb, P, p0, K)
+            panel, start, step = P, p0, 2 * width
+        two_vectors(A, a0, sam, sak, panel, start, step, I, i0 + n, ldi, C, c0 + n, ldc, M, K)
         n += 2 * width
     if 2 * (N - n) > width:
         one_vector(A, a0, sam, sak, B, b0 + n, ldb, I, i0 + n, ldi, C, c0 + n, ldc, M, K)

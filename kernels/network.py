@@ -43,6 +43,8 @@ from .plan import (
     N_LAYERS,
     N_OUT,
     ONLINE,
+    PANEL,
+    PANEL_SIZE,
     PART,
     RECORD,
     ROW_BLOCK,
@@ -124,6 +126,7 @@ def forward_rows(
     seed,
     direct,
     offset,
+    panel,
 ):
     """The first `layers` layers on one block of rows; dropout while training, its masks by rows from `offset` on."""
     if plan[SPARSE] == 0 and not direct:
@@ -137,10 +140,12 @@ def forward_rows(
         if layer == 0 and plan[SPARSE] != 0:
             dense.forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m)
         elif layer == 0 and direct:
-            dense.forward(plan, at, params, x, first * plan[at + FAN_IN], plan[at + FAN_IN], work, row, m)
+            dense.forward(
+                plan, at, params, x, first * plan[at + FAN_IN], plan[at + FAN_IN], work, row, m, panel
+            )
         else:
             below = plan[at + LD_IN]
-            dense.forward(plan, at, params, work, plan[at + A_IN] + row * below, below, work, row, m)
+            dense.forward(plan, at, params, work, plan[at + A_IN] + row * below, below, work, row, m, panel)
         rate = hyper[HYPER + layer * LAYER_HYPER + DROPOUT]
         if training and rate > 0.0:
             ld = plan[at + LD]
@@ -162,7 +167,7 @@ def derive(plan, at, work, row, m, rate):
 
 
 @kernel
-def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offset):
+def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offset, panel):
     """delta of every layer for one block of rows, from the loss's delta of the output down (BP2)."""
     last = plan[N_LAYERS] - 1
     derive(plan, HEADER + last * RECORD, work, row, m, 0.0)
@@ -171,7 +176,7 @@ def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offse
         at = HEADER + layer * RECORD
         if plan[at + D_IN] < 0:
             continue
-        dense.propagate(plan, at, params, work, row, m)
+        dense.propagate(plan, at, params, work, row, m, panel)
         below = at - RECORD
         ld = plan[at + LD_IN]
         rate = hyper[INPUT_DROPOUT] if layer == 0 else hyper[HYPER + (layer - 1) * LAYER_HYPER + DROPOUT]
@@ -322,6 +327,7 @@ def run_batch(
     height = plan[ROW_BLOCK]
     n_row_blocks = (m + height - 1) // height
     top = HEADER + (plan[N_LAYERS] - 1) * RECORD
+    panel = plan[PANEL] + slot * plan[PANEL_SIZE]
     # Rows in their own order are read where they are; W' x delta is the one product that needs them padded.
     direct = order.size == 0 and plan[SPARSE] == 0 and (mode >= VALUE or plan[HEADER + TRANSPOSED] == 0)
     direct = direct and (mode != TRAIN or hyper[INPUT_DROPOUT] == 0.0)
@@ -348,6 +354,7 @@ def run_batch(
                 seed,
                 direct,
                 offset,
+                panel,
             )
             if mode == PREDICT:
                 at = HEADER + (layers - 1) * RECORD
@@ -373,7 +380,7 @@ def run_batch(
                     numbers[values + row : values + row + rows],
                 )
                 if mode != VALUE:
-                    backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset)
+                    backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset, panel)
                     if plan[WANT_INPUTS] != 0:
                         width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
                         copy_out(

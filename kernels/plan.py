@@ -14,8 +14,8 @@ product reads W, the backward product W', both row by row.
 N_LAYERS, N_PARAMS, BATCH, ROW_BLOCK, ZEROS = 0, 1, 2, 3, 4
 LOSS, CLASS_INDEX, RULE, NESTEROV, EPS_INSIDE, VELOCITY = 5, 6, 7, 8, 9, 10
 N_BLOCKS, ONLINE, WANT_INPUTS, SPARSE, CLIPPED, N_OUT, WORK_SIZE, PART = 11, 12, 13, 14, 15, 16, 17, 18
-SLOT = 19
-HEADER = 20
+SLOT, PANEL, PANEL_SIZE = 19, 20, 21
+HEADER = 22
 
 # Fields of a layer's record in `plan`
 FAN_IN, FAN_OUT, TRANSPOSED, W, LDW, B, T, LDT = 0, 1, 2, 3, 4, 5, 6, 7

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd
-from fastbp.kernels.matmul import product
+from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product
 from fastbp.kernels.tile import transpose_square
 
 LINE = 64  # bytes that rows are padded to
 
 
 @compiled
-def run(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K):  # noqa: E741
-    product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K)
+def run(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0):  # noqa: E741
+    product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0)
 
 
 @compiled
@@ -75,7 +75,26 @@ def check(M, N, K, orientation, start, dtype, seed):
         row = np.zeros(ldc, dtype)
         row[:N] = bias
         I, i0, ldi = row, 0, 0  # noqa: E741
-    run(A.whole, A.start, sam, sak, B.whole, B.start, ldb, I, i0, ldi, C.whole, C.start, ldc, M, N, K)
+    run(
+        A.whole,
+        A.start,
+        sam,
+        sak,
+        B.whole,
+        B.start,
+        ldb,
+        I,
+        i0,
+        ldi,
+        C.whole,
+        C.start,
+        ldc,
+        M,
+        N,
+        K,
+        A.whole,
+        -1,
+    )
     got = C.content.reshape(M, ldc)
     exact = a.astype(np.longdouble) @ b.astype(np.longdouble) + before
     size = np.abs(a).astype(np.float64) @ np.abs(b) + np.abs(before)
@@ -124,23 +143,46 @@ def test_rows_do_not_depend_on_their_neighbors(dtype, rng):
     start = np.zeros(ldw, dtype)
     whole, ldc = stored(np.zeros((M, N)), dtype)
     W0, C0 = W.start, whole.start
-    run(x.whole, x.start, ldx, 1, W.whole, W0, ldw, start, 0, 0, whole.whole, C0, ldc, M, N, K)
+    run(x.whole, x.start, ldx, 1, W.whole, W0, ldw, start, 0, 0, whole.whole, C0, ldc, M, N, K, start, -1)
     for cut in (1, 2, 3):
         pieces, _ = stored(np.zeros((M, N)), dtype)
         for m in range(0, M, cut):
             count = min(cut, M - m)
             run(
                 x.whole, x.start + m * ldx, ldx, 1, W.whole, W0, ldw,
-                start, 0, 0, pieces.whole, C0 + m * ldc, ldc, count, N, K,
+                start, 0, 0, pieces.whole, C0 + m * ldc, ldc, count, N, K, start, -1,
             )  # fmt: skip
         assert np.array_equal(pieces.content, whole.content)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 5])
+def test_a_copied_panel_changes_nothing(dtype, rng, columns):
+    """A large B is read from copies of its panels, to the same bits, which fit in the place that was given."""
+    lanes = simd.VECTOR_BYTES // dtype.itemsize
+    M, K, N = PACKED_ROWS + 3, 8, columns * lanes - 1
+    ldb = PACKED_BYTES // dtype.itemsize // K
+    x, W = rng.normal(size=(M, K)).astype(dtype), rng.normal(size=(K, ldb)).astype(dtype)
+    start = rng.normal(size=columns * lanes).astype(dtype)
+    panel = Guarded(np.zeros(2 * lanes * K, dtype))
+    results = []
+    for p0 in (-1, panel.start):
+        C, ldc = stored(np.zeros((M, N)), dtype)
+        run(
+            x.reshape(-1), 0, K, 1, W.reshape(-1), 0, ldb,
+            start, 0, 0, C.whole, C.start, ldc, M, N, K, panel.whole, p0,
+        )  # fmt: skip
+        results.append(C.content.copy())
+    assert np.array_equal(*results)
+    assert np.allclose(results[0].reshape(M, ldc)[:, :N], x @ W[:, :N] + start[:N], rtol=1e-4, atol=1e-4)
+    assert panel.intact()
+    assert np.any(panel.content) == (columns > 1)
 
 
 def test_no_rows_no_columns(dtype):
     """Nothing to do is done: no element is written."""
     for M, N in ((0, 3), (3, 0)):
         x, W, C = np.zeros(64, dtype), np.zeros(64, dtype), np.full(64, 5.0, dtype)
-        run(x, 0, 16, 1, W, 0, 16, np.zeros(16, dtype), 0, 0, C, 0, 16, M, N, 3)
+        run(x, 0, 16, 1, W, 0, 16, np.zeros(16, dtype), 0, 0, C, 0, 16, M, N, 3, x, -1)
         assert np.all(C == 5.0)
 
 

@@ -15,6 +15,8 @@ from oracles import INTERPRETED, random_net
 
 from fastbp import session as runs
 from fastbp import teams as module
+from fastbp.kernels import plan
+from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
 from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
 
@@ -122,6 +124,31 @@ def test_gradients_and_predictions_too(dtype, teams, rng):
     _, felt = net.engine.value_and_grad(x, y, Objective(), inputs=True)
     _, other = net.engine.value_and_grad(x, y, Objective(), inputs=True, n_threads=3)
     assert np.array_equal(felt.inputs, other.inputs)
+
+
+def test_weights_too_large_for_the_caches(dtype, teams, rng):
+    """Blocks of many rows read them from copies of their panels, one per thread, blocks of few in place: same bits."""
+    n, n_inputs, units = 300, 4096, PACKED_BYTES // 4096 // dtype.itemsize
+    layers = [Layer(units, "tanh"), Layer(n_inputs, "tanh"), Layer(2)]
+    x, y = rng.normal(size=(n, n_inputs)).astype(dtype), rng.normal(size=(n, 2)).astype(dtype)
+    start = random_net(rng, n_inputs, layers, dtype)
+    results = []
+    for n_threads in (1, 2, 3):
+        engine = start.engine.copy()
+        session = Session(engine, Objective(), Rule(), batch_size=n, n_threads=n_threads)
+        loss = session.run(x, y, np.arange(n), 0.01)
+        results.append([np.array(loss), engine.theta, engine.predict(x, n_threads=n_threads)])
+        used = session._workspace.plan
+        assert used[plan.PANEL] > 0
+        assert (used[plan.ROW_BLOCK] >= PACKED_ROWS) == (n_threads < 3)
+    for result in results[1:]:
+        assert_same_bits(result, results[0])
+    out = x
+    for number, (W, b) in enumerate(zip(start.engine.weights, start.engine.biases, strict=True)):
+        out = out @ W + b
+        if number < 2:
+            out = np.tanh(out)
+    assert np.isclose(results[0][0] / n, np.mean((out - y) ** 2), rtol=1e-4)
 
 
 def test_a_batch_without_weight_ends_every_thread(dtype, teams, rng):
