@@ -54,7 +54,20 @@ def loss(plan, hyper, work, weights, values, m, reps):
     code = plan[p.LOSS]
     for _ in range(reps):
         losses.evaluate(
-            code, hyper, work, plan[at + p.A], ld, work, plan[at + p.D], ld, m, o, weights, 1.0 / m, values
+            code,
+            hyper,
+            work,
+            plan[at + p.A],
+            ld,
+            work,
+            plan[at + p.D],
+            ld,
+            m,
+            o,
+            weights,
+            1.0 / m,
+            values,
+            False,
         )
 
 

@@ -26,7 +26,7 @@ from .plan import (
     Z,
 )
 from .simd import fill, lanes, load, store
-from .tile import transpose_square
+from .tile import transpose_squares
 
 
 @kernel
@@ -195,11 +195,8 @@ def transpose_rows(plan, at, params, begin, end):
         return
     w0, ldw, ldt = plan[at + W], plan[at + LDW], plan[at + LDT]
     side = lanes(params)
-    r = begin
-    while r + side <= end:
-        for c in range(0, ldw, side):
-            transpose_square(params, w0 + r * ldw + c, ldw, params, t0 + c * ldt + r, ldt)
-        r += side
+    r = begin + (end - begin) // side * side
+    transpose_squares(params, w0 + begin * ldw, ldw, params, t0 + begin, ldt, r - begin, ldw)
     columns = plan[at + FAN_IN] if plan[at + TRANSPOSED] else plan[at + FAN_OUT]
     while r < end:
         for c in range(columns):

@@ -30,6 +30,7 @@ from .simd import (
     load_at,
     load_twin,
     operation,
+    scratch,
     store,
     store_at,
     store_twin,
@@ -39,6 +40,7 @@ from .simd import (
 )
 from .simd import select as choose
 from .simd import total as sum_lanes
+from .tile import transpose_squares
 
 LN2 = 0.6931471805599453
 
@@ -247,6 +249,86 @@ _log = traced(log)
 _equal = traced(equal, mask=True)
 
 
+# Outputs in so many vectors at most are turned; of more, a row keeps its vectors busy by itself.
+TURNED_VECTORS = 4
+
+
+@kernel
+def turn(S, s0, lds, count, span, edge, turned):
+    """turned[j, r] = S[r, j] for r < count, zeros for the rows that are missing to a square."""
+    side = lanes(S)
+    if count == side:
+        transpose_squares(S, s0, lds, turned, 0, side, side, span)
+        return
+    for r in range(side):
+        for j in range(0, span, side):
+            store(edge, r * span + j, load(S, s0 + r * lds + j) if r < count else fill(S, 0.0))
+    transpose_squares(edge, 0, span, turned, 0, side, side, span)
+
+
+@kernel
+def turn_back(turned, count, span, edge, D, d0, ldd):
+    """D[r, j] = turned[j, r] for r < count."""
+    side = lanes(D)
+    if count == side:
+        transpose_squares(turned, 0, side, D, d0, ldd, span, side)
+        return
+    transpose_squares(turned, 0, side, edge, 0, span, span, side)
+    for r in range(count):
+        for j in range(0, span, side):
+            store(D, d0 + r * ldd + j, load(edge, r * span + j))
+
+
+@kernel
+def cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
+    """`cross_entropy` for few outputs, a vector holding one output of many rows: no lane idle, no sum across lanes.
+
+    A row is computed alike whatever rows it is among. With 7 classes 13.9 us per 256 rows become TAKES.
+    """
+    side = lanes(P)
+    span = (o + side - 1) // side * side
+    edge = scratch(P, side * span)
+    p_turned = scratch(P, side * span)
+    y_turned = scratch(P, side * span)
+    d_turned = scratch(P, side * span)
+    row = scratch(P, side)
+    low = fill(P, hyper[LOW])
+    high = fill(P, hyper[HIGH])
+    for r in range(0, m, side):
+        count = min(side, m - r)
+        turn(P, p0 + r * ldp, ldp, count, span, edge, p_turned)
+        turn(Y, y0 + r * ldy, ldy, count, span, edge, y_turned)
+        for k in range(side):
+            row[k] = weights[r + k] * scale * hyper[SLOPE_SCALE] if k < count else 0.0
+        factor = load(row, 0)
+        top = load(p_turned, 0)
+        for j in range(1, o):
+            p = load(p_turned, j * side)
+            top = choose(p > top, p, top)
+        mass = fill(P, 0.0)
+        target = fill(P, 0.0)
+        for j in range(o):
+            e = _exp(load(p_turned, j * side) - top)
+            store(d_turned, j * side, e)
+            mass = mass + e
+            target = target + load(y_turned, j * side)
+        logarithm = _log(mass) + top
+        acc = fill(P, 0.0)
+        for j in range(o):
+            y = load(y_turned, j * side)
+            v = logarithm - load(p_turned, j * side)
+            v = choose(v < low, low, choose(v > high, high, v))
+            acc = acc + choose(_equal(y, 0.0), 0.0, v * y)
+            probability = load(d_turned, j * side) / mass
+            store(d_turned, j * side, (probability * target - y) * factor)
+        for j in range(o, span):
+            store(d_turned, j * side, fill(P, 0.0))
+        turn_back(d_turned, count, span, edge, Y, y0 + r * ldy, ldy)
+        store(row, 0, acc)
+        for k in range(count):
+            row_values[r + k] = weights[r + k] * row[k] * hyper[VALUE_SCALE]
+
+
 @kernel
 def cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
     """row_values[r] = -w sum_j y log softmax(p); Y[r] = w scale (softmax(p) sum_j y - y)."""
@@ -284,8 +366,14 @@ def cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_value
 
 
 @kernel
-def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
-    """Value and delta of m rows: row_values, weighted, and Y, the padded targets, turns into delta = dC/da."""
+def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone):
+    """Value and delta of m rows: row_values, weighted, and Y, the padded targets, turns into delta = dC/da.
+
+    `alone` says that the row never comes in company, and may be computed as suits a single one.
+    """
+    if code == CROSS_ENTROPY and o <= TURNED_VECTORS * lanes(P) and not alone:
+        cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+        return
     if code == CROSS_ENTROPY:
         cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
         return

@@ -139,6 +139,7 @@ def error(plan, hyper, work, weight, value):
         weight,
         1.0,
         value,
+        True,
     )
     derive(plan, top, work)
 

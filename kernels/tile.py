@@ -10,8 +10,9 @@ shape of the tile, which is what makes results independent of how the work is sp
 from llvmlite import ir
 from numba.core import types
 
+from .jit import kernel
 from .lanes import call, splat
-from .simd import REGISTERS, VECTOR_BYTES, Vector, checked_pointer, operation
+from .simd import REGISTERS, VECTOR_BYTES, Vector, checked_pointer, lanes, operation
 
 # 8 x 2 keeps 16 of 32 registers busy, 6 x 2 keeps 12 of 16; both cover the latency of the multiply-add.
 TILE_ROWS = 8 if REGISTERS == 32 else 6
@@ -176,6 +177,15 @@ def transpose_square(typingctx, S, s0, lds, D, d0, ldd):
 
     p = types.intp
     return types.void(S, p, p, D, p, p), codegen
+
+
+@kernel
+def transpose_squares(S, s0, lds, D, d0, ldd, rows, columns):
+    """D = S' for so many rows and columns, whole squares in both directions."""
+    side = lanes(S)
+    for r in range(0, rows, side):
+        for c in range(0, columns, side):
+            transpose_square(S, s0 + r * lds + c, lds, D, d0 + c * ldd + r, ldd)
 
 
 tile_8_2 = make_tile(TILE_ROWS, 2)

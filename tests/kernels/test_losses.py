@@ -16,11 +16,11 @@ PARAMETERS = {"huber": 0.7, "quantile": 0.2}
 
 
 @compiled
-def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
-    losses.evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone):
+    losses.evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone)
 
 
-def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0, parameter=None):
+def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0, parameter=None, alone=False):
     """Return the rows' weighted values and deltas of predictions p (m, o) for targets y."""
     m, o = p.shape
     per_line = 64 // p.dtype.itemsize
@@ -39,7 +39,9 @@ def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0,
     values = Guarded(np.zeros(m))
     kept = values.content
     with np.errstate(all="ignore"):
-        evaluate(CODES[name], hyper, P.whole, P.start, ld, Y.whole, Y.start, ld, m, o, weights, scale, kept)
+        evaluate(
+            CODES[name], hyper, P.whole, P.start, ld, Y.whole, Y.start, ld, m, o, weights, scale, kept, alone
+        )
     assert P.intact() and Y.intact() and values.intact()
     assert np.array_equal(P.content.reshape(m, ld)[:, :o], p, equal_nan=True)
     deltas = Y.content.reshape(m, ld)
@@ -73,14 +75,20 @@ def test_every_loss_has_a_twin():
 
 @pytest.mark.parametrize("name", TABLE)
 @settings(max_examples=4 if INTERPRETED else 25)
-@given(m=st.integers(1, 5), o=st.integers(1, 35), summed=st.booleans(), seed=st.integers(0, 2**32 - 1))
-def test_value_and_delta(name, m, o, summed, seed):
+@given(
+    m=st.one_of(st.integers(1, 5), st.integers(1, 4 if INTERPRETED else 35)),
+    o=st.one_of(st.integers(1, 35), st.integers(1, 70)),
+    summed=st.booleans(),
+    alone=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_value_and_delta(name, m, o, summed, alone, seed):
     summed = summed or name == "cross_entropy"
     for dtype in (np.float32, np.float64):
         rng = np.random.default_rng(seed)
         p, y = rng.normal(size=(m, o)).astype(dtype), targets(name, rng, m, o).astype(dtype)
         weights, scale = rng.uniform(0, 3, m), rng.uniform(0.1, 1)
-        values, deltas = run(name, p, y, weights=weights, scale=scale, summed=summed)
+        values, deltas = run(name, p, y, weights=weights, scale=scale, summed=summed, alone=alone)
         want, slope = expected(name, p, y, summed)
         eps = np.finfo(dtype).eps
         assert np.allclose(values, weights * want, rtol=20 * eps, atol=20 * eps * (o if summed else 1))
@@ -111,13 +119,14 @@ def test_on_the_target(name, dtype):
     assert np.all(deltas == 0.0)
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("name", TABLE)
-def test_far_from_the_target(name, dtype):
+def test_far_from_the_target(name, alone, dtype):
     """Predictions that saturate every function: the reference's numbers, finite where those are."""
     p = np.array([[-1e4, 1e4, 0.0], [500.0, -500.0, 80.0], [30.0, -30.0, 1.0]], dtype)
     y = np.zeros_like(p)
     y[:, 1] = 1.0
-    values, deltas = run(name, p, y)
+    values, deltas = run(name, p, y, alone=alone)
     want, slope = expected(name, p, y, True)
     with np.errstate(over="ignore"):
         want, slope = want.astype(dtype), slope.astype(dtype)
@@ -125,13 +134,14 @@ def test_far_from_the_target(name, dtype):
     assert np.allclose(deltas, slope, rtol=40 * np.finfo(dtype).eps, atol=1e-30)
 
 
+@pytest.mark.parametrize("alone", [False, True])
 @pytest.mark.parametrize("name", TABLE)
-def test_nan_shows_in_its_row_alone(name, dtype, rng):
+def test_nan_shows_in_its_row_alone(name, alone, dtype, rng):
     for spoil in ("p", "y"):
         p, y = rng.normal(size=(4, 3)).astype(dtype), targets(name, rng, 4, 3).astype(dtype)
-        clean, deltas_before = run(name, p, y)
+        clean, deltas_before = run(name, p, y, alone=alone)
         (p if spoil == "p" else y)[2, 1] = np.nan
-        values, deltas = run(name, p, y)
+        values, deltas = run(name, p, y, alone=alone)
         assert np.isnan(values[2]), spoil
         assert np.isnan(deltas[2, 1]), spoil
         assert np.array_equal(values[[0, 1, 3]], clean[[0, 1, 3]])
@@ -177,13 +187,14 @@ def test_poisson_with_its_constant(dtype, rng):
 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "binary_cross_entropy"])
-def test_clipped_probabilities(name, dtype):
+@pytest.mark.parametrize("alone", [False, True])
+def test_clipped_probabilities(name, alone, dtype):
     """scikit-learn's clip bounds the value at both ends and leaves the gradient."""
     clip = float(np.finfo(dtype).eps)
     p = np.array([[60.0, -60.0], [-60.0, 60.0], [0.5, -0.25]], dtype)
     y = np.array([[1.0, 0.0]] * 3, dtype)
-    values, deltas = run(name, p, y, clip=clip)
-    _, free = run(name, p, y)
+    values, deltas = run(name, p, y, clip=clip, alone=alone)
+    _, free = run(name, p, y, alone=alone)
     want = []
     for logits, target in zip(p.tolist(), y.tolist(), strict=True):
         if name == "cross_entropy":
@@ -208,6 +219,18 @@ def test_cross_entropy_of_distributions(dtype, rng):
     want, slope = expected("cross_entropy", p, y, True)
     assert np.allclose(values, want, rtol=30 * np.finfo(dtype).eps)
     assert np.allclose(deltas, slope, rtol=0, atol=60 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("o", [1, 7, 16, 17, 64])
+def test_rows_do_not_depend_on_their_neighbors(o, dtype, rng):
+    """A row's loss is the same bits in a block of any height: batches may be cut anywhere."""
+    m = 3 if INTERPRETED else 37
+    p, y = rng.normal(size=(m, o)).astype(dtype), rng.uniform(0, 1, size=(m, o)).astype(dtype)
+    values, deltas = run("cross_entropy", p, y)
+    for begin, end in ((0, 1), (1, 2), (2, m), (m - 1, m)):
+        part, slope = run("cross_entropy", p[begin:end], y[begin:end])
+        assert np.array_equal(part, values[begin:end])
+        assert np.array_equal(slope, deltas[begin:end])
 
 
 def test_binary_cross_entropy_of_probabilities(dtype, rng):
@@ -239,4 +262,4 @@ def test_reaching_outside_raises(name, dtype):
     for p, y in ((31, 32), (32, 31)):
         P, Y = np.zeros(p, dtype), np.zeros(y, dtype)
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            evaluate(CODES[name], hyper, P, 0, 16, Y, 0, 16, 2, 16, weights, 1.0, values)
+            evaluate(CODES[name], hyper, P, 0, 16, Y, 0, 16, 2, 16, weights, 1.0, values, True)

@@ -13,7 +13,7 @@ from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product
-from fastbp.kernels.tile import transpose_square
+from fastbp.kernels.tile import transpose_squares
 
 LINE = 64  # bytes that rows are padded to
 
@@ -24,10 +24,8 @@ def run(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0):  #
 
 
 @compiled
-def turn(S, lds, rows, D, d0, ldd, side):
-    for r in range(0, rows, side):
-        for c in range(0, lds, side):
-            transpose_square(S, r * lds + c, lds, D, d0 + c * ldd + r, ldd)
+def turn(S, lds, rows, D, d0, ldd):
+    transpose_squares(S, 0, lds, D, d0, ldd, rows, lds)
 
 
 def padded(columns, dtype):
@@ -59,9 +57,7 @@ def check(M, N, K, orientation, start, dtype, seed):
         W = np.zeros((padded(N, dtype), padded(K, dtype)), dtype)
         W[:N, :K] = b.T
         B, ldb = Guarded(np.zeros(W.shape[::-1], dtype)), W.shape[0]
-        turn(
-            W.reshape(-1), W.shape[1], W.shape[0], B.whole, B.start, ldb, simd.VECTOR_BYTES // dtype.itemsize
-        )
+        turn(W.reshape(-1), W.shape[1], W.shape[0], B.whole, B.start, ldb)
     else:
         B, ldb = stored(b, dtype)
     C, ldc = stored(np.full((M, N), 3.0), dtype, fill=3.0)
