@@ -111,8 +111,12 @@ class Engine:
             fan_in = fan_out
         self._n_padded = offset
         self._n_blocks = block
-        for record in self._record:
+        for number, record in enumerate(self._record):
             rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
+            if number > 0 and rows == 1 and record[p.TRANSPOSED]:
+                # One output of padded rows: sums of products with the one row of W', which nobody needs turned.
+                record[p.T] = -1
+                continue
             record[p.T], record[p.LDT] = offset, stride(rows, size)
             offset += int(record[p.LDW]) * int(record[p.LDT])
         # Of W or of its copy T, in bytes.

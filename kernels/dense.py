@@ -25,8 +25,8 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, lanes, load, store
-from .tile import transpose_squares
+from .simd import fill, fma, lanes, load, store, total
+from .squares import transpose_squares
 
 
 @kernel
@@ -45,6 +45,21 @@ def activate(plan, at, work, row, m):
                 work[a0 + r * ld + j] = 0.0
 
 
+@kernel(inline=True)
+def dot(X, x0, P, w0, count):
+    """Return the product of two padded rows."""
+    acc = load(X, x0) * load(P, w0)
+    for j in range(lanes(X), count, lanes(X)):
+        acc = fma(load(X, x0 + j), load(P, w0 + j), acc)
+    return total(acc)
+
+
+@kernel(inline=True)
+def single(plan, at):
+    """Whether the layer has one output whose weights are a row without a turned copy: no tile for it."""
+    return plan[at + TRANSPOSED] != 0 and plan[at + T] < 0
+
+
 @kernel
 def forward(plan, at, params, x, x0, x_step, work, row, m, panel):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
@@ -59,7 +74,11 @@ def forward(plan, at, params, x, x0, x_step, work, row, m, panel):
     b0 = plan[at + B]
     start, first = (params, b0) if b0 >= 0 else (work, plan[ZEROS])
     o, i = plan[at + FAN_OUT], plan[at + FAN_IN]
-    product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i, work, panel)
+    if single(plan, at):
+        for r in range(m):
+            work[z0 + r * ld] = start[first] + dot(x, x0 + r * x_step, params, plan[at + W], i)
+    else:
+        product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i, work, panel)
     activate(plan, at, work, row, m)
 
 
@@ -97,7 +116,13 @@ def propagate(plan, at, params, work, row, m, panel):
     ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
     c0 = plan[at + D_IN] + row * ld_in
     i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o, work, panel)
+    if single(plan, at):
+        for r in range(m):
+            felt = fill(work, work[d0 + r * ld])
+            for k in range(0, i, lanes(work)):
+                store(work, c0 + r * ld_in + k, felt * load(params, w0 + k))
+    else:
+        product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o, work, panel)
 
 
 @kernel

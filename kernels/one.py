@@ -7,6 +7,7 @@ threads.
 """
 
 from . import activations, dense, losses
+from .dense import dot
 from .jit import kernel
 from .plan import (
     A_IN,
@@ -27,7 +28,7 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, fma, lanes, load, store, total
+from .simd import fill, fma, lanes, load, store
 from .tile import tile_1_1, tile_1_2, tile_1_4
 
 
@@ -44,15 +45,6 @@ def row_times_rows(X, x0, P, w0, ldw, I, i0, Z, z0, N, K):  # noqa: E741
         n += 2 * width
     if N > n:
         tile_1_1(X, x0, 0, 1, P, w0 + n, ldw, I, i0 + n, 0, Z, z0 + n, 0, K)
-
-
-@kernel(inline=True)
-def dot(X, x0, P, w0, count):
-    """Return the product of two padded rows."""
-    acc = load(X, x0) * load(P, w0)
-    for j in range(lanes(X), count, lanes(X)):
-        acc = fma(load(X, x0 + j), load(P, w0 + j), acc)
-    return total(acc)
 
 
 @kernel

@@ -12,6 +12,7 @@ FLOORS = {
     "kernels": [
         {"jit", "lanes", "plan"},
         {"elementary", "simd"},
+        {"squares"},
         {"activations", "losses", "optimizers", "random", "sync", "tile"},
         {"matmul"},
         {"dense"},

@@ -13,7 +13,7 @@ from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product
-from fastbp.kernels.tile import transpose_squares
+from fastbp.kernels.squares import transpose_squares
 
 LINE = 64  # bytes that rows are padded to
 
@@ -191,7 +191,7 @@ def test_every_vector_width(width):
         pytest.skip("the width of this run")
     here = Path(__file__).parent
     files = ["test_simd.py", "test_tile.py", "test_matmul.py", "test_elementary.py", "test_activations.py"]
-    files += ["test_losses.py", "test_optimizers.py", "test_network.py"]
+    files += ["test_squares.py", "test_losses.py", "test_optimizers.py", "test_network.py"]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *(str(here / name) for name in files)],
         env={**os.environ, "FASTBP_VECTOR_BYTES": str(width)},
