@@ -228,11 +228,19 @@ class Session:
         workspace = self._workspace
         workspace.targets(data, y, sample_weight)
         order = np.ascontiguousarray(order, np.int64)
-        if order.ndim != 1 or (order.size and not 0 <= int(order.min()) <= int(order.max()) < data.n):
-            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
         size = int(order.size)
-        # Rows in their own order are read in place.
-        in_order = size > 0 and order[0] == 0 and order[-1] == size - 1 and bool(np.all(np.diff(order) == 1))
+        # Rows in their own order, 0 to size - 1 and each above the one before, are read in place.
+        in_order = (
+            order.ndim == 1
+            and 0 < size <= data.n
+            and order[0] == 0
+            and order[-1] == size - 1
+            and bool(np.all(order[1:] > order[:-1]))
+        )
+        if not in_order and (
+            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < data.n)
+        ):
+            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
         order = EMPTY_ORDER if in_order else flat(order)
         workspace.plan[p.ONLINE] = self._online and not data.sparse
         batch = self.batch_size

@@ -17,7 +17,7 @@ TEAM_FLOPS = 2e6
 CALL_FLOPS = 5e7
 FIRST_TRIAL = 2  # calls before the slower choice is tried; twice as many each time it stays the slower,
 LONGEST_PAUSE = 32  # up to this
-FIRST_COSTLY = 8  # calls before one thread is tried where each is a whole large batch
+COSTLY = 4  # times as many where each call is a whole large batch: a trial cannot be shorter than that
 
 _active = 0
 _active_lock = threading.Lock()
@@ -66,7 +66,7 @@ class Pace:
     """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
 
     A team is slower where neighbors hold the cores, or where a host has put virtual cores badly, which no plan can
-    know. A team begins; one thread is tried after `FIRST_TRIAL` calls, or later where a call is costly, a whole large
+    know. A team begins; one thread is tried after `FIRST_TRIAL` calls, more seldom where a call is a whole large
     batch; then the faster one works, and the other is tried again, ever more seldom.
     """
 
@@ -74,7 +74,8 @@ class Pace:
         self.team = team
         self._seconds = {team: 0.0, 1: math.inf}
         self._calls = 0
-        self._pause = self._next = FIRST_TRIAL
+        self._last = 0
+        self._pause = FIRST_TRIAL
 
     @property
     def _best(self) -> int:
@@ -86,7 +87,7 @@ class Pace:
             return 1, False
         self._calls += 1
         best = self._best
-        if self._calls <= (max(self._next, FIRST_COSTLY) if costly else self._next):
+        if self._calls <= self._last + self._pause * (COSTLY if costly else 1):
             return best, False
         return (self.team if best == 1 else 1), True
 
@@ -103,7 +104,7 @@ class Pace:
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
         else:
             return
-        self._next = self._calls + self._pause
+        self._last = self._calls
 
 
 def together(call: Callable[[], int], team: int, stop: Callable[[], None], *, apart: bool = False) -> int:
