@@ -35,14 +35,15 @@ def gather(plan, work, x, y, order, m, reps):
 
 
 @entry
-def forward(plan, at, params, work, m, reps):
+def forward(plan, at, params, work, order, m, reps):
     """Products of the forward pass of one layer, and its activation."""
     height = plan[p.ROW_BLOCK]
     for _ in range(reps):
         for row in range(0, m, height):
             below = plan[at + p.LD_IN]
             x0 = plan[at + p.A_IN] + row * below
-            dense.forward(plan, at, params, work, x0, below, work, row, min(height, m - row), plan[p.PANEL])
+            rows = min(height, m - row)
+            dense.forward(plan, at, params, work, x0, below, work, row, rows, plan[p.PANEL], work, order, -1)
 
 
 @entry
@@ -172,7 +173,11 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     weights, values = np.ones(batch), np.zeros(batch)
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
         at = p.HEADER + layer * p.RECORD
-        note(f"forward {i}-{o}", seconds(forward, plan, at, params, work, batch), flops=2.0 * batch * i * o)
+        note(
+            f"forward {i}-{o}",
+            seconds(forward, plan, at, params, work, order, batch),
+            flops=2.0 * batch * i * o,
+        )
     out = 3.0 * item * batch * sizes[-1]
     note("loss and delta", seconds(loss, plan, space.hyper, work, weights, values, batch), moved=out)
     for layer in range(len(sizes) - 2, 0, -1):

@@ -6,7 +6,7 @@ place of the layer's record in the plan.
 
 from . import activations
 from .jit import kernel
-from .matmul import product
+from .matmul import product, product_asking
 from .plan import (
     ACTIVATION,
     D_IN,
@@ -61,11 +61,12 @@ def single(plan, at):
 
 
 @kernel
-def forward(plan, at, params, x, x0, x_step, work, row, m, panel):
+def forward(plan, at, params, x, x0, x_step, work, row, m, panel, data, order, place):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
 
     The rows of x start at x0 and lie x_step apart: the layer below's in the workspace, or the caller's own. From
-    `panel` on the workspace has room for a panel of weights, if it is not negative.
+    `panel` on the workspace has room for a panel of weights, if it is not negative; with `place` not negative rows
+    order[place:] of the data set are asked for meanwhile.
     """
     ld = plan[at + LD]
     z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
@@ -77,6 +78,29 @@ def forward(plan, at, params, x, x0, x_step, work, row, m, panel):
     if single(plan, at):
         for r in range(m):
             work[z0 + r * ld] = start[first] + dot(x, x0 + r * x_step, params, plan[at + W], i)
+    elif place >= 0:
+        product_asking(
+            x,
+            x0,
+            x_step,
+            params,
+            w0,
+            ldw,
+            start,
+            first,
+            0,
+            work,
+            z0,
+            ld,
+            m,
+            o,
+            i,
+            work,
+            panel,
+            data,
+            order,
+            place,
+        )
     else:
         product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i, work, panel)
     activate(plan, at, work, row, m)

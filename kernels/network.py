@@ -127,8 +127,12 @@ def forward_rows(
     direct,
     offset,
     panel,
+    ahead,
 ):
-    """The first `layers` layers on one block of rows; dropout while training, its masks by rows from `offset` on."""
+    """The first `layers` layers on one block of rows; dropout while training, its masks by rows from `offset` on.
+
+    Rows that are `ahead` in `order` are asked for while the first layer computes.
+    """
     if plan[SPARSE] == 0 and not direct:
         gather_rows(plan, work, x, order, first, row, m)
         if training and hyper[INPUT_DROPOUT] > 0.0:
@@ -141,11 +145,25 @@ def forward_rows(
             dense.forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m)
         elif layer == 0 and direct:
             dense.forward(
-                plan, at, params, x, first * plan[at + FAN_IN], plan[at + FAN_IN], work, row, m, panel
+                plan,
+                at,
+                params,
+                x,
+                first * plan[at + FAN_IN],
+                plan[at + FAN_IN],
+                work,
+                row,
+                m,
+                panel,
+                x,
+                order,
+                -1,
             )
         else:
             below = plan[at + LD_IN]
-            dense.forward(plan, at, params, work, plan[at + A_IN] + row * below, below, work, row, m, panel)
+            x0 = plan[at + A_IN] + row * below
+            place = first + ahead if layer == 0 and order.size > 0 else -1
+            dense.forward(plan, at, params, work, x0, below, work, row, m, panel, x, order, place)
         rate = hyper[HYPER + layer * LAYER_HYPER + DROPOUT]
         if training and rate > 0.0:
             ld = plan[at + LD]
@@ -361,6 +379,7 @@ def run_batch(
                 direct,
                 offset,
                 panel,
+                height * team,
             )
             if mode == PREDICT:
                 at = HEADER + (layers - 1) * RECORD

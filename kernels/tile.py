@@ -8,7 +8,7 @@ shape of the tile, which is what makes results independent of how the work is sp
 """
 
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 
 from .lanes import call, splat
 from .simd import REGISTERS, VECTOR_BYTES, Vector, checked_pointer, operation
@@ -23,8 +23,21 @@ def _width(dtype, vectors, half):
     return lanes // 2 if half else lanes * vectors
 
 
-def make_tile(rows, vectors, *, half=False):
-    """Return the tile operation for `rows` x `vectors` (or half a vector, for narrow layers)."""
+def _prefetch(builder, pointer):
+    """Ask for the line at `pointer` to be brought to the second cache."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, second_cache, data = (ir.Constant(number, n) for n in (0, 2, 1))
+    builder.call(function, [builder.bitcast(pointer, byte), read, second_cache, data])
+
+
+def make_tile(rows, vectors, *, half=False, asking=False):
+    """Return the tile operation for `rows` x `vectors` (or half a vector, for narrow layers).
+
+    One that is `asking` takes X, x1, x2, xs too and asks for X[x1 + k xs] and X[x2 + k xs] at step k: what is needed
+    next is under way while the registers are busy.
+    """
 
     def twin(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K):  # noqa: E741
         width = _width(A.dtype, vectors, half)
@@ -34,16 +47,14 @@ def make_tile(rows, vectors, *, half=False):
                 total += A[a0 + m * sam + k * sak] * B[b0 + k * ldb : b0 + k * ldb + width]
             C[c0 + m * ldc : c0 + m * ldc + width] = total
 
-    @operation(twin=twin)
-    def tile(typingctx, A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K):  # noqa: E741
-        """tile(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K): see the head of this file."""
-        lanes = VECTOR_BYTES // (A.dtype.bitwidth // 8) // (2 if half else 1)
-        vector = Vector(A.dtype, lanes)
-        align = A.dtype.bitwidth // 8
+    def code_for(dtype):
+        lanes = VECTOR_BYTES // (dtype.bitwidth // 8) // (2 if half else 1)
+        vector = Vector(dtype, lanes)
+        align = dtype.bitwidth // 8
 
         def codegen(context, builder, sig, args):
             kinds = dict(zip("ABIC", (sig.args[0], sig.args[4], sig.args[7], sig.args[10]), strict=True))
-            A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K = args  # noqa: E741
+            A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K, *asked = args  # noqa: E741
             word = context.get_value_type(types.intp)
             llvm_vector = context.get_value_type(vector)
             number = lambda value: ir.Constant(word, value)  # noqa: E731
@@ -90,6 +101,11 @@ def make_tile(rows, vectors, *, half=False):
             row_b = builder.mul(k, ldb)
             loaded = [load_vector(b, builder.add(row_b, number(v * lanes))) for v in range(vectors)]
             column_a = builder.mul(k, sak)
+            if asked:
+                source = context.make_array(sig.args[14])(context, builder, asked[0]).data
+                way = builder.mul(k, asked[3])
+                for offset in asked[1:3]:
+                    _prefetch(builder, builder.gep(source, [builder.add(offset, way)]))
             updated = []
             for m in range(rows):
                 scalar = builder.load(builder.gep(row_starts[m], [column_a]))
@@ -120,13 +136,25 @@ def make_tile(rows, vectors, *, half=False):
                     stored.align = align
             return context.get_dummy_value()
 
-        p = types.intp
-        return types.void(A, p, p, p, B, p, p, I, p, p, C, p, p, p), codegen
+        return codegen
 
-    return tile
+    p = types.intp
+
+    @operation(twin=twin)
+    def tile(typingctx, A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K):  # noqa: E741
+        """tile(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K): see the head of this file."""
+        return types.void(A, p, p, p, B, p, p, I, p, p, C, p, p, p), code_for(A.dtype)
+
+    @operation(twin=lambda *args: twin(*args[:-4]))
+    def asking_tile(typingctx, A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K, X, x1, x2, xs):  # noqa: E741
+        """asking_tile(..., K, X, x1, x2, xs): see make_tile."""
+        return types.void(A, p, p, p, B, p, p, I, p, p, C, p, p, p, X, p, p, p), code_for(A.dtype)
+
+    return asking_tile if asking else tile
 
 
 tile_8_2 = make_tile(TILE_ROWS, 2)
+tile_8_2_asking = make_tile(TILE_ROWS, 2, asking=True)
 tile_4_2 = make_tile(4, 2)
 tile_2_2 = make_tile(2, 2)
 tile_1_2 = make_tile(1, 2)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd
-from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product
+from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product, product_asking
 from fastbp.kernels.squares import transpose_squares
 
 LINE = 64  # bytes that rows are padded to
@@ -172,6 +172,43 @@ def test_a_copied_panel_changes_nothing(dtype, rng, columns):
     assert np.allclose(results[0].reshape(M, ldc)[:, :N], x @ W[:, :N] + start[:N], rtol=1e-4, atol=1e-4)
     assert panel.intact()
     assert np.any(panel.content) == (columns > 1)
+
+
+@compiled
+def run_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, X, order, place):  # noqa: E741
+    product_asking(A, a0, lda, B, b0, ldb, I, i0, 0, C, c0, ldc, M, N, K, A, -1, X, order, place)
+
+
+@settings(max_examples=10 if INTERPRETED else 100)
+@given(
+    M=sizes,
+    N=st.one_of(sizes, st.integers(1, 20 if INTERPRETED else 200)),
+    K=sizes,
+    rows=st.integers(1, 30),
+    place=st.integers(0, 60),
+    single=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_asking_for_rows_changes_nothing(M, N, K, rows, place, single, seed):
+    """Which rows come next, and whether there are any, has no say in the product."""
+    dtype = np.dtype(np.float32 if single else np.float64)
+    rng = np.random.default_rng(seed)
+    A, lda = stored(rng.normal(size=(M, K)), dtype)
+    B, ldb = stored(rng.normal(size=(K, N)), dtype)
+    bias = rng.normal(size=ldb).astype(dtype)
+    X, order = rng.normal(size=rows * K).astype(dtype), rng.integers(rows, size=rows)
+    plain, ldc = stored(np.zeros((M, N)), dtype)
+    asking, _ = stored(np.zeros((M, N)), dtype)
+    run(
+        A.whole, A.start, lda, 1, B.whole, B.start, ldb,
+        bias, 0, 0, plain.whole, plain.start, ldc, M, N, K, A.whole, -1,
+    )  # fmt: skip
+    run_asking(
+        A.whole, A.start, lda, B.whole, B.start, ldb,
+        bias, 0, asking.whole, asking.start, ldc, M, N, K, X, order, place,
+    )  # fmt: skip
+    assert np.array_equal(asking.content, plain.content)
+    assert A.intact() and B.intact() and asking.intact()
 
 
 def test_no_rows_no_columns(dtype):
