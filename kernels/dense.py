@@ -88,7 +88,6 @@ def forward(plan, at, params, x, x0, x_step, work, row, m, panel, data, order, p
             ldw,
             start,
             first,
-            0,
             work,
             z0,
             ld,

@@ -149,7 +149,7 @@ def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0)
 
 
 @kernel
-def product_asking(A, a0, lda, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0, X, order, place):  # noqa: E741
+def product_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, P, p0, X, order, place):  # noqa: E741
     """`product` of rows that lie in order, which meanwhile asks for those that come next, before they are waited for.
 
     They are rows order[place:] of X, K wide: as many as A has, two in each of the first tiles, a line at a time. Asking
@@ -175,7 +175,7 @@ def product_asking(A, a0, lda, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p
                 ldb,
                 I,
                 i0 + n,
-                ldi,
+                0,
                 C,
                 c0 + m * ldc + n,
                 ldc,
@@ -188,5 +188,5 @@ def product_asking(A, a0, lda, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p
         n += step
         pair += 2
     a1, c1 = a0 + whole * lda, c0 + whole * ldc
-    product(A, a1, lda, 1, B, b0, ldb, I, i0, ldi, C, c1, ldc, M - whole, min(n, N), K, P, p0)
-    product(A, a0, lda, 1, B, b0 + n, ldb, I, i0 + n, ldi, C, c0 + n, ldc, M, N - n, K, P, p0)
+    product(A, a1, lda, 1, B, b0, ldb, I, i0, 0, C, c1, ldc, M - whole, min(n, N), K, P, p0)
+    product(A, a0, lda, 1, B, b0 + n, ldb, I, i0 + n, 0, C, c0 + n, ldc, M, N - n, K, P, p0)

@@ -176,7 +176,7 @@ def test_a_copied_panel_changes_nothing(dtype, rng, columns):
 
 @compiled
 def run_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, X, order, place):  # noqa: E741
-    product_asking(A, a0, lda, B, b0, ldb, I, i0, 0, C, c0, ldc, M, N, K, A, -1, X, order, place)
+    product_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, A, -1, X, order, place)
 
 
 @settings(max_examples=10 if INTERPRETED else 100)
