@@ -68,7 +68,6 @@ def loss(plan, hyper, work, weights, values, m, reps):
             weights,
             1.0 / m,
             values,
-            False,
         )
 
 

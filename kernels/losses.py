@@ -366,14 +366,8 @@ def cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_value
 
 
 @kernel
-def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone):
-    """Value and delta of m rows: row_values, weighted, and Y, the padded targets, turns into delta = dC/da.
-
-    `alone` says that the row never comes in company, and may be computed as suits a single one.
-    """
-    if code == CROSS_ENTROPY and o <= TURNED_VECTORS * lanes(P) and not alone:
-        cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
-        return
+def evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
+    """`evaluate`, row by row: what a row that never comes in company needs, and rows of many outputs."""
     if code == CROSS_ENTROPY:
         cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
         return
@@ -396,3 +390,12 @@ def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_valu
         hyper[HIGH],
         row_values,
     )
+
+
+@kernel
+def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
+    """Value and delta of m rows: row_values, weighted, and Y, the padded targets, turns into delta = dC/da."""
+    if code == CROSS_ENTROPY and o <= TURNED_VECTORS * lanes(P):
+        cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+    else:
+        evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)

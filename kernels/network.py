@@ -403,7 +403,6 @@ def run_batch(
                     numbers[weights + row : weights + row + rows],
                     1.0 / whole,
                     numbers[values + row : values + row + rows],
-                    False,
                 )
                 if mode != VALUE:
                     backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset, panel)

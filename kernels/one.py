@@ -117,7 +117,7 @@ def error(plan, hyper, work, weight, value):
     """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta."""
     top = HEADER + (plan[N_LAYERS] - 1) * RECORD
     ld = plan[top + LD]
-    losses.evaluate(
+    losses.evaluate_each(
         plan[LOSS],
         hyper,
         work,
@@ -131,7 +131,6 @@ def error(plan, hyper, work, weight, value):
         weight,
         1.0,
         value,
-        True,
     )
     derive(plan, top, work)
 

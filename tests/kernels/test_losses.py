@@ -17,7 +17,10 @@ PARAMETERS = {"huber": 0.7, "quantile": 0.2}
 
 @compiled
 def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone):
-    losses.evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone)
+    if alone:
+        losses.evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+    else:
+        losses.evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
 
 
 def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0, parameter=None, alone=False):
