@@ -114,7 +114,7 @@ def transpose(plan, params, reps):
         for layer in range(plan[p.N_LAYERS]):
             at = p.HEADER + layer * p.RECORD
             if plan[at + p.D_IN] >= 0 or plan[at + p.TRANSPOSED] != 0:
-                dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at))
+                dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at), True)
 
 
 @entry

@@ -54,12 +54,6 @@ def dot(X, x0, P, w0, count):
     return total(acc)
 
 
-@kernel(inline=True)
-def single(plan, at):
-    """Whether the layer has one output whose weights are a row without a turned copy: no tile for it."""
-    return plan[at + TRANSPOSED] != 0 and plan[at + T] < 0
-
-
 @kernel
 def forward(plan, at, params, x, x0, x_step, work, row, m, panel, data, order, place):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
@@ -75,7 +69,8 @@ def forward(plan, at, params, x, x0, x_step, work, row, m, panel, data, order, p
     b0 = plan[at + B]
     start, first = (params, b0) if b0 >= 0 else (work, plan[ZEROS])
     o, i = plan[at + FAN_OUT], plan[at + FAN_IN]
-    if single(plan, at):
+    if plan[at + TRANSPOSED] != 0 and plan[at + T] < 0:
+        # One output, whose weights are a row without a turned copy: no tile for it.
         for r in range(m):
             work[z0 + r * ld] = start[first] + dot(x, x0 + r * x_step, params, plan[at + W], i)
     elif place >= 0:
@@ -139,7 +134,7 @@ def propagate(plan, at, params, work, row, m, panel):
     ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
     c0 = plan[at + D_IN] + row * ld_in
     i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    if single(plan, at):
+    if plan[at + TRANSPOSED] != 0 and plan[at + T] < 0:
         for r in range(m):
             felt = fill(work, work[d0 + r * ld])
             for k in range(0, i, lanes(work)):
@@ -236,10 +231,13 @@ def bias_gradients(plan, at, work, grad, g0, m, accumulate):
 
 
 @kernel
-def transpose_rows(plan, at, params, begin, end):
-    """Bring columns [begin, end) of the copy T up to date with rows [begin, end) of what is stored."""
+def transpose_rows(plan, at, params, begin, end, backward):
+    """Bring columns [begin, end) of the copy T up to date with rows [begin, end) of what is stored, if it is read.
+
+    Forward reads it where W' is stored, else the way back (if it is gone) to a layer below.
+    """
     t0 = plan[at + T]
-    if t0 < 0:
+    if t0 < 0 or (plan[at + TRANSPOSED] == 0 and (not backward or plan[at + D_IN] < 0)):
         return
     w0, ldw, ldt = plan[at + W], plan[at + LDW], plan[at + LDT]
     side = lanes(params)

@@ -36,15 +36,6 @@ FAR_BYTES = 1 << 19
 PACKED_BYTES, PACKED_ROWS = 24 << 20, 128
 
 
-@kernel(inline=True)
-def pack(B, b0, ldb, P, p0, K):
-    """Copy the panel of two vectors at b0, K rows, to P[p0:] without gaps."""
-    width = lanes(B)
-    for k in range(K):
-        store(P, p0 + 2 * k * width, load(B, b0 + k * ldb))
-        store(P, p0 + (2 * k + 1) * width, load(B, b0 + k * ldb + width))
-
-
 @kernel(inline=True, literals=True)
 def two_vectors(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K, X, x1, xs):  # noqa: E741
     """M rows by two vectors of columns; the first tile asks for the panel at X[x1:], rows xs apart, if xs > 0."""
@@ -119,7 +110,9 @@ def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0)
     while N - n > width:
         panel, start, step = B, b0 + n, ldb
         if packed:
-            pack(B, b0 + n, ldb, P, p0, K)
+            for k in range(K):
+                for j in range(0, 2 * width, width):
+                    store(P, p0 + 2 * k * width + j, load(B, b0 + k * ldb + n + j))
             panel, start, step = P, p0, 2 * width
         two_vectors(
             A,

@@ -244,12 +244,6 @@ def layer_of_block(plan, block):
     return layer
 
 
-@kernel(inline=True)
-def turned_copy_is_read(plan, at, mode):
-    """Whether a call reads the layer's copy T: forward where W' is stored, else on the way back to a layer below."""
-    return plan[at + TRANSPOSED] != 0 or (mode <= GRADIENT and plan[at + D_IN] >= 0)
-
-
 @kernel
 def update_block(
     plan, hyper, numbers, params, grad, g0, gb, state, at, block, begin, end, l1, l2, scale, refresh
@@ -264,8 +258,8 @@ def update_block(
     if block == plan[at + FIRST_BLOCK] and plan[at + B] >= 0:
         b0 = plan[at + B]
         optimizers.update(plan, step, params, grad, gb, state, b0, b0 + plan[at + LD], 0.0, 0.0, scale)
-    if refresh and turned_copy_is_read(plan, at, TRAIN):
-        dense.transpose_rows(plan, at, params, begin, end)
+    if refresh:
+        dense.transpose_rows(plan, at, params, begin, end, True)
 
 
 @kernel
@@ -550,10 +544,9 @@ def begin_call(mode, plan, params, numbers, sync, team):
     block = claim(sync, 0, n_blocks, team, -1)
     while block < n_blocks:
         at = HEADER + layer_of_block(plan, block) * RECORD
-        if turned_copy_is_read(plan, at, mode):
-            begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
-            end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
-            dense.transpose_rows(plan, at, params, begin, end)
+        begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+        end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+        dense.transpose_rows(plan, at, params, begin, end, mode <= GRADIENT)
         if finished(sync, block, n_blocks, team):
             numbers[STEPS_BEFORE] = numbers[STEPS]
             numbers[LOSS_KEPT] = numbers[LOSS_SUM]
