@@ -25,7 +25,7 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, fma, lanes, load, store, total
+from .simd import fill, fma, lanes, load, load_first, store, total
 from .squares import transpose_squares
 
 
@@ -47,10 +47,16 @@ def activate(plan, at, work, row, m):
 
 @kernel(inline=True)
 def dot(X, x0, P, w0, count):
-    """Return the product of two padded rows."""
-    acc = load(X, x0) * load(P, w0)
-    for j in range(lanes(X), count, lanes(X)):
+    """Return the product of two rows of `count`, the second one padded with zeros.
+
+    The padding of the first is not read: after an overflow in the layer below it holds inf * 0.
+    """
+    whole = count // lanes(X) * lanes(X)
+    acc = fill(X, 0.0)
+    for j in range(0, whole, lanes(X)):
         acc = fma(load(X, x0 + j), load(P, w0 + j), acc)
+    if whole < count:
+        acc = fma(load_first(X, x0 + whole, count - whole), load(P, w0 + whole), acc)
     return total(acc)
 
 

@@ -238,3 +238,15 @@ def test_rows_at_odd_addresses(dtype, rng):
         assert np.array_equal(net.engine.predict(crooked), net.engine.predict(x))
     except (TypeError, ValueError) as error:
         assert "align" in str(error)
+
+
+def test_an_overflow_stays_in_its_units(dtype):
+    """Sums that overflow to -inf are 0 after relu: what infinities make of the rows' padding reaches no output."""
+    engine = Engine(2, [Layer(50, "relu"), Layer(50, "relu"), Layer(1)], dtype)
+    shapes = [w.shape for w in engine.weights]
+    engine.set_parameters(
+        [-np.ones(shapes[0]), -np.ones(shapes[1]), np.ones(shapes[2])], [np.zeros(50), np.zeros(50), [0.5]]
+    )
+    x = np.full((9, 2), -0.9 * np.finfo(dtype).max, dtype)
+    assert np.array_equal(engine.predict(x), np.full((9, 1), 0.5, dtype))
+    assert np.array_equal(engine.predict(x[:1]), np.full((1, 1), 0.5, dtype))
