@@ -16,11 +16,10 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import llvmlite.binding as llvm
 import numba
-from numba._dynfunc import make_function
-from numba.core import caching, codegen, compiler, config, typed_passes, types
-from numba.core.compiler_machinery import register_pass
+from numba.core import caching, config, types
+
+from .pipeline import EntryCompiler, PartCompiler, remembering
 
 
 def _fingerprint() -> str:
@@ -141,87 +140,6 @@ class _Cache(caching.FunctionCache):
             warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
 
 
-class _PartLibrary(codegen.JITCodeLibrary):
-    """The LLVM code of a building block, which is optimized and assembled once, in the entries that call it.
-
-    Numba's own libraries do both for every function with all that it calls: as often as there are links from the
-    entry down to it.
-    """
-
-    def _optimize_final_module(self):
-        pass
-
-    def _finalize_final_module(self):
-        self._finalize_dynamic_globals()
-        self._verify_declare_only_symbols()
-        self._finalized = True
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _PartLowering(typed_passes.NativeLowering):
-    _name = "fastbp_part_lowering"
-
-    def run_pass(self, state):
-        state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.flags.no_compile = True
-        super().run_pass(state)
-        made = state["cr"]
-        # Numba knows a compiled function by an object of this type; called from Python, this one would do nothing good.
-        name = made.fndesc.qualname
-        handle = make_function(made.fndesc.lookup_module(), name, "", 0, made.env, (state.library,))
-        state.targetctx.insert_user_function(handle, made.fndesc, [state.library])
-        state["cr"] = made._replace(cfunc=handle)
-        return True
-
-
-class _EntryLibrary(codegen.JITCodeLibrary):
-    """The LLVM code of an entry and of all it calls, optimized in one round: Numba's other one prunes references.
-
-    Loops are not unrolled: the products' are written with as many vectors a round as the machine overlaps, and copies
-    of all the others were a third of the machine code and gained nothing.
-    """
-
-    def _optimize_final_module(self):
-        options = llvm.create_pipeline_tuning_options(speed_level=int(config.OPT))
-        options.loop_vectorization = True
-        options.loop_unrolling = False
-        builder = llvm.create_pass_builder(self._codegen._tm, options)
-        builder.getModulePassManager().run(self._final_module, builder)
-
-
-@register_pass(mutates_CFG=True, analysis_only=False)
-class _EntryLowering(typed_passes.NativeLowering):
-    _name = "fastbp_entry_lowering"
-
-    def run_pass(self, state):
-        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.library.enable_object_caching()
-        return super().run_pass(state)
-
-
-class _Compiler(compiler.CompilerBase):
-    """Numba's pipeline with another last step."""
-
-    lowering: type[typed_passes.NativeLowering]
-
-    def define_pipelines(self):
-        passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)
-        passes.passes = [
-            (self.lowering, text) if each is typed_passes.NativeLowering else (each, text)
-            for each, text in passes.passes
-        ]
-        passes.finalize()
-        return [passes]
-
-
-class _PartCompiler(_Compiler):
-    lowering = _PartLowering
-
-
-class _EntryCompiler(_Compiler):
-    lowering = _EntryLowering
-
-
 def kernel(function=None, *, inline=False, literals=False):
     """Compile a building block: no Python objects, the GIL released, division without a zero check.
 
@@ -237,7 +155,7 @@ def kernel(function=None, *, inline=False, literals=False):
     part = numba.njit(
         nogil=True,
         error_model="numpy",
-        pipeline_class=_PartCompiler,
+        pipeline_class=PartCompiler,
         # Arrays are the caller's, and none is made: nothing to count references of.
         _nrt=False,
         forceinline=inline,
@@ -259,9 +177,9 @@ def kernel(function=None, *, inline=False, literals=False):
 
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
-    compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False, pipeline_class=_EntryCompiler)(
-        function
-    )
-    if not config.DISABLE_JIT and cache_dir() is not None:
-        compiled._cache = _Cache(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", _nrt=False, pipeline_class=EntryCompiler)(function)
+    if not config.DISABLE_JIT:
+        compiled.compile = remembering(compiled.compile)
+        if cache_dir() is not None:
+            compiled._cache = _Cache(function)
     return compiled

@@ -10,6 +10,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # From the ground up. A room imports, at module level, rooms of lower floors only.
 FLOORS = {
     "kernels": [
+        {"pipeline"},
         {"jit", "lanes", "plan"},
         {"elementary", "simd"},
         {"squares"},
