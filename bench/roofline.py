@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.benchmarks import make_run
 from bench.peers.workloads import WORKLOADS
-from fastbp.kernels import dense, losses, network, optimizers
+from fastbp.kernels import dense, gather, losses, network, optimizers
 from fastbp.kernels import plan as p
 from fastbp.kernels.jit import entry
 from fastbp.kernels.simd import fma_peak, lanes, load, store
@@ -27,11 +27,11 @@ NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1
 
 
 @entry
-def gather(plan, work, x, y, order, m, reps):
+def gather_batch(plan, work, x, y, order, m, reps):
     """Copy the rows and targets of a batch."""
     for _ in range(reps):
-        network.gather_rows(plan, work, x, order, 0, 0, m)
-        network.gather_targets(plan, work, y, order, 0, 0, m)
+        gather.rows(plan, work, x, order, 0, 0, m)
+        gather.targets(plan, work, y, order, 0, 0, m)
 
 
 @entry
@@ -167,7 +167,9 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
 
     moved = 2.0 * item * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
-        "gather rows and targets", seconds(gather, plan, work, x.ravel(), space.y, order, batch), moved=moved
+        "gather rows and targets",
+        seconds(gather_batch, plan, work, x.ravel(), space.y, order, batch),
+        moved=moved,
     )
     weights, values = np.ones(batch), np.zeros(batch)
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import activations, dense, losses, one, optimizers, random
+from . import activations, dense, gather, losses, one, optimizers, random
 from .jit import entry, kernel
 from .plan import (
     A_IN,
@@ -19,7 +19,6 @@ from .plan import (
     BATCH,
     BLOCK_ROWS,
     BLOCKS,
-    CLASS_INDEX,
     CLIPPED,
     D_IN,
     DROPOUT,
@@ -58,7 +57,6 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, lanes, load, load_first, store
 from .sync import MEMBERS, STOP, STOPPED, advance, claim, fetch_add, finished, read, wait
 
 # What `run` is asked for.
@@ -69,42 +67,6 @@ TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3
 LOSS_SUM, STEPS, PRODUCT, STEPS_BEFORE, LOSS_KEPT, SCALE = 0, 1, 2, 3, 4, 5
 COEFFICIENTS = 8
 ROWS = 32
-
-
-@kernel(inline=True)
-def copy_row(work, target, x, source, width):
-    """Copy one row of the caller's into a padded one, whose padding becomes zero."""
-    k = 0
-    while k + lanes(work) <= width:
-        store(work, target + k, load(x, source + k))
-        k += lanes(work)
-    if k < width:
-        store(work, target + k, load_first(x, source + k, width - k))
-
-
-@kernel
-def gather_rows(plan, work, x, order, first, row, m):
-    """Copy m rows of the data set, chosen by `order`, into the padded input of the first layer."""
-    i, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
-    a0 = plan[HEADER + A_IN] + row * ld
-    for r in range(m):
-        copy_row(work, a0 + r * ld, x, (order[first + r] if order.size > 0 else first + r) * i, i)
-
-
-@kernel
-def gather_targets(plan, work, y, order, first, row, m):
-    """Copy the rows' targets to where delta of the output will be; class codes become rows of one-hot."""
-    at = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    o, ld = plan[at + FAN_OUT], plan[at + LD]
-    d0 = plan[at + D] + row * ld
-    for r in range(m):
-        source = order[first + r] if order.size > 0 else first + r
-        if plan[CLASS_INDEX] != 0:
-            for j in range(0, o, lanes(work)):
-                store(work, d0 + r * ld + j, fill(work, 0.0))
-            work[d0 + r * ld + int(y[source])] = 1.0
-        else:
-            copy_row(work, d0 + r * ld, y, source * o, o)
 
 
 @kernel
@@ -134,7 +96,7 @@ def forward_rows(
     Rows that are `ahead` in `order` are asked for while the first layer computes.
     """
     if plan[SPARSE] == 0 and not direct:
-        gather_rows(plan, work, x, order, first, row, m)
+        gather.rows(plan, work, x, order, first, row, m)
         if training and hyper[INPUT_DROPOUT] > 0.0:
             ld = plan[HEADER + LD_IN]
             key = random.key_of(seed, step, -1)
@@ -206,42 +168,19 @@ def backward_rows(plan, hyper, params, work, row, m, training, step, seed, offse
 
 
 @kernel
-def copy_out(work, a0, ld, out, out0, width, m):
-    """Write m padded rows to the caller's unpadded array."""
-    for r in range(m):
-        for j in range(width):
-            out[out0 + r * width + j] = work[a0 + r * ld + j]
-
-
-@kernel
-def gather_weights(numbers, sample_weight, order, first, row, m):
-    """Put the rows' weights (1 where there are none) behind the rows' values."""
-    for r in range(m):
-        if sample_weight.size > 0:
-            source = order[first + r] if order.size > 0 else first + r
-            numbers[row + r] = sample_weight[source]
-        else:
-            numbers[row + r] = 1.0
-
-
-@kernel
-def weight_of(sample_weight, order, first, m):
-    """Return the sum of the weights of m rows."""
-    if sample_weight.size == 0:
-        return float(m)
-    acc = 0.0
-    for r in range(m):
-        acc += sample_weight[order[first + r] if order.size > 0 else first + r]
-    return acc
-
-
-@kernel
 def layer_of_block(plan, block):
     """Return the layer that a block of weights belongs to."""
     layer = 0
     while block >= plan[HEADER + layer * RECORD + FIRST_BLOCK] + plan[HEADER + layer * RECORD + BLOCKS]:
         layer += 1
     return layer
+
+
+@kernel(inline=True)
+def rows_of_block(plan, at, block):
+    """Return where the rows of weights begin and end that are a block of this layer."""
+    begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
+    return begin, min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
 
 
 @kernel
@@ -378,10 +317,10 @@ def run_batch(
             if mode == PREDICT:
                 at = HEADER + (layers - 1) * RECORD
                 ld, width = plan[at + LD], plan[at + FAN_OUT]
-                copy_out(work, plan[at + A] + row * ld, ld, out, (first + row) * width, width, rows)
+                gather.copy_out(work, plan[at + A] + row * ld, ld, out, (first + row) * width, width, rows)
             else:
-                gather_targets(plan, work, y, order, first + row, row, rows)
-                gather_weights(numbers, sample_weight, order, first + row, weights + row, rows)
+                gather.targets(plan, work, y, order, first + row, row, rows)
+                gather.weights(numbers, sample_weight, order, first + row, weights + row, rows)
                 ld = plan[top + LD]
                 losses.evaluate(
                     plan[LOSS],
@@ -402,7 +341,7 @@ def run_batch(
                     backward_rows(plan, hyper, params, work, row, rows, training, step, seed, offset, panel)
                     if plan[WANT_INPUTS] != 0:
                         width, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
-                        copy_out(
+                        gather.copy_out(
                             work,
                             plan[HEADER + D_IN] + row * ld,
                             ld,
@@ -437,8 +376,7 @@ def run_batch(
     while block < n_blocks:
         layer = layer_of_block(plan, block)
         at = HEADER + layer * RECORD
-        begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
-        end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+        begin, end = rows_of_block(plan, at, block)
         ldw, w0, b0 = plan[at + LDW], plan[at + W], plan[at + B]
         g0, gb = w0 + begin * ldw, b0
         if plan[SLOT] > 0:
@@ -502,8 +440,7 @@ def run_batch(
         while block < n_blocks:
             layer = layer_of_block(plan, block)
             at = HEADER + layer * RECORD
-            begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
-            end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+            begin, end = rows_of_block(plan, at, block)
             place = HYPER + layer * LAYER_HYPER
             l2 = hyper[place + L2] + per_row
             l1 = hyper[place + L1]
@@ -544,8 +481,7 @@ def begin_call(mode, plan, params, numbers, sync, team):
     block = claim(sync, 0, n_blocks, team, -1)
     while block < n_blocks:
         at = HEADER + layer_of_block(plan, block) * RECORD
-        begin = (block - plan[at + FIRST_BLOCK]) * plan[at + BLOCK_ROWS]
-        end = min(begin + plan[at + BLOCK_ROWS], dense.stored_rows(plan, at))
+        begin, end = rows_of_block(plan, at, block)
         dense.transpose_rows(plan, at, params, begin, end, mode <= GRADIENT)
         if finished(sync, block, n_blocks, team):
             numbers[STEPS_BEFORE] = numbers[STEPS]
@@ -565,8 +501,8 @@ def run_rows(plan, hyper, params, work, numbers, x, y, sample_weight, order, beg
         if sample_weight.size > 0 and sample_weight[order[row] if order.size > 0 else row] == 0.0:
             numbers[STEPS] += row - begin
             return row - begin
-        gather_rows(plan, work, x, order, row, 0, 1)
-        gather_targets(plan, work, y, order, row, 0, 1)
+        gather.rows(plan, work, x, order, row, 0, 1)
+        gather.targets(plan, work, y, order, row, 0, 1)
         one.train_row(plan, hyper, params, work, weight, value, rates[row - begin if rates.size > 1 else 0])
         numbers[LOSS_SUM] += value[0]
     numbers[STEPS] += end - begin
@@ -620,7 +556,7 @@ def run(
         total = whole
         rate = 0.0
         if mode == TRAIN:
-            total = weight_of(sample_weight, order, first, m)
+            total = gather.weight_of(sample_weight, order, first, m)
             if total == 0.0:
                 return first - begin
             rate = rates[count if rates.size > 1 else 0]

@@ -13,7 +13,7 @@ FLOORS = {
         {"pipeline"},
         {"jit", "lanes", "plan"},
         {"elementary", "simd"},
-        {"squares"},
+        {"gather", "squares"},
         {"activations", "losses", "optimizers", "random", "sync", "tile"},
         {"matmul"},
         {"dense"},
