@@ -73,6 +73,14 @@ def test_the_next_process_finds_what_this_one_compiled(tmp_path):
 
 
 @compiles
+def test_what_is_found_is_loaded_without_what_compiles(tmp_path):
+    """Numba's registries import a good part of it, and of SciPy: more than half of a warm start."""
+    finish(start(FASTBP_CACHE_DIR=tmp_path))
+    program = PROGRAM + "import sys\nassert 'numba.np.linalg' not in sys.modules\n"
+    assert finish(start(program=program, FASTBP_CACHE_DIR=tmp_path))[1:3] == (1, 0)
+
+
+@compiles
 @pytest.mark.slow
 def test_an_edit_in_a_callee_is_seen(tmp_path):
     """Numba watches the file of the cached function alone; here the whole folder names the cache."""
