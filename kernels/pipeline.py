@@ -1,7 +1,7 @@
 """How Numba compiles the kernels: its pipeline, less what they have no use for.
 
-Of the time that Numba's own takes, a third goes to optimizing each function on its own, with all that it calls, and
-more than a third of the rest to looking up, again and again, what the sum of two integers is.
+Numba's own optimizes each function with all that it calls, as often as it is called by another; and a third of what its
+Python takes goes to looking up, again and again, what the sum of two integers is.
 """
 
 import functools
