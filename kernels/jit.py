@@ -125,8 +125,7 @@ class _Cache(caching.FunctionCache):
     def load_overload(self, sig, target_context):
         try:
             # Without Numba's refresh of all its registries, which is for compiling: it takes 0.3 s.
-            with self._guard_against_spurious_io_errors():
-                return self._load_overload(sig, target_context)
+            return self._load_overload(sig, target_context)
         except Exception:
             return None
 
