@@ -13,17 +13,9 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.types.functions import BaseFunction
 
-# Passes for what kernels do not contain: closures, array expressions, `with`, overloads to be inlined.
-_UNUSED = {
-    "InlineClosureLikes",
-    "InlineInlinables",
-    "InlineOverloads",
-    "LiteralPropagationSubPipelinePass",
-    "LiteralUnroll",
-    "MakeFunctionToJitFunction",
-    "NopythonRewrites",
-    "WithLifting",
-}
+# Passes for what kernels do not contain: closures, overloads to be inlined, array expressions. They make a seventh of a
+# compilation's function calls; the others that could go are not worth a line.
+_UNUSED = {"InlineClosureLikes", "InlineOverloads", "NopythonRewrites"}
 # Types of which an operator's result depends on nothing but them.
 _PLAIN = (types.Number, types.Boolean, types.Array)
 
