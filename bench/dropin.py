@@ -1,7 +1,7 @@
 """Time ratios to scikit-learn's classes: `python -m bench.dropin [--threads 1,2] [--repeats 5] [--json FILE]`.
 
-The configurations of tests/parity_configs.py, on which both give the same numbers: whole calls, from the constructor to
-the fitted estimator, in turns in one process, medians of the repeats after a first one that compiles and loads.
+The configurations of the parity tests, on which both give the same numbers. Whole calls are timed, from the
+constructor to the fitted estimator, in turns in one process: medians of the repeats after a first one that compiles.
 scikit-learn has its BLAS with as many threads as that takes by itself.
 """
 
@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import functools
-import importlib
 import json
-import sys
 import time
 import warnings
 from collections import defaultdict
@@ -22,10 +20,7 @@ from typing import Any
 from sklearn import neural_network
 
 import fastbp
-
-# The file beside the parity tests, which imports nothing of fastbp.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-parity = importlib.import_module("parity_configs")
+from tests.estimators import parity_configs as parity
 
 
 def seconds(config: Any, classes: dict[str, Any], data: Any) -> float:

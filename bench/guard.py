@@ -144,7 +144,7 @@ class Callgrind:
 
 def child(counting: bool, only: str) -> None:
     """Run every case whose name holds `only`: to compile and fill the cache, or under valgrind to be counted."""
-    from fastbp import session
+    from fastbp.engine import session
 
     # Pieces are cut by the clock, which valgrind slows down: one piece, the same in every run.
     session.CHUNK_SECONDS = 1e6

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench.benchmarks import make_run
-from fastbp import teams
+from fastbp.engine import teams
 
 NAMES = ["tabular-small", "tabular-multi", "mnist-sk", "mnist-wide"]
 

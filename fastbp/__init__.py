@@ -22,8 +22,7 @@ _ROOMS = {
         "TimeLimit",
     ),
     "descent": ("gradient_descent",),
-    "estimators_display": ("LossCurveDisplay",),
-    "estimators": ("MLPClassifier", "MLPRegressor"),
+    "estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
     "formats": ("load",),
     "layers": ("Dense", "Dropout"),
     "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSProp", "Rprop"),
@@ -114,9 +113,9 @@ if TYPE_CHECKING:
     from fastbp.callbacks import TerminateOnNaN as TerminateOnNaN
     from fastbp.callbacks import TimeLimit as TimeLimit
     from fastbp.descent import gradient_descent as gradient_descent
+    from fastbp.estimators import LossCurveDisplay as LossCurveDisplay
     from fastbp.estimators import MLPClassifier as MLPClassifier
     from fastbp.estimators import MLPRegressor as MLPRegressor
-    from fastbp.estimators_display import LossCurveDisplay as LossCurveDisplay
     from fastbp.formats import load as load
     from fastbp.layers import Dense as Dense
     from fastbp.layers import Dropout as Dropout

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import objectives
-from fastbp.engine import Engine
+from fastbp.engine.engine import Engine
 from fastbp.specs import OBJECTIVE_NAMES, Objective
 
 __all__ = ["Metric", "compute", "is_better_when_larger", "named"]

@@ -10,12 +10,13 @@ from typing import Any, Self, TextIO
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from fastbp import batches, initializers, objectives, optimizers, training
+from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
-from fastbp.engine import Engine, Gradients
+from fastbp.engine.engine import Engine, Gradients
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
+from fastbp.training import batches
 from fastbp.validation import check_count, resolve_dtype, to_inputs, to_matrix
 
 __all__ = ["Sequential"]

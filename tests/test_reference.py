@@ -11,7 +11,7 @@ import pytest
 from fastbp import reference as ref
 from fastbp import specs
 from fastbp.engine import Engine
-from fastbp.session import Session
+from fastbp.engine.session import Session
 
 SMOOTH_POINTS = [-30.0, -4.0, -2.2, -0.7, -1e-3, 1e-3, 0.4, 1.3, 2.9, 3.5, 30.0]
 KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]

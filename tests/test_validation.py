@@ -81,7 +81,7 @@ def test_torch_tensors(net, x):
 
 @pytest.mark.parametrize("dtype", ["uint8", "float64", "float32"])
 def test_memmaps_of_any_dtype_block_by_block(dtype, tmp_path, monkeypatch):
-    from fastbp import batches
+    from fastbp.training import batches
 
     monkeypatch.setattr(batches, "BLOCK_BYTES", 3 * 10 * 4 * 10)  # blocks of 100 rows
     rng = np.random.default_rng(0)

@@ -69,7 +69,7 @@ def make_engine(sizes, activation, dtype, seed=1):
 
 def make_run(name, dtype, n_threads=1, epochs=1, rows=None):
     """(session, x, y, orders, learning rate) of a workload, ready to run; `rows` shortens the epoch."""
-    from fastbp.session import Session
+    from fastbp.engine.session import Session
     from fastbp.specs import Objective, Rule
 
     w = workloads.WORKLOADS[name]

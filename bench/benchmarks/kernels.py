@@ -125,7 +125,7 @@ class Optimizer(Timed):
     def setup(self, rule, dtype):
         """One wide linear layer, batches of 2 rows."""
         from fastbp.engine import Engine
-        from fastbp.session import Session
+        from fastbp.engine.session import Session
         from fastbp.specs import Layer, Objective, Rule
 
         engine = Engine(512, [Layer(512)], dtype)

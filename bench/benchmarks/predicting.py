@@ -77,7 +77,7 @@ class Dispatch(Timed):
         import numpy as np
 
         from fastbp.engine import Engine
-        from fastbp.session import Session
+        from fastbp.engine.session import Session
         from fastbp.specs import Layer, Objective, Rule
 
         self.engine = Engine(1, [Layer(1)], "float32")

@@ -11,7 +11,7 @@ from . import DTYPES
 SCRIPT = """
 import numpy as np
 from fastbp.engine import Engine
-from fastbp.session import Session
+from fastbp.engine.session import Session
 from fastbp.specs import Layer, Objective, Rule
 engine = Engine(20, [Layer(64, "relu"), Layer(64, "relu"), Layer(1)], "{dtype}")
 x, y = np.ones((64, 20), "{dtype}"), np.ones((64, 1), "{dtype}")

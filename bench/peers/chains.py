@@ -79,7 +79,7 @@ class Fastbp(Chain):
 
     def reset(self) -> None:
         """Parameters, and a session for the second example."""
-        from fastbp.session import Session
+        from fastbp.engine.session import Session
         from fastbp.specs import Objective, Rule
 
         biases = [*self.biases[:-1], None] if self.gradient_only else self.biases

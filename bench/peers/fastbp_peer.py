@@ -5,7 +5,7 @@ from __future__ import annotations
 import fastbp
 from bench.peers.subject import Training
 from bench.peers.workloads import ADAM, MOMENTUM, Array
-from fastbp.session import Session
+from fastbp.engine.session import Session
 from fastbp.specs import Objective, Rule
 
 

@@ -86,7 +86,7 @@ class Fastbp(Many):
 
     def reset(self) -> None:
         """New sessions."""
-        from fastbp.session import Session
+        from fastbp.engine.session import Session
         from fastbp.specs import Objective, Rule
 
         self.sessions = []

@@ -284,7 +284,7 @@ def _binarizer(state: dict[str, Any]) -> Any:
 
 
 def _optimizer(model: Any, state: dict[str, Any]) -> Any:
-    from fastbp.estimators_optimizer import StochasticOptimizer
+    from fastbp.estimators.optimizer import StochasticOptimizer
 
     optimizer = StochasticOptimizer(model, 0)
     own = _public(vars(optimizer))

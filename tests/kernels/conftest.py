@@ -1,7 +1,4 @@
-"""What the kernel tests share: their helpers (oracles.py) can be imported, and a dtype fixture."""
-
-import sys
-from pathlib import Path
+"""What the kernel tests share: silence in interpreted arithmetic, and a dtype fixture."""
 
 import numpy as np
 import pytest
@@ -10,9 +7,6 @@ from numba.core import config
 if config.DISABLE_JIT:
     # Compiled arithmetic goes through infinities and NaN in silence; so does the interpreter mode's.
     np.seterr(all="ignore")
-
-# pytest imports test files by path (importmode=importlib), so their folder is not searched for modules.
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled, ulp
 
 from fastbp import reference
 from fastbp.kernels import activations
 from fastbp.kernels.activations import TABLE
+from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled, ulp
 
 NAMES = [name for name, pair in TABLE.items() if pair[0]]
 # Values and derivatives in units of the last place of the larger of 1 and |value|: what is near 0 because two numbers

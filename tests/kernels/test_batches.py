@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import scipy.sparse
-from oracles import INTERPRETED, Specification, assert_near, assert_same_parameters, random_net
 
-from fastbp import teams, workspace
-from fastbp.session import Session
+from fastbp.engine import teams, workspace
+from fastbp.engine.session import Session
 from fastbp.specs import Layer, Objective, Rule
+from tests.kernels.oracles import INTERPRETED, Specification, assert_near, assert_same_parameters, random_net
 
 SMALL = INTERPRETED
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import INTERPRETED
 
 import fastbp
 from fastbp.kernels import jit
+from tests.kernels.oracles import INTERPRETED
 
 compiles = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode keeps nothing")
 

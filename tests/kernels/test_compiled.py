@@ -7,12 +7,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import INTERPRETED, MOST_ROWS, architectures, assert_near, compiled, random_net, rows, targets
 
 from fastbp import kernels, reference
 from fastbp.kernels import simd
 from fastbp.kernels.compiled import predict_row
 from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
+from tests.kernels.oracles import (
+    INTERPRETED,
+    MOST_ROWS,
+    architectures,
+    assert_near,
+    compiled,
+    random_net,
+    rows,
+    targets,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])

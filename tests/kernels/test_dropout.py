@@ -5,15 +5,15 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse
-from oracles import INTERPRETED, Guarded, assert_near, compiled, random_net, rows
 
 from fastbp import reference
-from fastbp import session as module
 from fastbp.engine import Engine
+from fastbp.engine import session as module
+from fastbp.engine.session import Session
 from fastbp.kernels import random
 from fastbp.kernels.simd import lanes, store
-from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
+from tests.kernels.oracles import INTERPRETED, Guarded, assert_near, compiled, random_net, rows
 
 
 @compiled

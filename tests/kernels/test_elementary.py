@@ -9,10 +9,10 @@ import re
 
 import numpy as np
 import pytest
-from oracles import INTERPRETED, apply, ulp, vectorwise
 from scipy import special
 
 from fastbp.kernels import elementary
+from tests.kernels.oracles import INTERPRETED, apply, ulp, vectorwise
 
 
 def wide_sigmoid(x):

@@ -5,11 +5,11 @@ import pickle
 import numpy as np
 import pytest
 import scipy.sparse
-from oracles import random_net
 
 from fastbp.engine import Engine
-from fastbp.session import Session
+from fastbp.engine.session import Session
 from fastbp.specs import ACTIVATION_NAMES, Layer, Objective, Rule
+from tests.kernels.oracles import random_net
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp import reference
 from fastbp.kernels import losses, plan
 from fastbp.kernels.losses import CODES, TABLE
+from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 PARAMETERS = {"huber": 0.7, "quantile": 0.2}
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product, product_asking
 from fastbp.kernels.squares import transpose_squares
+from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 LINE = 64  # bytes that rows are padded to
 

@@ -5,14 +5,13 @@ import tracemalloc
 import numpy as np
 import pytest
 import scipy.sparse
-from oracles import INTERPRETED, random_net
 
-from fastbp import session as runs
-from fastbp import teams
-from fastbp.engine import Engine
+from fastbp.engine import Engine, teams
+from fastbp.engine import session as runs
+from fastbp.engine.session import Session
 from fastbp.kernels import network
-from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
+from tests.kernels.oracles import INTERPRETED, random_net
 
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode makes temporary arrays")
 

@@ -7,7 +7,11 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import (
+
+from fastbp import reference
+from fastbp.engine import Engine
+from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
+from tests.kernels.oracles import (
     INTERPRETED,
     MOST_ROWS,
     architectures,
@@ -17,10 +21,6 @@ from oracles import (
     rows,
     targets,
 )
-
-from fastbp import reference
-from fastbp.engine import Engine
-from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from oracles import INTERPRETED, Guarded, compiled
 
 from fastbp import reference
 from fastbp.kernels import optimizers, plan
 from fastbp.kernels.optimizers import CODES, SLOTS, TABLE
+from tests.kernels.oracles import INTERPRETED, Guarded, compiled
 
 # The kernels' name of a rule: the reference's. SGD with momentum keeps a state, so it has a kernel of its own.
 TWINS = {name: "sgd" if name == "momentum" else name for name in TABLE}

@@ -4,9 +4,9 @@ import numba
 import numpy as np
 import pytest
 from numba.core.types.functions import BaseFunction
-from oracles import INTERPRETED
 
 from fastbp.kernels.pipeline import remembering
+from tests.kernels.oracles import INTERPRETED
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
 

@@ -7,11 +7,11 @@ import sys
 import numba
 import numpy as np
 import pytest
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, apply, compiled, vectorwise
 
 from fastbp.kernels import lanes as trace
 from fastbp.kernels import simd
 from fastbp.kernels.simd import fill, first, lanes, largest, load, load_first, scratch, select, store, total
+from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, apply, compiled, vectorwise
 
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv]
 SPECIAL = [0.0, -0.0, 1.0, -2.5, np.inf, -np.inf, np.nan, 1e-30]

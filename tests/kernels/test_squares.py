@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import Guarded, compiled
 
 from fastbp.kernels import simd, squares
+from tests.kernels.oracles import Guarded, compiled
 
 
 @compiled

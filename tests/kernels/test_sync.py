@@ -5,9 +5,9 @@ import threading
 import numba
 import numpy as np
 import pytest
-from oracles import INTERPRETED
 
 from fastbp.kernels import sync
+from tests.kernels.oracles import INTERPRETED
 
 
 def released(function):

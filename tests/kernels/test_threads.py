@@ -11,14 +11,14 @@ import types
 import numpy as np
 import pytest
 import scipy.sparse
-from oracles import INTERPRETED, random_net
 
-from fastbp import session as runs
-from fastbp import teams as module
+from fastbp.engine import session as runs
+from fastbp.engine import teams as module
+from fastbp.engine.session import Session
 from fastbp.kernels import plan
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.session import Session
 from fastbp.specs import Layer, Objective, Rule
+from tests.kernels.oracles import INTERPRETED, random_net
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode runs one thread at a time")
 
@@ -365,9 +365,9 @@ def test_neighbors_that_load_every_core(teams):
 SCRIPT = """
 import os, sys, threading
 import numpy as np
-from fastbp import teams as module
+from fastbp.engine import teams as module
 from fastbp.engine import Engine
-from fastbp.session import Session
+from fastbp.engine.session import Session
 from fastbp.specs import Layer, Objective, Rule
 module.TEAM_FLOPS = module.CALL_FLOPS = 1e-9
 module.default_threads = lambda: 8
@@ -490,8 +490,8 @@ def test_ctrl_c_between_the_start_of_a_team_and_its_work(apart):
         f"""
 module.Pace.choose = lambda self, costly=False: (self.team, False)
 if {apart}:
-    import fastbp.session
-    fastbp.session.CHUNK_SECONDS = 1e-9
+    import fastbp.engine.session
+    fastbp.engine.session.CHUNK_SECONDS = 1e-9
 class Thread:
     interrupt = True
     def start_new_thread(self, function, arguments):

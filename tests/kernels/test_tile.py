@@ -4,9 +4,9 @@ import functools
 
 import numpy as np
 import pytest
-from oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 from fastbp.kernels import simd, tile
+from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 # rows, vectors, half a vector
 SHAPES = [(r, v, False) for r in (tile.TILE_ROWS, 4, 2, 1) for v in (1, 2)]

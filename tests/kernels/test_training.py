@@ -8,7 +8,10 @@ import pytest
 import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
-from oracles import (
+
+from fastbp.engine.session import Session
+from fastbp.specs import OBJECTIVE_NAMES, RULE_NAMES, Layer, Objective, Rule
+from tests.kernels.oracles import (
     INTERPRETED,
     Specification,
     architectures,
@@ -18,9 +21,6 @@ from oracles import (
     random_net,
     targets,
 )
-
-from fastbp.session import Session
-from fastbp.specs import OBJECTIVE_NAMES, RULE_NAMES, Layer, Objective, Rule
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])
@@ -214,7 +214,7 @@ def test_a_run_in_pieces(rule, batch_size, dtype, rng):
 
 def test_chunks_are_the_run(dtype, rng, monkeypatch):
     """Pieces of a few batches: each reports its rows and losses, and their sum is the run."""
-    from fastbp import session as module
+    from fastbp.engine import session as module
 
     x, y = rng.normal(size=(50, 4)).astype(dtype), rng.normal(size=(50, 2)).astype(dtype)
     results = []

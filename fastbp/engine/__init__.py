@@ -1,0 +1,7 @@
+"""The door to the kernels: parameters in one flat buffer, rows as kernels take them, sessions that train."""
+
+from __future__ import annotations
+
+from fastbp.engine.engine import Engine, Gradients
+
+__all__ = ["Engine", "Gradients"]

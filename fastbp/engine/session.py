@@ -1,0 +1,295 @@
+"""A training run: batches through the kernel in pieces of about 50 ms, with the optimizer's state in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbp.engine import teams
+from fastbp.engine.memory import Array, aligned_zeros, flat
+from fastbp.engine.workspace import EMPTY_ORDER, Data, Workspace
+from fastbp.kernels import network, optimizers
+from fastbp.kernels import plan as p
+from fastbp.specs import RULE_NAMES, Objective, Rule
+
+if TYPE_CHECKING:
+    from fastbp.engine.engine import Engine
+
+CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
+TRIAL_SECONDS = 0.02  # of a number of threads that may be the slower one
+
+
+class Session:
+    """One training run on an engine: workspace, optimizer state, and the number of batches done.
+
+    Parameters
+    ----------
+    engine : Engine
+    objective : Objective
+    rule : Rule
+    batch_size : int
+        Rows of a batch, at least 1; the last batch of a pass may be shorter.
+    max_grad_norm : float, optional
+        Scale the gradient of all parameters down to this norm (Pascanu et al. 2013), as torch.nn.utils.clip_grad_norm_.
+    alpha : float
+        scikit-learn's L2: alpha / 2 sum W^2 / S is added to a batch's loss, S its rows or the sum of their weights.
+    seed : int
+        Of the dropout masks, which depend on nothing else but `step`.
+    n_threads : int or None
+        None for all cores. Results are bit-identical for any number.
+    """
+
+    _rule: Rule
+
+    def __init__(
+        self,
+        engine: Engine,
+        objective: Objective,
+        rule: Rule,
+        *,
+        batch_size: int,
+        max_grad_norm: float | None = None,
+        alpha: float = 0.0,
+        seed: int = 0,
+        n_threads: int | None = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        if max_grad_norm is not None and not max_grad_norm > 0.0:
+            raise ValueError(f"max_grad_norm must be positive, got {max_grad_norm}")
+        self.engine = engine
+        self.batch_size = int(batch_size)
+        self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
+        self.n_threads = n_threads
+        team = teams.size_for(self.batch_size * engine.flops_per_row, n_threads)
+        self._pace = teams.Pace(team)
+        # Clipping needs the whole gradient before any of it is used.
+        clipped = max_grad_norm is not None
+        self._workspace = Workspace(
+            engine, self.batch_size, objective, gradient=True, by_block=not clipped, threads=team
+        )
+        self._workspace.plan[p.CLIPPED] = clipped
+        self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
+        self._workspace.hyper[p.L2_PER_ROW] = alpha
+        self._plain = (
+            batch_size == 1
+            and alpha == 0.0
+            and max_grad_norm is None
+            and engine.input_dropout == 0.0
+            and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
+        )
+        self.rule = rule
+        names = optimizers.SLOTS[rule.kernel]
+        size = engine._n_padded
+        self._workspace.state = aligned_zeros(len(names) * size, engine.dtype)
+        self.slots = {name: self._workspace.state[k * size : (k + 1) * size] for k, name in enumerate(names)}
+        if "sum" in self.slots:
+            self.slots["sum"][...] = rule.initial_accumulator
+        self._fresh = True
+        self._rate = np.zeros(1)
+        self._seconds_per_row = 0.0
+
+    @property
+    def rule(self) -> Rule:
+        """The update rule; another one of the same kind may be set between calls."""
+        return self._rule
+
+    @rule.setter
+    def rule(self, rule: Rule) -> None:
+        if rule.kind not in RULE_NAMES:
+            raise ValueError(f"unknown update rule {rule.kind!r}; known are {', '.join(RULE_NAMES)}")
+        if hasattr(self, "_rule") and rule.kernel != self._rule.kernel:
+            raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
+        self._rule = rule
+        plan, hyper = self._workspace.plan, self._workspace.hyper
+        # One row at a time with nothing but the gradient: the kernel has a path of its own.
+        self._online = self._plain and rule.kernel == "sgd" and rule.weight_decay == 0.0
+        plan[p.RULE] = optimizers.CODES[rule.kernel]
+        plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
+        hyper[p.BETA1], hyper[p.BETA2] = rule.beta1, rule.beta2
+        # Never quite 0: padding, which never had a gradient, must not become 0 / 0.
+        hyper[p.EPS] = max(rule.eps, 1e4 * float(np.finfo(self.engine.dtype).tiny))
+        hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = (
+            rule.momentum,
+            rule.weight_decay,
+            rule.alpha,
+        )
+        hyper[p.MOMENTUM_DECAY] = rule.momentum_decay
+        hyper[p.ETA_MINUS], hyper[p.ETA_PLUS] = rule.eta_minus, rule.eta_plus
+        hyper[p.STEP_MIN], hyper[p.STEP_MAX] = rule.step_min, rule.step_max
+
+    @property
+    def step(self) -> int:
+        """Batches done so far: t of Adam's bias correction, and the number of the dropout mask."""
+        return int(self._workspace.numbers[network.STEPS])
+
+    @step.setter
+    def step(self, value: int) -> None:
+        self._workspace.numbers[network.STEPS] = value
+        product = 1.0
+        if self._rule.kind == "nadam":
+            for t in range(1, value + 1):
+                product *= self._rule.beta1 * (1.0 - 0.5 * 0.96 ** (t * self._rule.momentum_decay))
+        self._workspace.numbers[network.PRODUCT] = product
+        self._fresh = value == 0
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
+        return float(self._workspace.numbers[network.LOSS_SUM])
+
+    @loss_sum.setter
+    def loss_sum(self, value: float) -> None:
+        self._workspace.numbers[network.LOSS_SUM] = value
+
+    def run(
+        self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
+    ) -> float:
+        """Train on x[order] in batches, in place.
+
+        Parameters
+        ----------
+        x : ndarray (n, n_inputs), C-contiguous, or CSR matrix; of the engine's dtype
+        y : ndarray (n, n_outputs) of the engine's dtype, or (n,) integer class codes for cross_entropy
+        order : ndarray (k,), int64
+            Rows in the order they are visited.
+        learning_rate : float, or ndarray (batches,) float64
+        sample_weight : ndarray (n,), optional
+
+        Returns
+        -------
+        float
+            Sum over the batches of mean loss (penalties included) times rows.
+        """
+        before, self.loss_sum = self.loss_sum, 0.0
+        for _ in self.chunks(x, y, order, learning_rate, sample_weight=sample_weight):
+            pass
+        total, self.loss_sum = self.loss_sum, before
+        return total
+
+    def train_batch(self, x: Any, y: Any, learning_rate: float, sample_weight: Any = None) -> float:
+        """Train on all rows of x as one batch of at most `batch_size` rows; return its mean loss, penalties included.
+
+        The parameters are as those of `run`. This is the path of user-written loops, where a call may take a few
+        microseconds: nothing is prepared that one batch does not need.
+        """
+        data = self._data(x)
+        if not 1 <= data.n <= self.batch_size:
+            raise ValueError(
+                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {data.n}"
+            )
+        workspace = self._workspace
+        workspace.targets(data, y, sample_weight)
+        workspace.plan[p.ONLINE] = self._online and not data.sparse
+        if self._fresh:
+            self._begin(learning_rate)
+        numbers = workspace.numbers
+        before = numbers[network.LOSS_SUM]
+        numbers[network.LOSS_SUM] = 0.0
+        self._rate[0] = learning_rate
+        team, _ = self._pace.choose()
+        team = self._team_for(team, data.n)
+        begun = time.perf_counter()
+        done = workspace.call(
+            network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
+        )
+        self._pace.note(team, time.perf_counter() - begun, data.n)
+        total = float(numbers[network.LOSS_SUM])
+        numbers[network.LOSS_SUM] = before
+        if done < data.n:
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        return total / data.n
+
+    def _data(self, x: Any) -> Data:
+        data = Data(self.engine, x)
+        if data.sparse and self.engine.input_dropout > 0.0:
+            raise ValueError(
+                "dropout of the inputs is not made for sparse x; use a dense x, or drop hidden units"
+            )
+        return data
+
+    def _begin(self, learning_rate: float) -> None:
+        """Set what the state takes from the first learning rate: Rprop's steps start from it."""
+        if self._rule.kind == "rprop":
+            self.slots["step_size"][...] = learning_rate
+        self._fresh = False
+
+    def chunks(
+        self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
+    ) -> Iterator[tuple[int, float]]:
+        """Train as `run` does, in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
+
+        Between two pieces the model is in the state of the last finished batch; that is where Ctrl-C is answered.
+        """
+        data = self._data(x)
+        workspace = self._workspace
+        workspace.targets(data, y, sample_weight)
+        order = np.ascontiguousarray(order, np.int64)
+        size = int(order.size)
+        # Rows in their own order, 0 to size - 1 and each above the one before, are read in place.
+        in_order = (
+            order.ndim == 1
+            and 0 < size <= data.n
+            and order[0] == 0
+            and order[-1] == size - 1
+            and bool(np.all(order[1:] > order[:-1]))
+        )
+        if not in_order and (
+            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < data.n)
+        ):
+            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
+        order = EMPTY_ORDER if in_order else flat(order)
+        workspace.plan[p.ONLINE] = self._online and not data.sparse
+        batch = self.batch_size
+        n_batches = -(-size // batch)
+        rates = flat(np.ascontiguousarray(learning_rate, np.float64))
+        if rates.size not in (1, n_batches):
+            raise ValueError(
+                f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}"
+            )
+        if self._fresh and n_batches:
+            self._begin(float(rates[0]))
+        done = 0
+        while done < size:
+            team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
+            rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
+            team = self._team_for(team, rows)
+            before = self.loss_sum
+            started = time.perf_counter()
+            first_rate = done // batch if rates.size > 1 else 0
+            finished = workspace.call(
+                network.TRAIN,
+                data,
+                begin=done,
+                end=done + rows,
+                order=order,
+                rates=rates[first_rate : first_rate + -(-rows // batch)] if rates.size > 1 else rates,
+                seed=self.seed,
+                team=team,
+                apart=self._seconds_per_row * rows > 2 * CHUNK_SECONDS,
+            )
+            elapsed = time.perf_counter() - started
+            self._seconds_per_row = elapsed / rows
+            self._pace.note(team, elapsed, rows)
+            done += finished
+            if finished < rows:
+                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+            yield finished, self.loss_sum - before
+
+    def _team_for(self, team: int, rows: int) -> int:
+        """Return how many threads a call of so many rows gets: one row at a time is a loop that nobody can share."""
+        if self._workspace.plan[p.ONLINE]:
+            return 1
+        return teams.for_call(team, rows * self.engine.flops_per_row)
+
+    def _guess(self) -> float:
+        """Return the seconds a row takes: as in the last piece, before the first one a guess from the work."""
+        return self._seconds_per_row or self.engine.flops_per_row / 2e10
+
+    def _piece(self, left: int, length: float) -> int:
+        """Return how many rows take `length` seconds."""
+        batches = max(1, int(length / (self._guess() * self.batch_size)))
+        return min(left, batches * self.batch_size)

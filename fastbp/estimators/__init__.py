@@ -1,0 +1,17 @@
+"""MLPClassifier and MLPRegressor: scikit-learn's estimators, number for number, on the compiled engine.
+
+`from fastbp import MLPClassifier, MLPRegressor` instead of `from sklearn.neural_network import ...`: the same
+parameters, attributes, warnings and errors and, for the same random_state, the same numbers. The parameters after
+`max_fun` are additions, and their defaults change nothing.
+
+The rooms behind this door: base (the course of a fit), loop (epochs), optimizer (what lasts between calls), lbfgs,
+predict, convert (to and from scikit-learn's objects), display (the loss curve).
+"""
+
+from __future__ import annotations
+
+from fastbp.estimators.classifier import MLPClassifier
+from fastbp.estimators.display import LossCurveDisplay
+from fastbp.estimators.regressor import MLPRegressor
+
+__all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,1 @@
+"""The worked example of backpropagation: every number of a forward and a backward pass, with its formula."""

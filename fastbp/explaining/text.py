@@ -1,0 +1,163 @@
+"""How `fastbp explain` looks on a terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable
+
+from fastbp import reference as ref
+from fastbp.explaining.problem import Problem
+from fastbp.explaining.steps import SHOWN, SIGN, Entry, short
+
+__all__ = ["layout", "verdict"]
+
+PARTS = {
+    "forward": "Forward: from the inputs to y_hat",
+    "error": "Error",
+    "backward": "Backward: the error of every unit",
+    "update": "Update: a step downhill",
+}
+
+
+def layout(problem: Problem, layers: list[ref.Layer], steps: list[list[Entry]], lr: float) -> list[str]:
+    """Lines of text: the problem, every quantity of every step, and the loss before and after.
+
+    Parameters
+    ----------
+    problem : Problem
+    layers : list of `fastbp.reference.Layer`
+        The network after the last step.
+    steps : list of list of Entry
+    lr : float
+        Learning rate.
+    """
+    bold, dim = _styles()
+    width = _width()
+    shape = " -> ".join(
+        [f"{problem.sizes[0]} input" + "s" * (problem.sizes[0] > 1)]
+        + [f"{n} {layer.activation}" for n, layer in zip(problem.sizes[1:], problem.layers, strict=True)]
+    )
+    title = f"Backpropagation, step by step: {shape}"
+    lines = [*map(bold, _wrapped(title, width)), ""]
+    lines += _wrapped(f"{problem.source}; learning rate lr = {short(lr)}.", width)
+    for note in problem.notes:
+        lines += _wrapped(note, width)
+    lines += ["", f"x = {_row(problem.x)}", f"y = {_row(problem.y)}"]
+    for depth, layer in enumerate(problem.layers):
+        lines += _matrix(f"W({depth}->{depth + 1}) = ", layer.W, width)
+        if layer.b:
+            lines.append(f"b({depth + 1}) = {_row(layer.b)}")
+    lines += [
+        "",
+        *_wrapped(
+            "W[i,j] is the weight from unit i to unit j; W' is W turned over, f' the derivative of f.",
+            width,
+        ),
+    ]
+    for number, entries in enumerate(steps, start=1):
+        if len(steps) > 1:
+            lines += ["", bold(f"=== Step {number} of {len(steps)} ===")]
+        part = ""
+        for entry in entries:
+            if entry.part != part:
+                part = entry.part
+                lines += ["", bold(PARTS[part])]
+                if part == "backward" and number == 1:
+                    lines += [dim(line) for line in _wrapped(SIGN, width)]
+            sign = "<-" if part == "update" else "="
+            lines += ["", f"  {bold(entry.name)} {sign} {entry.formula}", *_numbers(entry, width)]
+    losses = [e.value[0] for entries in steps for e in entries if e.name == "loss"] + [problem.loss(layers)]
+    texts = [short(v) for v in losses]
+    if len(texts) > 8:
+        texts[4:-3] = ["..."]
+    lines += ["", bold("Loss before and after"), "", *_wrapped("  " + " -> ".join(texts), width)]
+    return lines
+
+
+def verdict(problem: Problem, agreement: dict[str, float], same: bool) -> list[str]:
+    """Lines of text: whether the kernels agree, with the largest difference of each quantity given.
+
+    Parameters
+    ----------
+    problem : Problem
+    agreement : dict of str to float
+        Quantity and difference.
+    same : bool
+        Whether that is agreement.
+    """
+    bold, dim = _styles()
+    worst = max(agreement.values())
+    lines = ["", bold("The same from the compiled kernels (fastbp.engine, float64)"), ""]
+    lines += _wrapped("  " + ", ".join(agreement), _width())
+    lines += [
+        f"  {'the same numbers' if same else 'NOT the same numbers'}, largest difference {worst:.1e}",
+        "",
+    ]
+    if max(problem.sizes) > SHOWN:
+        lines += ["Wide layers are shown in part; --json has every number."]
+    return [*lines, dim("Shown with 5 digits, computed with all.")]
+
+
+def _numbers(entry: Entry, width: int) -> list[str]:
+    """The numbers of an entry, one a line, aligned; of a wide layer the first ones."""
+    lines = entry.lines if len(entry.lines) <= 2 * SHOWN else entry.lines[: 2 * SHOWN]
+    pad = max(len(left) for left, _ in lines)
+    result = []
+    for left, right in lines:
+        text = f"    {left:<{pad}} = {right}"
+        if len(text) > width and " = " in right:  # too long for the terminal: the result on a line of its own
+            term, value = right.rsplit(" = ", 1)
+            result += _wrapped(f"    {left:<{pad}} = {term}", width, pad + 7)
+            text = " " * (pad + 5) + f"= {value}"
+        result.append(text)
+    if len(entry.lines) > len(lines):
+        result.append(f"    ... and {len(entry.lines) - len(lines)} more")
+    return result
+
+
+def _matrix(head: str, W: ref.Matrix, width: int) -> list[str]:
+    columns = min(
+        SHOWN, (width - len(head) - 8) // 13
+    )  # a number with five digits takes at most 11 characters
+    rows = [[short(w) for w in row[:columns]] for row in W[:SHOWN]]
+    pads = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    more = "  ..." if len(W[0]) > columns else ""
+    lines = ["  ".join(text.rjust(pad) for text, pad in zip(row, pads, strict=True)) for row in rows]
+    lines = [f"[ {line}{more} ]" for line in lines]
+    if more or len(W) > SHOWN:
+        lines.append(f"{len(W)} rows, {len(W[0])} columns")
+    return [(head if i == 0 else " " * len(head)) + line for i, line in enumerate(lines)]
+
+
+def _row(values: ref.Row) -> str:
+    return (
+        "[ "
+        + "  ".join(short(v) for v in values[:SHOWN])
+        + (f"  ... {len(values)} numbers" if len(values) > SHOWN else "")
+        + " ]"
+    )
+
+
+def _wrapped(text: str, width: int, indent: int = 0) -> list[str]:
+    lead = text[: len(text) - len(text.lstrip())]
+    return textwrap.wrap(
+        text,
+        min(width, 100),
+        subsequent_indent=" " * indent or lead,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _width() -> int:
+    return max(60, shutil.get_terminal_size().columns)
+
+
+def _styles() -> tuple[Callable[[str], str], Callable[[str], str]]:
+    """Bold and dim on a terminal that wants it (https://no-color.org), plain text elsewhere."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return str, str
+    return (lambda text: f"\033[1m{text}\033[0m"), (lambda text: f"\033[2m{text}\033[0m")

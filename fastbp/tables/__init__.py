@@ -1,0 +1,1 @@
+"""Tables as people have them: reading files, and turning columns into inputs and targets."""

@@ -1,0 +1,107 @@
+"""The file of a `Checkpoint`: a model file, with the state of its training beside it.
+
+Arrays that are laid out like the engine's flat parameters (optimizer state, best weights) are stored without
+the padding, in the order W, b of each layer, so that the file does not depend on the vector width of the
+machine.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbp.engine.engine import Engine
+
+__all__ = ["pack", "read", "unpack", "write"]
+
+
+def positions(engine: Engine) -> NDArray[np.int64]:
+    """Return where in ``engine.theta`` each parameter stands: W of layer 0 row by row, its b, W of layer 1 ..."""
+    theta = engine.theta
+    index = np.arange(theta.size, dtype=np.int64)
+    start = theta.__array_interface__["data"][0]
+    parts = []
+    for view in (
+        view for pair in zip(engine.weights, engine.biases, strict=True) for view in pair if view is not None
+    ):
+        offset = (view.__array_interface__["data"][0] - start) // theta.itemsize
+        strides = tuple(stride // theta.itemsize * index.itemsize for stride in view.strides)
+        parts.append(
+            np.lib.stride_tricks.as_strided(index[offset:], view.shape, strides, writeable=False).ravel()
+        )
+    return np.concatenate(parts)
+
+
+def pack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
+    """Return `values` with every array shaped like theta cut down to the parameters (marked by its key)."""
+    where = positions(engine)
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        like = isinstance(value, np.ndarray) and value.shape == engine.theta.shape
+        result[f"{name}:flat" if like else name] = value[where] if like else value
+    return result
+
+
+def unpack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
+    """Return what `pack` was given, with zeros as padding."""
+    where = positions(engine)
+    result: dict[str, Any] = {}
+    for name, value in values.items():
+        if not name.endswith(":flat"):
+            result[name] = value
+            continue
+        if value.shape != where.shape:
+            raise ValueError(f"{name} has {value.size} numbers, the model {where.size} parameters")
+        full = np.zeros(engine.theta.shape, value.dtype)
+        full[where] = value
+        result[name.removesuffix(":flat")] = full
+    return result
+
+
+def write(path: str | os.PathLike[str], net: Any, state: dict[str, Any]) -> None:
+    """Write the model and the state of its training, atomically.
+
+    Parameters
+    ----------
+    path : path
+    net : Sequential
+    state : dict
+        Numbers, strings, arrays, lists and dicts of them.
+    """
+    from fastbp.formats import _container
+
+    model = {
+        "config": net.to_config(),
+        "weights": list(net.weights),
+        "biases": list(net.biases),
+    }
+    _container.write(path, "Sequential", {**model, "training": state})
+
+
+def read(path: str | os.PathLike[str], net: Any) -> dict[str, Any]:
+    """Read a checkpoint of this model: its ``weights`` and ``biases``, and the ``training`` they belong to.
+
+    Raises
+    ------
+    FormatError
+        A damaged file.
+    ValueError
+        A model file without training state, or the checkpoint of another model.
+    """
+    from fastbp.formats import _container
+
+    kind, state = _container.read(path)
+    if kind != "Sequential" or "training" not in state:
+        raise ValueError(
+            f"resume_from: {os.fspath(path)} holds a {kind} without the state of a training; Checkpoint writes one"
+        )
+    mine, stored = net.to_config(), state["config"]
+    for key in ("n_inputs", "dtype", "layers"):
+        if mine[key] != stored[key]:
+            raise ValueError(
+                f"resume_from: {os.fspath(path)} has {key}={stored[key]!r}, the model {key}={mine[key]!r}"
+            )
+    return state

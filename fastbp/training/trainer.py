@@ -1,0 +1,168 @@
+"""`Trainer`: one optimizer at work on one model, step by step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbp import objectives, optimizers
+from fastbp.engine.engine import Engine
+from fastbp.engine.session import Session
+from fastbp.schedules import Schedule
+from fastbp.training import batches
+from fastbp.validation import check_count, check_number
+
+if TYPE_CHECKING:
+    from fastbp.sequential import Sequential
+
+__all__ = ["Trainer"]
+
+INT64 = np.dtype(np.int64)
+
+
+class Trainer:
+    """One optimizer at work on one model, for the user's own loop.
+
+    Parameters
+    ----------
+    net : Sequential
+        Trained in place.
+    loss : str
+        See `fastbp.objectives`.
+    optimizer : Optimizer or str
+        Its state lives in the trainer. A schedule per epoch counts `epoch`, which is yours to increment.
+    max_grad_norm : float, optional
+        Clip the gradient of each batch to this global norm.
+    seed : int or None
+        Of the dropout.
+    n_threads : int or None
+        None: all cores this process may use, where they pay.
+
+    Attributes
+    ----------
+    epoch : int
+        Finished epochs, for schedules per epoch.
+    steps : int
+        Batches done; it may be set, as may the arrays in `slots` (the optimizer's state).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1, initializer="zeros")], n_inputs=1)
+    >>> trainer = fb.Trainer(net, loss="mse", optimizer=fb.SGD(0.1))
+    >>> x, y = np.ones((4, 1), np.float32), np.full((4, 1), 2, np.float32)
+    >>> [round(trainer.step(x, y), 4) for _ in range(3)]
+    [4.0, 1.44, 0.5184]
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        loss: objectives.Loss = "mse",
+        optimizer: str | optimizers.Optimizer = "adam",
+        *,
+        max_grad_norm: float | None = None,
+        seed: int | None = 0,
+        n_threads: int | None = None,
+    ) -> None:
+        self.net = net
+        self.engine: Engine = net.engine
+        self.objective = objectives.get(loss)
+        self.optimizer = optimizers.get(optimizer)
+        self.schedule = self.optimizer.schedule
+        self.max_grad_norm = (
+            None
+            if max_grad_norm is None
+            else check_number(max_grad_norm, "max_grad_norm", 0.0, open_low=True)
+        )
+        self.seed = (
+            int(np.random.default_rng().integers(2**31)) if seed is None else check_count(seed, "seed", 0)
+        )
+        self.n_threads = None if n_threads is None else check_count(n_threads, "n_threads")
+        self.epoch = 0
+        self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
+        self._dtype = self.engine.dtype
+        self._codes = self.objective.name == "cross_entropy"
+        self._capacity = 1
+        self.session = self._new_session(1)
+
+    def step(self, x: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
+        """Train on one batch: forward, backward, update. Returns its loss before the update.
+
+        Parameters
+        ----------
+        x : array-like of shape (n, n_inputs)
+        y : array-like
+            As in `Sequential.fit`.
+        sample_weight : array of shape (n,), optional
+
+        Returns
+        -------
+        float
+            The mean loss, penalties included. NaN is returned, not raised: the loop is yours.
+
+        Notes
+        -----
+        Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
+        are used as they are, and NaN in them is not looked for. Everything else is checked and converted first.
+        """
+        if not (
+            type(x) is np.ndarray
+            and type(y) is np.ndarray
+            and sample_weight is None
+            and x.dtype is self._dtype
+            and (
+                (y.dtype is self._dtype and y.ndim == 2) or (self._codes and y.dtype is INT64 and y.ndim == 1)
+            )
+            and x.flags.c_contiguous
+        ):
+            data = batches.prepare(self.engine, x, y, sample_weight, self.objective)
+            (piece,) = data.pieces(np.arange(len(data)), len(data))
+            x, y, sample_weight = piece.x, piece.y, piece.weights
+        n = int(x.shape[0])
+        if n > self._capacity:
+            self.reserve(n)
+        rate = self._rate
+        if rate is None:
+            rate = self.schedule(self.epoch if self.schedule.per == "epoch" else self.session.step)
+        return self.session.train_batch(x, y, rate, sample_weight)
+
+    @property
+    def steps(self) -> int:
+        """Batches done so far."""
+        return self.session.step
+
+    @steps.setter
+    def steps(self, value: int) -> None:
+        self.session.step = check_count(value, "steps", 0)
+
+    @property
+    def slots(self) -> dict[str, NDArray[Any]]:
+        """The optimizer's state: live flat arrays, laid out like ``net.engine.theta``."""
+        return self.session.slots
+
+    def reserve(self, rows: int, *, anew: bool = False) -> None:
+        """Make room for batches of `rows` rows; the optimizer's state is kept, unless it is to start `anew`."""
+        if rows <= self._capacity and not anew:
+            return
+        old = self.session
+        self._capacity = max(rows, self._capacity)
+        self.session = self._new_session(self._capacity)
+        if not anew:
+            self.session.step = old.step
+            for name, values in old.slots.items():
+                self.session.slots[name][...] = values
+
+    def _new_session(self, rows: int) -> Session:
+        return Session(
+            self.engine,
+            self.objective,
+            self.optimizer.rule(),
+            batch_size=rows,
+            max_grad_norm=self.max_grad_norm,
+            seed=self.seed,
+            n_threads=self.n_threads,
+        )

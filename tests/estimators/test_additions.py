@@ -1,0 +1,563 @@
+"""What the estimators have beyond scikit-learn: each addition does what it says, and nothing unasked."""
+
+import math
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.special import erf, expit
+from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
+from sklearn.metrics import accuracy_score, log_loss, r2_score
+
+import fastbp
+from fastbp import MLPClassifier, MLPRegressor
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+X_iris, y_iris = load_iris(return_X_y=True)
+X_diabetes, y_diabetes = load_diabetes(return_X_y=True)
+X_diabetes = X_diabetes / X_diabetes.std(axis=0)
+y_diabetes = (y_diabetes - y_diabetes.mean()) / y_diabetes.std()
+SMALL = {"hidden_layer_sizes": (6,), "max_iter": 5, "random_state": 0}
+WHOLE = {**SMALL, "batch_size": len(X_diabetes), "shuffle": False, "alpha": 0.0}
+STILL = {"solver": "sgd", "learning_rate_init": 1e-14, "momentum": 0.0}  # the initial weights, practically
+BOTH = pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+
+
+def packed(net):
+    return np.concatenate([part.ravel() for part in (*net.coefs_, *net.intercepts_)])
+
+
+def same(one, other):
+    assert one.loss_curve_ == other.loss_curve_
+    assert_array_equal(packed(one), packed(other))
+
+
+@BOTH
+def test_additions_that_say_nothing_change_nothing(Estimator):
+    plain = Estimator(**SMALL).fit(X_iris, y_iris)
+    extra = (
+        {"class_weight": {0: 1, 1: 1, 2: 1.0}}
+        if Estimator is MLPClassifier
+        else {"out_activation": "identity"}
+    )
+    net = Estimator(
+        **SMALL,
+        activation=["relu"],
+        dropout=[0.0],
+        max_grad_norm=1e30,
+        callbacks=[],
+        n_threads=1,
+        dtype="float64",
+        **extra,
+    )
+    net.fit(X_iris, y_iris, validation_set=(X_iris, y_iris))
+    same(plain, net)
+    assert plain.validation_loss_curve_ is None
+
+
+# Activations ----------------------------------------------------------------------------------------------
+
+FORMULAS = {
+    "identity": lambda z: z,
+    "logistic": expit,
+    "tanh": np.tanh,
+    "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
+    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
+    "selu": lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(z)),
+    "gelu": lambda z: z * (1 + erf(z / math.sqrt(2))) / 2,
+    "silu": lambda z: z * expit(z),
+    "softplus": lambda z: np.log1p(np.exp(z)),
+    "softsign": lambda z: z / (1 + abs(z)),
+    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
+    "hard_tanh": lambda z: np.clip(z, -1, 1),
+    "mish": lambda z: z * np.tanh(np.log1p(np.exp(z))),
+}
+
+
+@pytest.mark.parametrize("activation", FORMULAS)
+def test_activation_is_its_formula(activation):
+    net = MLPRegressor(**{**SMALL, "hidden_layer_sizes": (6, 4)}, activation=activation).fit(
+        X_diabetes, y_diabetes
+    )
+    first, second = net.hidden_activations(X_diabetes)
+    f = FORMULAS[activation]
+    assert_allclose(first, f(X_diabetes @ net.coefs_[0] + net.intercepts_[0]), rtol=1e-9, atol=1e-12)
+    assert_allclose(second, f(first @ net.coefs_[1] + net.intercepts_[1]), rtol=1e-9, atol=1e-12)
+    assert_allclose(net.predict(X_diabetes), second @ net.coefs_[2][:, 0] + net.intercepts_[2][0], rtol=1e-9)
+
+
+def check_gradient(net, X, y):
+    """Compare the gradient of the loss with central differences, where the loss has a derivative."""
+    theta = packed(net)
+    y = np.asarray(y, dtype=float).reshape(len(y), -1)
+    gradient = net._loss_grad_lbfgs(theta, X, y, None)[1]
+    step = 1e-6
+    numeric = np.empty_like(theta)
+    for i in range(len(theta)):
+        e = np.zeros_like(theta)
+        e[i] = step
+        numeric[i] = (
+            net._loss_grad_lbfgs(theta + e, X, y, None)[0] - net._loss_grad_lbfgs(theta - e, X, y, None)[0]
+        ) / (2 * step)
+    assert_allclose(gradient, numeric, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("activation", [*FORMULAS, ["tanh", "gelu"]], ids=str)
+def test_gradient_through_activations(activation):
+    params = {"hidden_layer_sizes": (5, 4) if isinstance(activation, list) else (5,)}
+    net = MLPRegressor(**params, activation=activation, solver="lbfgs", max_iter=3, random_state=1, alpha=0.1)
+    net.fit(X_diabetes[:40], y_diabetes[:40])
+    check_gradient(net, X_diabetes[:40], y_diabetes[:40])
+
+
+def test_activation_per_layer():
+    sizes = {**SMALL, "hidden_layer_sizes": (6, 4)}
+    same(
+        MLPClassifier(**sizes, activation=["tanh", "tanh"]).fit(X_iris, y_iris),
+        MLPClassifier(**sizes, activation="tanh").fit(X_iris, y_iris),
+    )
+    net = MLPClassifier(**sizes, activation=("tanh", "relu")).fit(X_iris, y_iris)
+    first, second = net.hidden_activations(X_iris)
+    assert (first < 0).any() and (second >= 0).all() and (second == 0).any()
+    assert MLPClassifier((), activation=[], max_iter=2).fit(X_iris, y_iris).hidden_activations(X_iris) == []
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"activation": ["relu", "tanh"]}, "activation has 2 entries, but there are 1 hidden layers"),
+        ({"activation": ["sigmoid"]}, "'sigmoid' is not one of identity, logistic"),
+        ({"dropout": [0.1, 0.2]}, "dropout has 2 entries, but there are 1 hidden layers"),
+        ({"dropout": [1.0]}, r"1\.0 is not a rate in \[0, 1\)"),
+        ({"dropout": 1.0}, "The 'dropout' parameter of MLPRegressor must be"),
+        ({"dropout": 0.5, "solver": "lbfgs"}, "dropout=0.5 needs a stochastic solver, but solver='lbfgs'"),
+        ({"max_grad_norm": 1.0, "solver": "lbfgs"}, "max_grad_norm=1.0 needs a stochastic solver"),
+        ({"max_grad_norm": 0.0}, "The 'max_grad_norm' parameter of MLPRegressor must be"),
+        ({"n_threads": 0}, "The 'n_threads' parameter of MLPRegressor must be"),
+        ({"dtype": "float16"}, "The 'dtype' parameter of MLPRegressor must be"),
+        ({"loss": "hinge"}, "The 'loss' parameter of MLPRegressor must be"),
+        ({"loss": "quantile", "quantile": 1.0}, "The 'quantile' parameter of MLPRegressor must be"),
+        ({"loss": "huber", "delta": 0.0}, "The 'delta' parameter of MLPRegressor must be"),
+        ({"out_activation": "softmax"}, "The 'out_activation' parameter of MLPRegressor must be"),
+        ({"out_activation": "relu", "loss": "poisson"}, "out_activation='relu' with loss='poisson'"),
+        ({"callbacks": 3}, "The 'callbacks' parameter of MLPRegressor must be"),
+    ],
+    ids=str,
+)
+def test_bad_values_are_named(params, message):
+    net = MLPRegressor(**{**SMALL, **params})
+    with pytest.raises(ValueError, match=message):
+        net.fit(X_diabetes, y_diabetes)
+    assert not hasattr(net, "coefs_")
+
+
+# Solvers: three steps on all rows against the formulas of PyTorch's documentation -------------------------
+
+
+def adagrad(g, t, s, lr):
+    s["v"] = s.get("v", 0) + g * g
+    return -lr * g / (np.sqrt(s["v"]) + 1e-8)
+
+
+def rmsprop(g, t, s, lr):
+    s["v"] = 0.99 * s.get("v", 0) + 0.01 * g * g
+    return -lr * g / (np.sqrt(s["v"]) + 1e-8)
+
+
+def moments(g, s):
+    s["m"] = 0.9 * s.get("m", 0) + 0.1 * g
+    s["v"] = 0.999 * s.get("v", 0) + 0.001 * g * g
+    return s["m"], s["v"]
+
+
+def adamw(g, t, s, lr):
+    m, v = moments(g, s)
+    return -lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+def nadam(g, t, s, lr):
+    m, v = moments(g, s)
+    mu, following = (0.9 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in (t, t + 1))
+    s["product"] = s.get("product", 1.0) * mu
+    look = following * m / (1 - s["product"] * following) + (1 - mu) * g / (1 - s["product"])
+    return -lr * look / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+
+
+def rprop(g, t, s, lr):
+    step = s.get("step", np.full_like(g, lr))
+    turn = g * s.get("g", np.zeros_like(g))
+    s["step"] = np.clip(np.where(turn > 0, 1.2 * step, np.where(turn < 0, 0.5 * step, step)), 1e-6, 50)
+    s["g"] = np.where(turn < 0, 0, g)
+    return -np.sign(s["g"]) * s["step"]
+
+
+SOLVERS = {"adagrad": adagrad, "rmsprop": rmsprop, "adamw": adamw, "nadam": nadam, "rprop": rprop}
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_solver_follows_its_formula(solver):
+    params = {**WHOLE, "activation": "tanh", "alpha": 0.1}
+    theta = packed(MLPRegressor(**params, **STILL).fit(X_diabetes, y_diabetes))
+    net = MLPRegressor(**{**params, "max_iter": 4}, solver=solver, learning_rate_init=0.05)
+    net.fit(X_diabetes, y_diabetes)
+    # The gradient of the loss the solver sees: adamw's alpha is weight decay, on weights and biases, apart from it.
+    problem = MLPRegressor(
+        **{**params, "alpha": 0.0 if solver == "adamw" else 0.1, "max_iter": 1}, solver="lbfgs"
+    )
+    problem.fit(X_diabetes, y_diabetes)
+    state = {}
+    for t in range(1, 5):
+        gradient = problem._loss_grad_lbfgs(theta, X_diabetes, y_diabetes[:, None], None)[1]
+        decay = 0.05 * 0.1 * theta if solver == "adamw" else 0.0
+        theta = theta - decay + SOLVERS[solver](gradient, t, state, 0.05)
+    assert_allclose(packed(net), theta, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_solver_learns_and_goes_on(solver):
+    rate = {"adagrad": 0.1, "rprop": 0.01}.get(solver, 0.02)
+    net = MLPClassifier(
+        (10,), solver=solver, learning_rate_init=rate, max_iter=150, random_state=0, batch_size=150
+    )
+    assert net.fit(X_iris, y_iris).score(X_iris, y_iris) > 0.93
+    # fit and partial_fit are one road, moments and all.
+    one = MLPRegressor(**{**WHOLE, "max_iter": 6}, solver=solver).fit(X_diabetes, y_diabetes)
+    two = MLPRegressor(**WHOLE, solver=solver)
+    for _ in range(6):
+        two.partial_fit(X_diabetes, y_diabetes)
+    assert_allclose(packed(one), packed(two), rtol=1e-12)
+
+
+# Losses ---------------------------------------------------------------------------------------------------
+
+LOSSES = {
+    "absolute_error": (lambda d: abs(d), {}),
+    "huber": (lambda d: np.where(abs(d) <= 0.3, d * d / 2, 0.3 * (abs(d) - 0.15)), {"delta": 0.3}),
+    "log_cosh": (lambda d: np.log(np.cosh(d)), {}),
+    "quantile": (lambda d: np.maximum(-0.8 * d, 0.2 * d), {"quantile": 0.8}),
+}
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_loss_is_its_formula(loss, outputs):
+    formula, params = LOSSES[loss]
+    y = np.column_stack([y_diabetes, -y_diabetes, y_diabetes**2])[:, :outputs]
+    net = MLPRegressor(loss, **{**WHOLE, "max_iter": 1}, **params, **STILL)
+    net.fit(X_diabetes, y[:, 0] if outputs == 1 else y)
+    prediction = net.predict(X_diabetes).reshape(y.shape)
+    assert_allclose(net.loss_, formula(prediction - y).mean(), rtol=1e-9)
+    net.set_params(solver="lbfgs", activation="tanh")
+    check_gradient(net, X_diabetes[:30], y[:30])
+
+
+def test_quantile_and_absolute_error_find_the_quantiles():
+    rng = np.random.RandomState(0)
+    X, y = np.ones((400, 1)), rng.exponential(size=400)
+    params = {
+        "hidden_layer_sizes": (),
+        "max_iter": 1500,
+        "batch_size": 400,
+        "learning_rate_init": 0.003,
+        "alpha": 0.0,
+    }
+    params |= {"n_iter_no_change": np.inf, "random_state": 0}
+    for share in (0.1, 0.5, 0.9):
+        net = MLPRegressor("quantile", quantile=share, **params).fit(X, y)
+        assert_allclose((y < net.predict(X)).mean(), share, atol=0.03)
+    net = MLPRegressor("absolute_error", **params).fit(X, y)
+    assert_allclose(net.predict(X[:1]), np.median(y), atol=0.05)
+    squared = MLPRegressor(**params).fit(X, y)
+    assert_allclose(squared.predict(X[:1]), y.mean(), atol=0.05)
+
+
+@pytest.mark.parametrize("name", ["logistic", "tanh", "relu", "softplus", "hard_sigmoid", "mish"])
+def test_out_activation_is_applied(name):
+    y = expit(y_diabetes)
+    net = MLPRegressor(**{**SMALL, "max_iter": 30}, out_activation=name, activation="tanh").fit(X_diabetes, y)
+    (hidden,) = net.hidden_activations(X_diabetes)
+    raw = hidden @ net.coefs_[1] + net.intercepts_[1]
+    assert_allclose(net.predict(X_diabetes), FORMULAS[name](raw)[:, 0], rtol=1e-9, atol=1e-12)
+    assert net.out_activation_ == name
+    net.set_params(solver="lbfgs")
+    if name not in ("relu", "hard_sigmoid"):  # which have a corner
+        check_gradient(net, X_diabetes[:30], y[:30])
+
+
+# Class weights --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("labels", [["a", "b", "c"], [0, 1]])
+def test_class_weight_is_a_weight_of_the_rows(labels):
+    y = np.array(labels)[y_iris % len(labels)]
+    weights = {label: 1.0 + 3.0 * i for i, label in enumerate(labels)}
+    rows = np.array([weights[label] for label in y])
+    other = np.random.RandomState(0).uniform(0.5, 2, 150)
+    same(
+        MLPClassifier(**SMALL, class_weight=weights).fit(X_iris, y),
+        MLPClassifier(**SMALL).fit(X_iris, y, rows),
+    )
+    same(
+        MLPClassifier(**SMALL, class_weight=weights).fit(X_iris, y, other),
+        MLPClassifier(**SMALL).fit(X_iris, y, rows * other),
+    )
+    first = MLPClassifier(**SMALL, class_weight=weights).partial_fit(X_iris[:5], y[:5], classes=labels)
+    same(first, MLPClassifier(**SMALL).partial_fit(X_iris[:5], y[:5], rows[:5], classes=labels))
+
+
+def test_balanced_classes():
+    keep = np.r_[0:50, 50:60, 100:105]
+    X, y = X_iris[keep], y_iris[keep]
+    rows = 65 / (3 * np.bincount(y))[y]
+    same(MLPClassifier(**SMALL, class_weight="balanced").fit(X, y), MLPClassifier(**SMALL).fit(X, y, rows))
+    with pytest.raises(ValueError, match="class_weight='balanced' needs all rows at once"):
+        MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
+
+
+def test_class_weight_of_labels():
+    X, Y = make_multilabel_classification(n_samples=60, n_classes=2, random_state=0)
+    weights = [{0: 1.0, 1: 3.0}, {0: 1.0, 1: 0.5}]
+    rows = np.where(Y[:, 0], 3.0, 1.0) * np.where(Y[:, 1], 0.5, 1.0)
+    same(MLPClassifier(**SMALL, class_weight=weights).fit(X, Y), MLPClassifier(**SMALL).fit(X, Y, rows))
+
+
+# Dropout and clipping -------------------------------------------------------------------------------------
+
+
+def test_dropout_adds_its_variance_to_the_loss():
+    """A linear net whose hidden outputs h are dropped at rate r: the mean loss grows by r/(1-r) sum (h w)^2 / 2."""
+    X = np.repeat(X_diabetes[:1], 40_000, axis=0)
+    params = {
+        "hidden_layer_sizes": (50,),
+        "activation": "identity",
+        "alpha": 0.0,
+        "random_state": 0,
+        "max_iter": 1,
+    }
+    params |= {"batch_size": 1000, **STILL}
+    plain = MLPRegressor(**params).fit(X, np.zeros(len(X)))
+    net = MLPRegressor(**params, dropout=0.3).fit(X, np.zeros(len(X)))
+    (hidden,) = plain.hidden_activations(X[:1])
+    variance = 0.3 / 0.7 * ((hidden[0] * plain.coefs_[1][:, 0]) ** 2).sum()
+    assert_allclose(net.loss_ - plain.loss_, variance / 2, rtol=0.05)
+    assert_allclose(net.predict(X[:1]), plain.predict(X[:1]), rtol=1e-6)  # nothing is dropped in prediction
+
+
+def test_dropout_per_layer_and_reproducible():
+    sizes = {**SMALL, "hidden_layer_sizes": (20, 10)}
+    nets = [
+        MLPClassifier(**sizes, dropout=rate, n_threads=threads).fit(X_iris, y_iris)
+        for rate, threads in ((0.4, 1), (0.4, 2), ([0.4, 0.4], 1), ([0.4, 0.0], 1), ([0.0, 0.4], 1), (0.0, 1))
+    ]
+    same(nets[0], nets[1])
+    same(nets[0], nets[2])
+    curves = {tuple(net.loss_curve_) for net in nets}
+    assert len(curves) == 4
+    other = MLPClassifier(**{**sizes, "random_state": 1}, dropout=0.4).fit(X_iris, y_iris)
+    assert tuple(other.loss_curve_) not in curves
+
+
+def test_max_grad_norm_bounds_the_step():
+    params = {**WHOLE, "solver": "sgd", "momentum": 0.0, "learning_rate_init": 0.1}
+    start = packed(MLPRegressor(**WHOLE, **STILL).fit(X_diabetes, y_diabetes))
+    free = packed(MLPRegressor(**{**params, "max_iter": 1}).fit(X_diabetes, y_diabetes)) - start
+    norm = np.linalg.norm(free) / 0.1
+    clipped = MLPRegressor(**{**params, "max_iter": 1}, max_grad_norm=norm / 2).fit(X_diabetes, y_diabetes)
+    assert_allclose(packed(clipped) - start, free / 2, rtol=1e-6, atol=1e-9)
+    loose = MLPRegressor(**{**params, "max_iter": 1}, max_grad_norm=norm * 2).fit(X_diabetes, y_diabetes)
+    assert_allclose(packed(loose) - start, free, rtol=1e-12, atol=1e-12)
+
+
+# Validation set -------------------------------------------------------------------------------------------
+
+
+def test_validation_set_of_a_classifier():
+    train, held = np.arange(0, 150, 2), np.arange(1, 150, 2)
+    params = {**SMALL, "learning_rate_init": 0.05, "max_iter": 40, "alpha": 0.0}
+    net = MLPClassifier(**params, early_stopping=True, n_iter_no_change=5)
+    net.fit(X_iris[train], y_iris[train], validation_set=(X_iris[held], y_iris[held]))
+    assert net.t_ == len(train) * net.n_iter_  # no row is held out
+    assert len(net.validation_loss_curve_) == len(net.validation_scores_) == net.n_iter_
+    assert_allclose(net.score(X_iris[held], y_iris[held]), max(net.validation_scores_))
+    # The same epochs without early stopping: its last records are those of the weights it ends with.
+    plain = MLPClassifier(**{**params, "max_iter": net.n_iter_})
+    plain.fit(X_iris[train], y_iris[train], validation_set=(X_iris[held], y_iris[held]))
+    assert plain.loss_curve_ == net.loss_curve_ and plain.validation_loss_curve_ == net.validation_loss_curve_
+    assert_allclose(
+        plain.validation_loss_curve_[-1], log_loss(y_iris[held], plain.predict_proba(X_iris[held]))
+    )
+    assert_allclose(net.validation_scores_[-1], accuracy_score(y_iris[held], plain.predict(X_iris[held])))
+
+
+def test_validation_set_of_a_regressor():
+    weight = np.linspace(0.1, 2, 142)
+    held = X_diabetes[300:], y_diabetes[300:]
+    net = MLPRegressor(**SMALL, alpha=1.0)
+    net.fit(X_diabetes[:300], y_diabetes[:300], validation_set=(*held, weight))
+    errors = (net.predict(held[0]) - held[1]) ** 2 / 2
+    assert_allclose(net.validation_loss_curve_[-1], np.average(errors, weights=weight))
+    net.set_params(early_stopping=True, max_iter=1).fit(
+        X_diabetes[:300], y_diabetes[:300], validation_set=(*held, weight)
+    )
+    assert_allclose(net.validation_scores_, [r2_score(held[1], net.predict(held[0]), sample_weight=weight)])
+
+
+@pytest.mark.parametrize(
+    ("validation_set", "message"),
+    [
+        ((X_iris,), "validation_set must be"),
+        (X_iris, "validation_set must be"),
+        ((X_iris, y_iris[:-1]), "X has 150 rows, but y has 149"),
+        ((X_iris, y_iris + 1), r"classes \[3\] that are not in classes_ \[0 1 2\]"),
+        ((X_iris[:, :2], y_iris), "X has 2 features, but MLPClassifier is expecting 4"),
+    ],
+)
+def test_bad_validation_sets(validation_set, message):
+    with pytest.raises(ValueError, match=message):
+        MLPClassifier(**SMALL).fit(X_iris, y_iris, validation_set=validation_set)
+
+
+def test_lbfgs_takes_no_validation_set():
+    with pytest.raises(ValueError, match="validation_set is for the stochastic solvers"):
+        MLPClassifier(**SMALL, solver="lbfgs").fit(X_iris, y_iris, validation_set=(X_iris, y_iris))
+    with pytest.raises(ValueError, match="y has 2 outputs, but the network 1"):
+        pair = np.c_[y_diabetes, y_diabetes]
+        MLPRegressor(**SMALL).fit(X_diabetes, y_diabetes, validation_set=(X_diabetes, pair))
+
+
+# Callbacks ------------------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Notes every call; stops at an epoch if told so."""
+
+    def __init__(self, stop_at=None):
+        self.calls, self.logs, self.samples, self.stop_at = [], [], 0, stop_at
+
+    def on_fit_begin(self):
+        self.calls.append("begin")
+
+    def on_epoch_begin(self, epoch):
+        self.calls.append(epoch)
+
+    def on_chunk_end(self, seconds, samples):
+        assert seconds >= 0
+        self.samples += samples
+
+    def on_epoch_end(self, epoch, logs):
+        self.logs.append(logs)
+        return epoch == self.stop_at
+
+    def on_fit_end(self):
+        self.calls.append("end")
+
+
+@BOTH
+def test_callbacks_are_called_in_order(Estimator):
+    recorder = Recorder()
+    net = Estimator(**SMALL, callbacks=[recorder], early_stopping=True)
+    net.fit(X_iris, y_iris, validation_set=(X_iris, y_iris))
+    assert recorder.calls == ["begin", 0, 1, 2, 3, 4, "end"]
+    assert recorder.samples == net.t_
+    assert [logs["loss"] for logs in recorder.logs] == net.loss_curve_
+    assert [logs["val_loss"] for logs in recorder.logs] == net.validation_loss_curve_
+    assert [logs["val_score"] for logs in recorder.logs] == net.validation_scores_
+    same(net, Estimator(**SMALL, early_stopping=True).fit(X_iris, y_iris, validation_set=(X_iris, y_iris)))
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "lbfgs"])
+def test_callback_stops_training(solver, recwarn):
+    net = MLPRegressor(**SMALL, solver=solver, callbacks=[Recorder(stop_at=2)]).fit(X_diabetes, y_diabetes)
+    assert net.n_iter_ == 3
+    assert not recwarn.list  # a wanted end is no failure to converge
+    part = MLPRegressor(**{**SMALL, "max_iter": 3}, solver=solver).fit(X_diabetes, y_diabetes)
+    assert_allclose(packed(net), packed(part))
+
+
+def test_early_stopping_callback_restores_the_best():
+    callback = fastbp.EarlyStopping(patience=3, monitor="val_loss")
+    params = {"hidden_layer_sizes": (30,), "max_iter": 300, "random_state": 0, "learning_rate_init": 0.05}
+    net = MLPClassifier(**params, callbacks=[callback])
+    net.fit(X_iris[::3], y_iris[::3], validation_set=(X_iris[1::3], y_iris[1::3]))
+    curve = net.validation_loss_curve_
+    assert len(curve) < 300 and np.argmin(curve) < len(curve) - 1
+    held = log_loss(y_iris[1::3], net.predict_proba(X_iris[1::3]))
+    assert_allclose(held, min(curve), rtol=1e-6)
+
+
+def test_learning_rate_callback_lowers_the_rate():
+    flat = fastbp.ReduceLROnPlateau(factor=0.5, patience=0, threshold=10.0)  # every epoch is a plateau
+    recorder = Recorder()
+    MLPRegressor(**SMALL, callbacks=[flat, recorder]).fit(X_diabetes, y_diabetes)
+    rates = [logs["learning_rate"] for logs in recorder.logs]
+    assert rates[-1] < rates[0] == 0.001
+
+
+def test_time_limit_keeps_a_record():
+    net = MLPRegressor(**SMALL, callbacks=[fastbp.TimeLimit(0.0)]).fit(X_diabetes, y_diabetes)
+    assert net.n_iter_ == 1 and len(net.loss_curve_) == 1 and 0 < net.t_ <= len(X_diabetes)
+
+
+def test_lbfgs_goes_back_to_the_best_of_a_callback():
+    recorder = Recorder()
+    stop = fastbp.EarlyStopping(patience=1, min_delta=1.0)  # the first is the best
+    net = MLPRegressor(**SMALL, solver="lbfgs", callbacks=[stop, recorder]).fit(X_diabetes, y_diabetes)
+    assert net.n_iter_ == len(recorder.logs) == 2
+    assert_allclose(net.loss_, recorder.logs[0]["loss"])
+
+
+def test_terminate_on_nan_leaves_the_estimator():
+    net = MLPRegressor(**SMALL, solver="sgd", learning_rate_init=1e6, callbacks=[fastbp.TerminateOnNaN()])
+    with pytest.raises(fastbp.DivergenceError):
+        net.fit(X_diabetes, y_diabetes)
+    assert not hasattr(net, "coefs_")
+
+
+# Threads and precision ------------------------------------------------------------------------------------
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_threads_do_not_change_a_bit(Estimator, solver):
+    X = np.tile(X_iris, (20, 8))
+    y = np.tile(y_iris, 20)
+    params = {"hidden_layer_sizes": (300, 200), "max_iter": 2, "batch_size": 500, "random_state": 0}
+    nets = [Estimator(**params, solver=solver, n_threads=n).fit(X, y) for n in (1, 2, None)]
+    for net in nets[1:]:
+        assert_array_equal(packed(net), packed(nets[0]))
+        assert_array_equal(net.predict(X), nets[0].predict(X))
+        assert net.loss_ == nets[0].loss_
+
+
+def test_the_cuts_into_chunks_change_no_loss(monkeypatch):
+    curves = []
+    for seconds in (1e-9, 3e-5, 10.0):
+        monkeypatch.setattr("fastbp.engine.session.CHUNK_SECONDS", seconds)
+        net = MLPRegressor(**SMALL, batch_size=9, dropout=0.2).fit(X_diabetes, y_diabetes)
+        curves.append(net.loss_curve_)
+    assert curves[0] == curves[1] == curves[2]
+
+
+@BOTH
+def test_dtype_is_that_of_the_network(Estimator):
+    for dtype in ("float32", "float64"):
+        net = Estimator(**SMALL, dtype=dtype).fit(X_iris, y_iris)
+        cast = Estimator(**SMALL).fit(X_iris.astype(dtype), y_iris)
+        same(net, cast)
+        assert net.coefs_[0].dtype == dtype
+        answer = net.predict_proba(X_iris) if Estimator is MLPClassifier else net.predict(X_iris)
+        assert answer.dtype == dtype
+    assert Estimator(**SMALL).fit(X_iris, y_iris).coefs_[0].dtype == np.float64
+
+
+def test_hidden_activations_take_sparse_rows_and_lists():
+    from scipy.sparse import csr_matrix
+
+    net = MLPClassifier(**{**SMALL, "hidden_layer_sizes": (6, 3)}).fit(X_iris, y_iris)
+    dense = net.hidden_activations(X_iris)
+    assert [layer.shape for layer in dense] == [(150, 6), (150, 3)]
+    for rows in (csr_matrix(X_iris), X_iris.tolist(), np.asfortranarray(X_iris)):
+        for one, other in zip(net.hidden_activations(rows), dense, strict=True):
+            assert_allclose(one, other, rtol=1e-12, atol=1e-12)

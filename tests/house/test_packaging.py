@@ -1,0 +1,87 @@
+"""The built wheel and sdist hold exactly the tree."""
+
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+BUILD = """
+import sys
+from setuptools import build_meta
+out = sys.argv[1]  # the build rewrites sys.argv
+build_meta.build_wheel(out)
+build_meta.build_sdist(out)
+"""
+
+
+def tree(folder: str) -> set[str]:
+    """Names of the source files of a folder, relative to it."""
+    return {
+        path.relative_to(ROOT / folder).as_posix()
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix == ".py" or path.name == "py.typed"
+    }
+
+
+EXPECTED = {f"fastbp/{name}" for name in tree("fastbp") if not name.startswith("kernels/")} | {
+    f"fastbp/kernels/{name}" for name in tree("kernels")
+}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory):
+    """Folder with a wheel and an sdist, built from a copy so that the checkout stays clean."""
+    pytest.importorskip("setuptools", minversion="77")
+    source, out = tmp_path_factory.mktemp("source") / "fastbp", tmp_path_factory.mktemp("dist")
+    ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "*.png")
+    shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
+    done = subprocess.run([sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return out
+
+
+@pytest.mark.slow
+def test_wheel_holds_exactly_the_tree(dist):
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+        assert len(names) == len(set(names))
+        assert set(names) == EXPECTED
+        assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
+
+
+@pytest.mark.slow
+def test_wheel_has_one_top_level_package(dist):
+    """Hugging Face has a package named `kernels`; ours must never be importable by that name."""
+    with zipfile.ZipFile(next(dist.glob("*.whl"))) as wheel:
+        tops = {PurePosixPath(name).parts[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"fastbp"}
+
+
+@pytest.mark.slow
+def test_sdist_can_build_the_wheel_again(dist):
+    with tarfile.open(next(dist.glob("*.tar.gz"))) as sdist:
+        names = {name.partition("/")[2] for name in sdist.getnames()}
+    sources = {f"kernels/{name}" for name in tree("kernels")}
+    sources |= {name for name in EXPECTED if not name.startswith("fastbp/kernels/")}
+    assert sources | {"pyproject.toml", "README.md", "LICENSE"} <= names
+
+
+def test_kernels_refuse_their_folder_name():
+    """Run from the checkout, `import kernels` must not pass for somebody else's package."""
+    done = subprocess.run([sys.executable, "-c", "import kernels"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ImportError: import this folder as fastbp.kernels" in done.stderr
+
+
+def test_version_is_that_of_the_metadata():
+    from importlib.metadata import version
+
+    import fastbp
+
+    assert fastbp.__version__ == version("fastbp")
