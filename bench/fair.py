@@ -8,6 +8,7 @@ Imports nothing that loads a BLAS, so that it can be used before NumPy is.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import re
 import subprocess
@@ -120,7 +121,9 @@ def kernels() -> list[Kernel]:
     ]
     torch = sys.modules.get("torch")
     if torch is not None and torch.backends.mkl.is_available():
-        found.append(_mkl_inside(torch))
+        version, architecture = _mkl_inside(torch)
+        mkl = {"library": "mkl", "version": version, "architecture": architecture}
+        found.append({"owner": "torch", **mkl, "threads": torch.get_num_threads()})
     return sorted(found, key=lambda kernel: (kernel["owner"], kernel["library"]))
 
 
@@ -132,8 +135,12 @@ def _owner(path: Path) -> str:
     return path.name
 
 
-def _mkl_inside(torch: Any) -> Kernel:
-    """Return what MKL says in its verbose mode; it is linked into PyTorch, where threadpoolctl cannot see it."""
+@functools.cache
+def _mkl_inside(torch: Any) -> tuple[str | None, str | None]:
+    """Return version and kernels by MKL's verbose mode; it is linked into PyTorch, where threadpoolctl cannot see it.
+
+    MKL introduces itself once in a process, so the answer is kept.
+    """
     ones = torch.ones(32, 32)
     kept = os.dup(1)
     with tempfile.TemporaryFile() as file:
@@ -150,13 +157,7 @@ def _mkl_inside(torch: Any) -> Kernel:
         said = file.read().decode(errors="replace")
     version = re.search(r"MKL_VERBOSE (?:oneMKL|Intel\(R\) MKL) (\S+(?: Update \d+)?)", said)
     kernel = re.search(r"\(Intel\(R\) (AVX[-\w]*|SSE[-.\w]*)\)", said)
-    return {
-        "owner": "torch",
-        "library": "mkl",
-        "version": version and version.group(1),
-        "architecture": kernel and kernel.group(1),
-        "threads": torch.get_num_threads(),
-    }
+    return version and version.group(1), kernel and kernel.group(1)
 
 
 def report() -> dict[str, Any]:
