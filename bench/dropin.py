@@ -2,7 +2,8 @@
 
 The configurations of the parity tests, on which both give the same numbers. Whole calls are timed, from the
 constructor to the fitted estimator, in turns in one process: medians of the repeats after a first one that compiles.
-scikit-learn has its BLAS with as many threads as that takes by itself.
+scikit-learn has its BLAS with the kernels and as many threads as that takes by itself: the process has no variable of
+`fair.HANDICAPS` and `fair.THREADS`. Exit code 1 if its kernels are slower ones nevertheless; nothing is measured then.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from typing import Any
 from sklearn import neural_network
 
 import fastbp
+from bench import fair, stolen
+from bench.peers import machine
 from tests.estimators import parity_configs as parity
 
 
@@ -30,62 +33,107 @@ def seconds(config: Any, classes: dict[str, Any], data: Any) -> float:
     return time.perf_counter() - start
 
 
-def measure(threads: int, repeats: int, only: str = "") -> list[dict[str, Any]]:
-    """Return name, family and time ratio (scikit-learn's time over ours) of every configuration."""
-    theirs = {"classifier": neural_network.MLPClassifier, "regressor": neural_network.MLPRegressor}
-    ours = {
-        "classifier": functools.partial(fastbp.MLPClassifier, n_threads=threads),
-        "regressor": functools.partial(fastbp.MLPRegressor, n_threads=threads),
+def measure(threads: int, repeats: int, only: str = "", limit: float = stolen.LIMIT) -> list[dict[str, Any]]:
+    """Time every configuration whose name contains `only`.
+
+    Returns
+    -------
+    list of dict
+        Name and family; for "sklearn" and "fastbp" the median seconds of the calls that count, what was stolen from
+        them, and the calls that do not count (seconds, stolen share); "ratio" of scikit-learn's time to ours. Without
+        a call that counts on both sides the ratio is None.
+    """
+    sides = {
+        "sklearn": {"classifier": neural_network.MLPClassifier, "regressor": neural_network.MLPRegressor},
+        "fastbp": {
+            "classifier": functools.partial(fastbp.MLPClassifier, n_threads=threads),
+            "regressor": functools.partial(fastbp.MLPRegressor, n_threads=threads),
+        },
     }
     found = []
     for config in parity.CONFIGS:
         if only not in config.name:
             continue
         data = parity.make_data(config)
-        times: dict[str, list[float]] = {"theirs": [], "ours": []}
-        for _ in range(repeats + 1):
-            times["theirs"].append(seconds(config, theirs, data))
-            times["ours"].append(seconds(config, ours, data))
-        before, after = (median(times[who][1:]) for who in ("theirs", "ours"))
-        found.append(
-            {"name": config.name, "solver": config.solver, "size": config.size, "threads": threads}
-            | {"sklearn_seconds": before, "fastbp_seconds": after, "ratio": before / after}
-        )
+        tallies = {side: stolen.Tally(repeats, limit) for side in sides}
+        for classes in sides.values():
+            seconds(config, classes, data)
+        while waiting := [side for side in sides if tallies[side].open]:
+            for side in waiting:
+                watch = stolen.Watch()
+                tallies[side].add(seconds(config, sides[side], data), watch.share())
+        row = {"name": config.name, "solver": config.solver, "size": config.size, "threads": threads}
+        for side, tally in tallies.items():
+            row |= {
+                f"{side}_seconds": median(tally.counted) if tally.counted else None,
+                f"{side}_stolen": tally.shares,
+                f"{side}_lost": tally.lost,
+            }
+        clean = all(tally.counted for tally in tallies.values())
+        found.append(row | {"ratio": row["sklearn_seconds"] / row["fastbp_seconds"] if clean else None})
     return found
 
 
+def stolen_sentence(found: list[dict[str, Any]]) -> str:
+    """Say what was stolen from the calls."""
+    shares = [share for row in found for side in ("sklearn", "fastbp") for share in row[f"{side}_stolen"]]
+    return stolen.summary(shares, sum(len(row["sklearn_lost"]) + len(row["fastbp_lost"]) for row in found))
+
+
 def table(found: list[dict[str, Any]]) -> str:
-    """Return the ratios by family, and who is slower than scikit-learn."""
+    """Return the ratios by family, who is slower than scikit-learn, and who had no clean run."""
     families: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for row in found:
+    counted = [row for row in found if row["ratio"] is not None]
+    for row in counted:
         families["all", ""].append(row["ratio"])
         families[row["solver"], row["size"]].append(row["ratio"])
     lines = [f"{'family':<16}{'fits':>6}{'median':>9}{'least':>8}{'most':>8}"]
     for (solver, size), ratios in sorted(families.items()):
         middle, low, high = median(ratios), min(ratios), max(ratios)
         lines.append(f"{solver + ' ' + size:<16}{len(ratios):>6}{middle:>8.2f}x{low:>7.2f}x{high:>7.2f}x")
-    slower = [f"{row['name']} ({row['ratio']:.2f}x)" for row in found if row["ratio"] < 1.0]
+    slower = [f"{row['name']} ({row['ratio']:.2f}x)" for row in counted if row["ratio"] < 1.0]
     lines.append(f"slower than scikit-learn: {', '.join(slower) or 'none'}")
+    if disturbed := [row["name"] for row in found if row["ratio"] is None]:
+        lines.append(f"no clean run, so no ratio: {', '.join(disturbed)}")
     return "\n".join(lines)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and print."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; exit code 1 if scikit-learn is slowed."""
     parser = argparse.ArgumentParser(prog="python -m bench.dropin", description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="configurations whose name contains this")
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="one repeat, whatever is stolen of it: tries everything, says nothing",
+    )
     args = parser.parse_args(arguments)
+    process = fair.report()
+    if reasons := fair.reasons(process, fair.level()):
+        print(f"scikit-learn would be slowed, nothing was measured: {'; '.join(reasons)}", file=sys.stderr)
+        return 1
+    host = machine.facts()
+    print(machine.describe(host))
+    for kernel in process["kernels"]:
+        print(f"kernels: {fair.describe(kernel)}, threads {kernel['threads']}")
+    print()
+    repeats, limit = (1, 1.0) if args.quick else (args.repeats, stolen.LIMIT)
     warnings.simplefilter("ignore")  # both warn of the same, which the tests compare
     everything = []
     for threads in (int(part) for part in args.threads.split(",")):
-        found = measure(threads, args.repeats, args.only)
+        found = measure(threads, repeats, args.only, limit)
         print(f"{threads} thread{'s' * (threads > 1)}\n{table(found)}\n", flush=True)
         everything += found
+    print(stolen_sentence(everything))
     if args.json:
-        args.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+        content = {"machine": host, "kernels": process["kernels"], "quick": args.quick, "rows": everything}
+        args.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    status = fair.again("bench.dropin", sys.argv[1:], (*fair.HANDICAPS, *fair.THREADS))
+    sys.exit(main() if status is None else status)

@@ -70,7 +70,7 @@ def other_sentences(results: report.Results) -> list[str]:
     ):
         for case in report.cases(results, suite):
             c = report.compare(case)
-            if not np.isfinite(c.ours):
+            if c.refused or not np.isfinite(c.ours):
                 continue
             threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
             head = f"{what.format(name=case['name'])}, {threads}, {case['dtype']}"
@@ -99,7 +99,7 @@ def wrap(text: str) -> str:
 
 def readme_section(results: report.Results) -> str:
     """What stands between the markers."""
-    behind = report.losses(results)
+    behind, refused = report.losses(results), report.refusals(results)
     parts = [
         wrap(HOW),
         wrap(report.machine_sentence(results)),
@@ -107,6 +107,8 @@ def readme_section(results: report.Results) -> str:
         "\n".join(wrap(f"- {line}") for line in other_sentences(results)),
         "Where fastbp is behind:" if behind else "fastbp is behind in none of the cases measured.",
         "\n".join(wrap(f"- {line}.") for line in behind),
+        "What allows no comparison:" if refused else "",
+        "\n".join(wrap(f"- {line}.") for line in refused),
         "`python -m bench.peers` measures all of this on your machine; `python -m bench.dashboard --serve` shows\n"
         "every peer, the roofline and the history.",
     ]
@@ -115,7 +117,7 @@ def readme_section(results: report.Results) -> str:
 
 def docs_section(results: report.Results) -> str:
     """All tables, with the pictures between them."""
-    behind = report.losses(results)
+    behind, refused = report.losses(results), report.refusals(results)
     parts = [
         HOW,
         report.machine_sentence(results),
@@ -126,6 +128,8 @@ def docs_section(results: report.Results) -> str:
         parts.append(".. image:: /_generated/roofline.svg\n   :alt: FLOP/s against FLOPs per byte")
     parts.append("Where fastbp is behind:" if behind else "fastbp is behind in none of the cases measured.")
     parts.append("\n".join(f"- {line}" for line in behind))
+    if refused:
+        parts += ["What allows no comparison:", "\n".join(f"- {line}" for line in refused)]
     for suite in report.SUITES:
         parts += [
             report.peers_table(results, suite, *pair).rst() for pair in report.conditions(results, suite)

@@ -1,7 +1,9 @@
 """The asv suite: every benchmark is found, sets up and runs once on its first parameters."""
 
+import importlib
 import itertools
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,8 @@ import pytest
 # bench/ is not installed; appended, so that an installed fastbp is still what is imported
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench.benchmarks import kernels, predicting, startup, threads, training, workloads
+from bench import fair
+from bench.benchmarks import kernels, machine, predicting, startup, threads, training, workloads
 from bench.peers.workloads import WORKLOADS
 from fastbp import specs
 
@@ -68,6 +71,47 @@ def test_new_registry_entries_are_timed_by_themselves():
 def test_suite_and_peers_share_their_workloads():
     assert workloads.WORKLOADS.keys() == WORKLOADS.keys()
     assert workloads.__file__ == str(ROOT / "bench" / "peers" / "workloads.py")
+
+
+def test_the_kernels_of_a_suite_process_are_in_its_results():
+    named = [fair.describe(kernel) for kernel in machine.Blas.kernels.values()]
+    assert machine.Blas.params == [named or ["none"]]
+
+
+def blas_of(monkeypatch, architecture):
+    """The benchmark in a process with these kernels, on a processor with AVX-512."""
+    kernel = {
+        "owner": "numpy",
+        "library": "openblas",
+        "version": "0.3",
+        "architecture": architecture,
+        "threads": 3,
+    }
+    monkeypatch.setattr(machine.Blas, "process", {"variables": {}, "kernels": [kernel]})
+    monkeypatch.setattr(machine.Blas, "kernels", {"it": kernel})
+    monkeypatch.setattr(machine.fair, "level", lambda: "avx512")
+    return machine.Blas()
+
+
+def test_a_slowed_blas_fails_in_asv(monkeypatch):
+    assert blas_of(monkeypatch, "SkylakeX").track_threads("it") == 3
+    with pytest.raises(RuntimeError, match="avx2 kernels on a processor with avx512"):
+        blas_of(monkeypatch, "Haswell").track_threads("it")
+
+
+def test_processes_of_asv_start_clean(monkeypatch):
+    """As asv does it: from the folder of its configuration, by the name that stands there."""
+    (plugin,) = json.loads((ROOT / "bench" / "asv.conf.json").read_text())["plugins"]
+    monkeypatch.syspath_prepend(ROOT / "bench")
+    for name in (*fair.HANDICAPS, *fair.THREADS):
+        monkeypatch.setenv(name, "7")
+    try:
+        importlib.import_module(plugin.removeprefix(".")).setup()
+    finally:
+        for name in (plugin.removeprefix("."), "fair"):
+            sys.modules.pop(name, None)
+    assert not set(fair.HANDICAPS) & set(os.environ)
+    assert {os.environ[name] for name in fair.THREADS} == {"1"}
 
 
 def test_configuration_names_what_is_there():

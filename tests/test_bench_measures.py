@@ -11,7 +11,7 @@ from numba.core import config
 # bench/ is not installed; appended, so that an installed fastbp is still what is imported
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from bench import dropin
+from bench import dropin, fair, stolen
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,13 +24,46 @@ def run(module, *arguments):
     return done.stdout
 
 
-def test_dropin(tmp_path, capsys):
-    dropin.main(["--only", "one-hidden-unit", "--repeats", "1", "--json", str(tmp_path / "r.json")])
-    rows = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+def test_dropin(tmp_path, monkeypatch, capfd):
+    """The variable slows nobody: what is measured runs in a process without it."""
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "r.json"
+    code = fair.again("bench.dropin", ["--quick", "--only", "one-hidden-unit", "--json", str(path)])
+    said, complaint = capfd.readouterr()
+    assert "was set" not in complaint
+    if code == 1 and "would be slowed" in complaint:
+        pytest.skip("this OpenBLAS does not know the best of this processor")
+    assert code == 0, complaint
+    content = json.loads(path.read_text(encoding="utf-8"))
+    rows = content["rows"]
     assert [(row["name"], row["threads"]) for row in rows] == [("one-hidden-unit", 1), ("one-hidden-unit", 2)]
     for row in rows:
         assert row["ratio"] == pytest.approx(row["sklearn_seconds"] / row["fastbp_seconds"])
-    assert capsys.readouterr().out.count("slower than scikit-learn:") == 2
+        assert len(row["sklearn_stolen"]) == len(row["fastbp_stolen"]) == 1
+    assert said.count("slower than scikit-learn:") == 2
+    assert content["machine"]["date"] in said
+    for kernel in content["kernels"]:
+        assert f"kernels: {fair.describe(kernel)}, threads {kernel['threads']}" in said
+        assert kernel["architecture"] != "Nehalem"
+
+
+def test_dropin_refuses_to_measure_a_slowed_scikit_learn(monkeypatch, capsys):
+    monkeypatch.setattr(fair, "reasons", lambda *_: ["the reason"])
+    assert dropin.main(["--only", "one-hidden-unit"]) == 1
+    said = capsys.readouterr()
+    assert said.err == "scikit-learn would be slowed, nothing was measured: the reason\n"
+    assert said.out == ""
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_dropin_without_a_clean_run_has_no_ratio(monkeypatch):
+    monkeypatch.setattr(stolen.Watch, "share", lambda _: 0.5)
+    (row,) = dropin.measure(1, 1, "one-hidden-unit")
+    assert row["ratio"] is row["sklearn_seconds"] is None
+    assert len(row["sklearn_lost"]) == len(row["fastbp_lost"]) == stolen.TRIES
+    assert dropin.table([row]).endswith("no clean run, so no ratio: one-hidden-unit")
+    assert "6 that lost more do not count" in dropin.stolen_sentence([row])
 
 
 def test_dropin_names_who_is_slower():

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,22 @@ import pytest
 # bench/ is not installed; appended, so that an installed fastbp is still what is imported
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
+from bench import fair, stolen
 from bench.peers import __main__ as cli
-from bench.peers import conductor, report, startup, workloads
+from bench.peers import circumstances, conductor, report, startup, workloads
 from bench.peers.registry import PEAK, SUITES, Peer
 from bench.peers.subject import Case, Task
 from bench.peers.workloads import WORKLOADS
 
-QUICK = conductor.Settings(repeats=2, seconds=0.01, timeout=300)
+# Every repeat counts: what the host does meanwhile is nothing a test may depend on.
+QUICK = conductor.Settings(repeats=2, seconds=0.01, timeout=300, stolen=1.0)
 HEAVY = ("torch", "jax", "keras", "skorch")
+
+
+@pytest.fixture(autouse=True)
+def kernels_are_not_judged(monkeypatch):
+    """Whether this machine's OpenBLAS knows its processor is not asked here; tests/test_bench_fair.py asks what is."""
+    monkeypatch.setattr(fair, "level", lambda: None)
 
 
 def quiet(_):
@@ -191,13 +200,117 @@ def test_disagreement_is_found():
 
 def test_startup_counts_processes():
     case = Case("startup", "tabular-small", 1, "float32", quick=True)
-    result = startup.run_startup(case, ["numpy-hand"], 1, 300, quiet)
+    result = startup.run_startup(case, ["numpy-hand"], replace(QUICK, repeats=1), quiet)
     assert list(result["peers"]) == ["numpy-hand"]
-    assert result["peers"]["numpy-hand"]["status"] == "ok"
+    measured = result["peers"]["numpy-hand"]
+    assert measured["status"] == "ok"
+    assert len(measured["rates"]) == len(measured["stolen"]) == 1
+    assert measured["kernels"] == peer_kernels()
 
 
-def test_command_line_resumes(tmp_path, capsys):
+def slow_down(monkeypatch, module):
+    """Every process that `module` starts from now on has a variable that holds OpenBLAS down."""
+    clean = module.environment
+    monkeypatch.setattr(module, "environment", lambda *a: clean(*a) | {"OPENBLAS_CORETYPE": "Nehalem"})
+
+
+def peer_kernels():
+    """The kernels of a process of NumPy's peer on one thread."""
+    case = Case("training", "tabular-small", 1, "float32", quick=True)
+    worker = conductor.Worker(case, Peer("numpy-hand", "numpy_peer:NumpyHand", ()), timeout=300)
+    try:
+        return worker.answer()["process"]["kernels"]
+    finally:
+        worker.close()
+
+
+def test_variables_that_slow_a_peer_do_not_reach_it(monkeypatch):
+    clean = peer_kernels()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    assert peer_kernels() == clean
+
+
+def test_a_start_that_was_slowed_is_refused(monkeypatch):
+    slow_down(monkeypatch, startup)
+    case = Case("startup", "tabular-small", 1, "float32", quick=True)
+    peers = startup.run_startup(case, ["numpy-hand"], QUICK, quiet)["peers"]
+    assert peers["numpy-hand"]["status"] == "slowed"
+    assert "rate" not in peers["numpy-hand"]
+
+
+def test_a_slowed_peer_makes_the_run_fail(monkeypatch, tmp_path, capsys):
+    """It gets no figure, the comparison is refused, nothing can be published, and the next run measures again."""
+    slow_down(monkeypatch, conductor)
+    path = tmp_path / "results.json"
+    arguments = ["--quick", "--suite", "latency", "--peer", "numpy-hand", "--json", str(path)]
+    assert cli.main(arguments) == 1
+    said = capsys.readouterr().out
+    assert "  numpy-hand: slowed, OPENBLAS_CORETYPE=Nehalem was set" in said
+    assert "no comparison: latency one-row, 1 thread, float32: numpy-hand was slowed" in said
+    assert "slowed, so that the run does not count: numpy-hand in latency/one-row/1/float32" in said
+    with pytest.raises(ValueError, match="a peer was slowed: numpy-hand in latency/one-row/1/float32"):
+        report.publishable(path)
+    monkeypatch.undo()
+    assert cli.main(arguments) == 0
+    assert (
+        json.loads(path.read_text())["cases"]["latency/one-row/1/float32"]["peers"]["numpy-hand"]["rate"] > 0
+    )
+
+
+class Answers:
+    """A worker that answers with these shares of stolen time, the last of them for ever."""
+
+    def __init__(self, *shares):
+        self.shares = list(shares)
+
+    def run(self, times):
+        return {
+            "rate": float(times),
+            "stolen": self.shares.pop(0) if len(self.shares) > 1 else self.shares[0],
+        }
+
+
+def repeated(*shares):
+    """The entry of a peer that wants three repeats, and in how many turns it got them."""
+    turns = conductor.Turns(Answers(*shares), 5, stolen.Tally(3))
+    count = 0
+    while turns.more:
+        assert turns.take() == ""
+        count += 1
+    filled = {"status": "ok", "note": "", "kernels": []}
+    conductor.summarize(filled, turns.tally)
+    return filled, count
+
+
+def test_disturbed_repeats_are_repeated():
+    measured, count = repeated(0.0, 0.5, 0.1, 0.02)
+    assert count == 5
+    assert measured["rates"] == [5.0, 5.0, 5.0]
+    assert measured["lost"] == [(5.0, 0.5), (5.0, 0.1)]
+    assert "3 runs, 2 more not counted" in conductor.describe(measured, "samples/s")
+
+
+def test_without_a_clean_repeat_there_is_no_figure():
+    measured, count = repeated(0.5)
+    assert count == 3 * stolen.TRIES
+    assert measured["status"] == "stolen"
+    assert "rate" not in measured
+    assert conductor.describe(measured, "samples/s").startswith("stolen, no clean run: 50.0% to 50.0%")
+
+
+def test_a_peer_that_breaks_on_its_turn_is_out():
+    class Broken:
+        def run(self, times):
+            raise conductor.PeerError("it broke")
+
+    turns = conductor.Turns(Broken(), 1, stolen.Tally(3))
+    assert turns.take() == "it broke"
+    assert not turns.more
+
+
+def test_command_line_resumes(tmp_path, capsys, monkeypatch):
     """A case in the results file is not measured again; another one is added."""
+    monkeypatch.setattr(cli, "Settings", lambda timeout: replace(QUICK, timeout=timeout))
     path = tmp_path / "results.json"
     common = [
         "--peer",
@@ -273,6 +386,64 @@ def test_losing_rows_are_named():
     assert report.losses(results()) == []
     (sentence,) = report.losses(results(ours=5e5))
     assert sentence == "training tabular-small, 1 thread, float32: jax-scan is 2.00 times as fast"
+
+
+@pytest.mark.parametrize(("status", "verb"), [("slowed", "slowed"), ("stolen", "disturbed")])
+@pytest.mark.parametrize("name", ["jax-scan", "sklearn", "fastbp"])
+def test_no_comparison_if_any_side_does_not_count(name, status, verb):
+    """Also if another peer was faster: the one without a figure might have been the fastest."""
+    without = results(ours=5e5)
+    without["cases"]["a"]["peers"][name] = {"status": status, "note": "the reason"}
+    c = report.compare(without["cases"]["a"])
+    assert np.isnan(c.ratio)
+    assert report.losses(without) == []
+    assert report.refusals(without) == [
+        f"training tabular-small, 1 thread, float32: {name} was {verb} (the reason)"
+    ]
+    assert not circumstances.counts(without["cases"]["a"])
+    assert bool(circumstances.slowed(without)) == (status == "slowed")
+    assert "– refused" in readme_row(without)
+
+
+def readme_row(found):
+    """The line of the README's table."""
+    from bench import readme
+
+    return readme.short_table(found).markdown().splitlines()[-1].replace("–x", "–")
+
+
+def test_another_way_to_run_fastbp_may_be_disturbed():
+    found = results()
+    found["cases"]["b"]["peers"]["fastbp-njit"] = {"status": "stolen", "note": "the reason"}
+    assert report.refusals(found) == []
+
+
+def test_figures_of_unknown_kernels_are_measured_again():
+    case = results()["cases"]["a"]
+    assert not circumstances.counts(case)
+    for measured in case["peers"].values():
+        measured["kernels"] = []
+    assert circumstances.counts(case)
+    assert not circumstances.counts(case | {"quick": True})
+    assert not circumstances.counts(None)
+
+
+def test_the_machine_line_names_the_kernels_and_what_was_stolen():
+    found = results()
+    assert "BLAS" not in report.machine_sentence(found)
+    kernel = {"owner": "numpy", "library": "openblas", "version": "0.3", "architecture": "Zen", "threads": 1}
+    mkl = {"owner": "torch", "library": "mkl", "version": "2024", "architecture": None, "threads": 2}
+    for name, kernels in (("sklearn", [kernel]), ("jax-scan", [kernel | {"threads": 2}, mkl])):
+        found["cases"]["a"]["peers"][name] |= {"kernels": kernels, "stolen": [0.01], "lost": [[1.0, 0.5]]}
+    text = report.machine_sentence(found)
+    assert "BLAS kernels: numpy's openblas 0.3 Zen, torch's mkl 2024 (kernels not known)." in text
+    assert text.endswith(
+        "At most 1.0% of a run that counts was stolen by the machine's host; 2 that lost more do not count."
+    )
+    assert circumstances.kernel_lines(found) == [
+        "numpy's openblas 0.3 Zen, threads 1 or 2, in jax-scan, sklearn",
+        "torch's mkl 2024 (kernels not known), threads 2, in jax-scan",
+    ]
 
 
 def test_a_case_without_our_figure_is_named():

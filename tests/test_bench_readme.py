@@ -113,3 +113,15 @@ def test_quick_results_are_refused(results, tmp_path, capsys):
 def test_documentation_holds_every_table(results):
     text = readme.docs_section(report.load(results))
     assert text.count(".. list-table::") == 2 + 2 + 1
+
+
+def test_a_case_without_a_clean_run_is_named_and_not_compared(results):
+    content = report.load(results)
+    disturbed = {"status": "stolen", "note": "no clean run"}
+    content["cases"]["training/tabular-small/2/float32"]["peers"]["jax-scan"] = disturbed
+    sentence = "training tabular-small, 2 threads, float32: jax-scan was disturbed (no clean run)"
+    for text in (readme.readme_section(content), readme.docs_section(content)):
+        text = " ".join(text.split())
+        assert f"What allows no comparison: - {sentence}" in text
+        assert "jax-scan is 2.00 times as fast" not in text
+    assert "500k | – refused | 10.00x" in readme.readme_section(content)

@@ -2,7 +2,8 @@
 
 Everything goes through the public interface, so that old commits can be measured with today's benchmarks; one kernel
 serves every network, so a part is timed by a network in which that part is nearly all the work. Whatever compiles is
-called once in `setup`; compiling and importing are benchmarks of their own. One thread unless threads are the subject.
+called once in `setup`; compiling and importing are benchmarks of their own. One thread unless threads are the subject:
+bench/asv_environment.py sets the environment of all of it.
 """
 
 import importlib.util
@@ -10,32 +11,26 @@ import os
 import sys
 from pathlib import Path
 
-if __name__ == "benchmarks":
-    # Under asv, before NumPy and Numba are loaded; `Threads` asks for its threads by number.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    os.environ["MKL_NUM_THREADS"] = "1"
-    os.environ["NUMBA_NUM_THREADS"] = "1"
-
 import numpy as np
 
-PROFILE = os.environ.get("FASTBP_BENCH", "full")
-if PROFILE not in ("quick", "full"):
-    raise ValueError(f"FASTBP_BENCH must be quick or full, got {PROFILE!r}")
-QUICK = PROFILE == "quick"
 
-
-def _load_workloads():
-    """Import peers/workloads.py by its place: asv offers this package alone, and it needs nothing but NumPy."""
-    name = "fastbp_bench_workloads"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).parents[1] / "peers" / "workloads.py")
+def _load(*place):
+    """Import a module of bench by its place: asv offers this package alone."""
+    name = f"fastbp_bench_{place[-1]}"
+    spec = importlib.util.spec_from_file_location(
+        name, Path(__file__).parents[1].joinpath(*place[:-1], f"{place[-1]}.py")
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
 
-workloads = _load_workloads()
+PROFILE = os.environ.get("FASTBP_BENCH", "full")
+if PROFILE not in ("quick", "full"):
+    raise ValueError(f"FASTBP_BENCH must be quick or full, got {PROFILE!r}")
+QUICK = PROFILE == "quick"
+fair, workloads = _load("fair"), _load("peers", "workloads")
 DTYPES = ["float32"] if QUICK else ["float32", "float64"]
 # Every how manyth activation and loss is timed: each is a process of its own, a second long.
 SHARE = 3 if QUICK else 1

@@ -52,6 +52,8 @@ def _peers(results: report.Results, out: Path) -> list[str]:
     behind = "".join(f"<li>{escape(sentence)}</li>" for sentence in report.losses(results))
     parts.append('<h2 id="behind">Where fastbp is behind</h2>')
     parts.append(f"<ul>{behind}</ul>" if behind else "<p>In none of the cases measured here.</p>")
+    if refused := "".join(f"<li>{escape(sentence)}</li>" for sentence in report.refusals(results)):
+        parts.append(f'<h2 id="refused">What allows no comparison</h2><ul>{refused}</ul>')
     parts.append('<h2 id="all">Every peer</h2>')
     for suite in SUITES:
         parts += [

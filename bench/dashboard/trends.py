@@ -68,6 +68,7 @@ def publish(results: Path, out: Path, repo: Path = ROOT) -> None:
         "benchmark_dir": str(HERE.parent / "benchmarks"),
         "results_dir": str(results),
         "html_dir": str(out),
+        "plugins": [],  # nothing is measured here
     }
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "asv.conf.json"

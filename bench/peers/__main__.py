@@ -10,7 +10,8 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from bench.peers import machine, report
+from bench import fair
+from bench.peers import circumstances, machine, report
 from bench.peers.conductor import Settings, run_case
 from bench.peers.registry import PEAK, SUITES
 from bench.peers.startup import run_startup
@@ -33,7 +34,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--dtype", help="float32 or float64 or both, with a comma; default: what the suite asks for"
     )
-    parser.add_argument("--json", type=Path, help="results file; what it already holds is not measured again")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="results file; what it already holds is not measured again, unless it does not count",
+    )
     parser.add_argument("--fresh", action="store_true", help="measure again what the results file holds")
     parser.add_argument(
         "--keep", action="store_true", help="keep what other commits measured; the report names the commits"
@@ -73,7 +78,7 @@ def plan(args: argparse.Namespace) -> list[Case]:
 def measure(case: Case, names: list[str] | None, settings: Settings) -> dict[str, object]:
     """One case, for the named peers (all of them by default)."""
     if case.suite == "startup":
-        return run_startup(case, names, min(settings.repeats, 5), settings.timeout)
+        return run_startup(case, names, settings)
     suite = SUITES[case.suite]
     peers = [p for p in suite.peers if not names or p.name in names or p is PEAK]
     return run_case(suite, case, peers, settings)
@@ -88,11 +93,11 @@ def save(results: report.Results, path: Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, print, save; exit code 1 when fastbp failed or disagreed anywhere."""
+    """Measure, print, save; exit code 1 when fastbp failed or disagreed anywhere, or a peer was slowed."""
     args = parse(arguments)
     settings = Settings(timeout=args.timeout)
     if args.quick:
-        settings = replace(settings, repeats=2, seconds=0.02)
+        settings = replace(settings, repeats=2, seconds=0.02, stolen=1.0)
     if args.repeats is not None:
         settings = replace(settings, repeats=args.repeats)
     if args.seconds is not None:
@@ -123,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     left = []
     for case in todo:
-        if case.key in results["cases"] and not args.fresh and not results["cases"][case.key]["quick"]:
+        if not args.fresh and circumstances.counts(results["cases"].get(case.key)):
             print(f"{case.key}: already measured")
             continue
         if args.budget is not None and time.monotonic() - began > args.budget:
@@ -140,8 +145,13 @@ def main(arguments: list[str] | None = None) -> int:
     print()
     for table in report.tables(results):
         print(table.text(), end="\n\n")
+    print(report.machine_sentence(results))
+    for line in circumstances.kernel_lines(results):
+        print("kernels:", line)
     for sentence in report.losses(results):
         print("behind:", sentence)
+    for sentence in report.refusals(results):
+        print("no comparison:", sentence)
     if left:
         print("out of budget, left for the next call:", ", ".join(left))
     broken = [
@@ -151,8 +161,11 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     if broken:
         print("fastbp failed or disagrees in:", ", ".join(broken))
-    return 1 if broken else 0
+    if slowed := circumstances.slowed(results):
+        print("slowed, so that the run does not count:", ", ".join(slowed))
+    return 1 if broken or slowed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = fair.again("bench.peers", sys.argv[1:])  # the bandwidths are measured by NumPy in this process
+    sys.exit(main() if status is None else status)

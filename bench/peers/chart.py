@@ -118,12 +118,15 @@ def roofline(results: Results, path: Path) -> None:
         c, w = compare(case), WORKLOADS[case["name"]]
         x = w.flops_per_sample * w.batch_size / w.bytes_per_step()
         ours, best = c.ours * c.flops / 1e9, c.best * c.flops / 1e9
+        drawn = [rate for rate in (ours, best) if np.isfinite(rate)]
+        if not drawn:
+            continue
         ax.plot([x, x], [best, ours], color=PEER_COLOR, linewidth=1, zorder=1)
         ax.scatter([x], [best], color="white", edgecolor=INK, zorder=2, s=28)
         ax.scatter([x], [ours], color=OURS_COLOR, zorder=3, s=36)
         ax.annotate(
             w.name,
-            (x, np.nanmin([ours, best])),
+            (x, min(drawn)),
             xytext=(0, -14),
             textcoords="offset points",
             ha="center",

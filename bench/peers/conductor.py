@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.peers.machine import ROOT
+from bench import fair, stolen
 from bench.peers.registry import PEAK, Peer, Suite
 from bench.peers.subject import Case
 from bench.peers.worker import environment
@@ -30,6 +30,8 @@ class Settings:
     """Length of one repeat; a subject whose single run takes longer is repeated three times only."""
     timeout: float = 600.0
     """Longest wait for one answer of a peer (compilation included)."""
+    stolen: float = stolen.LIMIT
+    """The largest share of stolen time with which a repeat counts; the others are repeated, up to a bound."""
 
 
 class PeerError(RuntimeError):
@@ -49,7 +51,7 @@ class Worker:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=environment(case.threads, case.dtype),
-            cwd=ROOT,
+            cwd=fair.ROOT,
             text=True,
         )
 
@@ -98,6 +100,31 @@ class Worker:
         self.log.close()
 
 
+@dataclass(slots=True)
+class Turns:
+    """The repeats of one peer: how long each is, which ones count, whether its process still answers."""
+
+    worker: Worker
+    times: int
+    tally: stolen.Tally
+    alive: bool = True
+
+    @property
+    def more(self) -> bool:
+        """Whether it takes another turn."""
+        return self.alive and self.tally.open
+
+    def take(self) -> str:
+        """Run one repeat; return what went wrong, "" if nothing did."""
+        try:
+            answer = self.worker.run(self.times)
+        except PeerError as error:
+            self.alive = False
+            return str(error)
+        self.tally.add(answer["rate"], answer["stolen"])
+        return ""
+
+
 Entry = dict[str, Any]
 
 
@@ -110,11 +137,13 @@ def run_case(
     -------
     dict
         The case's fields, "unit", and "peers": name -> entry. An entry has "status" ("ok", "skipped", "failed",
-        "disagrees"), "note", and when it was measured "rate" (median), "low", "high" and all "rates".
+        "disagrees", "slowed", "stolen"), "note", the "kernels" of its process, and when it was measured what
+        `summarize` adds.
     """
     entries: dict[str, Entry] = {}
-    running: dict[str, tuple[Worker, int, int]] = {}
+    turns: dict[str, Turns] = {}
     workers: list[Worker] = []
+    processor = fair.level()
     try:
         for peer in peers:
             if module := peer.missing():
@@ -130,44 +159,71 @@ def run_case(
                 say(f"  {peer.name}: failed, {error}")
                 worker.close()
                 continue
+            entries[peer.name] = begin(ready["process"], processor, ready["note"])
+            if entries[peer.name]["status"] == "slowed":
+                say(f"  {peer.name}: slowed, {entries[peer.name]['note']}")
+                worker.close()
+                continue
             once = max(ready["once"], 1e-9)
             times = max(1, round(settings.seconds / once))
             rounds = min(3, settings.repeats) if once > 2 * settings.seconds else settings.repeats
-            entries[peer.name] = {"status": "ok", "note": ready["note"], "check": ready["check"], "rates": []}
-            running[peer.name] = (worker, times, rounds)
+            entries[peer.name]["check"] = ready["check"]
+            turns[peer.name] = Turns(worker, times, stolen.Tally(rounds, settings.stolen))
         judge(entries, suite.tolerance[case.dtype == "float64"])
-        for lap in range(settings.repeats):
-            for name, (worker, times, rounds) in list(running.items()):
-                if lap >= rounds:
-                    continue
-                try:
-                    entries[name]["rates"].append(worker.run(times)["rate"])
-                except PeerError as error:
-                    entries[name] |= {"status": "failed", "note": str(error)}
-                    del running[name]
+        while waiting := [name for name, turn in turns.items() if turn.more]:
+            for name in waiting:
+                if trouble := turns[name].take():
+                    entries[name] |= {"status": "failed", "note": trouble}
                 time.sleep(0.01)  # idle OpenMP threads spin for a few milliseconds before they sleep
     finally:
         for worker in workers:
             if worker.process.stdin is not None and not worker.process.stdin.closed:
                 worker.close()
-    for name, entry in entries.items():
-        summarize(entry)
-        if "rate" in entry:
-            say(f"  {name}: {describe(entry, 'FLOP/s' if name == PEAK.name else suite.unit)}")
+    for name, turn in turns.items():
+        summarize(entries[name], turn.tally)
+        say(f"  {name}: {describe(entries[name], 'FLOP/s' if name == PEAK.name else suite.unit)}")
     return asdict(case) | {"unit": suite.unit, "peers": entries}
 
 
-def summarize(entry: Entry) -> None:
-    """Add the median and the range of an entry's rates."""
-    if rates := entry.get("rates"):
+def begin(process: dict[str, Any], processor: str | None, note: str) -> Entry:
+    """Return the entry of a peer whose process is ready: "ok", or "slowed" with the reasons.
+
+    Parameters
+    ----------
+    process : dict
+        The process's `fair.report`.
+    processor : str or None
+        `fair.level` of this machine.
+    note : str
+        What the peer says of itself.
+    """
+    reasons = fair.reasons(process, processor)
+    state = {"status": "slowed", "note": "; ".join(reasons)} if reasons else {"status": "ok", "note": note}
+    return state | {"kernels": process["kernels"]}
+
+
+def summarize(entry: Entry, tally: stolen.Tally) -> None:
+    """Add to an entry what was measured.
+
+    "rates" are those of the runs that count, "stolen" the shares of time stolen from them, "lost" the rates and shares
+    of the other runs; "rate" (the median), "low" and "high" say it in short. Without a run that counts there are none
+    of the three, and the status is "stolen".
+    """
+    entry |= {"rates": tally.counted, "stolen": tally.shares, "lost": tally.lost}
+    if rates := tally.counted:
         entry |= {"rate": statistics.median(rates), "low": min(rates), "high": max(rates)}
+    elif tally.trouble and entry["status"] == "ok":
+        entry |= {"status": "stolen", "note": tally.trouble}
 
 
 def describe(entry: Entry, unit: str) -> str:
     """One line on an entry: median, range, remarks."""
-    text = (
-        f"{entry['rate']:.4g} {unit} ({entry['low']:.4g} to {entry['high']:.4g}, {len(entry['rates'])} runs)"
+    if "rate" not in entry:
+        return f"{entry['status']}, {entry['note']}"
+    runs = f"{len(entry['rates'])} runs" + (
+        f", {len(entry['lost'])} more not counted" if entry["lost"] else ""
     )
+    text = f"{entry['rate']:.4g} {unit} ({entry['low']:.4g} to {entry['high']:.4g}, {runs})"
     return text if entry["status"] == "ok" else f"{text}; {entry['status']}: {entry['note']}"
 
 

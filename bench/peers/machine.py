@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from bench import fair
 from bench.peers.subject import Case
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("fastbp", "numpy", "scipy", "numba", "scikit-learn", "torch", "jax", "keras", "skorch")
 
 
@@ -91,7 +91,9 @@ def bandwidth() -> dict[str, float]:
 
 
 def _cpu() -> dict[str, Any]:
-    facts: dict[str, Any] = {"model": platform.processor() or platform.machine(), "flags": []}
+    has = fair.features()
+    flags = [name for name in ("sse2", "avx", "avx2", "fma", "avx512f") if has.get(name)]
+    facts: dict[str, Any] = {"model": platform.processor() or platform.machine(), "flags": flags}
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -99,8 +101,6 @@ def _cpu() -> dict[str, Any]:
     table = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
     facts["model"] = table.get("model name", facts["model"])
     facts["family"] = f"{table.get('cpu family', '?')}/{table.get('model', '?')}"
-    wanted = ("sse2", "avx", "avx2", "fma", "avx512f")
-    facts["flags"] = [flag for flag in wanted if flag in table.get("flags", "").split()]
     return facts
 
 
@@ -121,7 +121,7 @@ def _commit() -> str:
     """The newest commit that touched what is measured, "-dirty" when it is not what lies on the disk."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(ROOT), *arguments, "--", "fastbp", "kernels"]
+        command = ["git", "-C", str(fair.ROOT), *arguments, "--", "fastbp", "kernels"]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
     name = git("log", "-1", "--format=%h", "--abbrev=12") or "unknown"
@@ -139,8 +139,8 @@ def versions() -> dict[str, str]:
     return found
 
 
-def report() -> dict[str, Any]:
-    """Say what machine this is and what it does: processor, memory, system, versions, date, bandwidth."""
+def facts() -> dict[str, Any]:
+    """Say what machine this is, what is installed on it, and when it is."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
@@ -153,5 +153,22 @@ def report() -> dict[str, Any]:
         "commit": _commit(),
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "load_before": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "bandwidth": bandwidth(),
     }
+
+
+def report() -> dict[str, Any]:
+    """Say what machine this is and what its memory does."""
+    return facts() | {"bandwidth": bandwidth()}
+
+
+def describe(machine: dict[str, Any], again: str = "") -> str:
+    """Return the facts in a sentence; `again` names what other commits measured."""
+    cpu = machine["cpu"]
+    versions = ", ".join(
+        f"{name} {version}" for name, version in machine["versions"].items() if name != "fastbp"
+    )
+    return (
+        f"{cpu['model']} (family {cpu.get('family', '?')}; {' '.join(cpu['flags'])}), {machine['cores']} cores,"
+        f" {machine['memory_gib']:.0f} GiB; {machine['system']}; measured {machine['date']} at commit"
+        f" {machine['commit']}{again}; {versions}."
+    )

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers import chains
+from bench.peers import chains, circumstances, machine
+from bench.peers.circumstances import Results
 from bench.peers.registry import OURS, PEAK, SUITES
 from bench.peers.workloads import WORKLOADS
 
-Results = dict[str, Any]
 FORMAT = 1
 
 
@@ -38,9 +38,11 @@ def publishable(path: Path) -> Results:
     Raises
     ------
     ValueError
-        When nothing was measured, or some of it with --quick, whose figures mean nothing.
+        When nothing was measured, some of it with --quick, whose figures mean nothing, or beside a slowed peer.
     """
     results = load(path)
+    if held_back := circumstances.slowed(results):
+        raise ValueError(f"{path}: a peer was slowed: {'; '.join(held_back)}")
     quick = [key for key, case in results["cases"].items() if case["quick"]]
     if quick or not results["cases"]:
         raise ValueError(
@@ -51,13 +53,18 @@ def publishable(path: Path) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """fastbp beside the best of its peers in one case; NaN for what was not measured."""
+    """fastbp beside the best of its peers in one case; NaN for what was not measured.
+
+    `refused` says why there is no best peer though some were measured: another one, which might be the best, was slowed
+    or had no clean run.
+    """
 
     case: dict[str, Any]
     ours: float
     best: float
     best_name: str
     peak: float
+    refused: str = ""
 
     @property
     def ratio(self) -> float:
@@ -87,11 +94,27 @@ def measured(case: dict[str, Any]) -> dict[str, float]:
 def compare(case: dict[str, Any]) -> Comparison:
     """Pick the best peer of a case."""
     rates = measured(case)
-    peak = rates.pop(PEAK.name, np.nan)
-    ours = rates.get(OURS, np.nan)
-    rivals = {name: rate for name, rate in rates.items() if not name.startswith(OURS)}
+    peak, ours = rates.get(PEAK.name, np.nan), rates.get(OURS, np.nan)
+    rivals = {name: rate for name, rate in rates.items() if circumstances.is_rival(name)}
     best = max(rivals, key=lambda name: rivals[name]) if rivals else "none"
-    return Comparison(case, ours, rivals.get(best, np.nan), best, peak)
+    if refused := circumstances.refusal(case):
+        best = "refused"
+    return Comparison(case, ours, rivals.get(best, np.nan), best, peak, refused)
+
+
+def refusals(results: Results) -> list[str]:
+    """A sentence for every case that allows no comparison."""
+    return [
+        f"{where(case)}: {sentence}"
+        for suite in SUITES
+        for case in cases(results, suite)
+        if (sentence := circumstances.refusal(case))
+    ]
+
+
+def where(case: dict[str, Any]) -> str:
+    """Name a case in a sentence."""
+    return f"{case['suite']} {case['name']}, {case['threads']} thread{'s' * (case['threads'] > 1)}, {case['dtype']}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,12 +269,15 @@ def losses(results: Results) -> list[str]:
     for suite in SUITES:
         for case in cases(results, suite):
             c = compare(case)
-            where = f"{suite} {case['name']}, {case['threads']} thread{'s' * (case['threads'] > 1)}, {case['dtype']}"
+            if c.refused:
+                continue
             if not np.isfinite(c.ours):
                 entry = case["peers"].get(OURS, {})
-                sentences.append(f"{where}: fastbp was not measured ({entry.get('note', 'not asked for')})")
+                sentences.append(
+                    f"{where(case)}: fastbp was not measured ({entry.get('note', 'not asked for')})"
+                )
             elif c.ratio < 1:
-                sentences.append(f"{where}: {c.best_name} is {1 / c.ratio:.2f} times as fast")
+                sentences.append(f"{where(case)}: {c.best_name} is {1 / c.ratio:.2f} times as fast")
     return sentences
 
 
@@ -264,24 +290,22 @@ def bandwidths(results: Results) -> dict[str, float]:
 def machine_sentence(results: Results) -> str:
     """What machine, when, which versions: one paragraph."""
     m = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items() if name != "fastbp")
     rates = ", ".join(f"{name} {rate / 1e9:.0f} GB/s" for name, rate in bandwidths(results).items())
     peaks = [
         f"{compare(c).peak / 1e9:.0f} GFLOP/s {c['dtype']} on {c['threads']} thread{'s' * (c['threads'] > 1)}"
         for c in {(c["threads"], c["dtype"]): c for c in cases(results, "training")}.values()
         if np.isfinite(compare(c).peak)
     ]
-    cpu = m["cpu"]
     later: dict[str, list[str]] = {}
     for case in results["cases"].values():
         if case.get("commit", m["commit"]) != m["commit"]:
-            where = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
-            later.setdefault(case["commit"], []).append(
-                f"{case['suite']} of {case['name']} in {case['dtype']} on {where}"
-            )
+            condition = f"{case['dtype']} on {case['threads']} thread{'s' * (case['threads'] > 1)}"
+            later.setdefault(case["commit"], []).append(f"{case['suite']} of {case['name']} in {condition}")
     again = "".join(f"; {', '.join(what)} at commit {commit}" for commit, what in later.items())
-    return (
-        f"{cpu['model']} (family {cpu.get('family', '?')}; {' '.join(cpu['flags'])}), {m['cores']} cores,"
-        f" {m['memory_gib']:.0f} GiB; {m['system']}; measured {m['date']} at commit {m['commit']}{again}; {versions}."
-        f" FMA peak measured beside the peers: {'; '.join(peaks) or 'not measured'}. One core reads {rates}."
-    )
+    sentences = [
+        machine.describe(m, again),
+        f"FMA peak measured beside the peers: {'; '.join(peaks) or 'not measured'}. One core reads {rates}.",
+        f"BLAS kernels: {', '.join(ran)}." if (ran := circumstances.kernels(results)) else "",
+        circumstances.stolen_sentence(results),
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)

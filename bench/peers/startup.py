@@ -1,10 +1,11 @@
 """How long a user waits: a fresh process that imports a peer, trains one epoch of tabular-small, and ends.
 
-`python -m bench.peers.startup FACTORY CASE-JSON` is that process; `run_startup` starts it and holds the clock.
+bench.peers.first_epoch is that process; `run_startup` starts it and holds the clock.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -13,11 +14,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from bench import fair, stolen
+from bench.peers.conductor import Entry, Settings, begin, summarize
 from bench.peers.subject import Case
-from bench.peers.worker import environment, load
+from bench.peers.worker import environment
 
 STARTS = (
     # name, factory, required module, variable that names the cache directory, cold (the cache is empty)
@@ -33,42 +35,44 @@ STARTS = (
 )
 
 
-def once(factory: str, case: Case, env: dict[str, str], timeout: float) -> float:
-    """Seconds from the start of the process to its end, exit included.
+def once(
+    factory: str, case: Case, env: dict[str, str], timeout: float, *flags: str
+) -> tuple[float, float | None, str]:
+    """Seconds from the start of the process to its end, exit included; the share stolen of them; what it wrote.
 
     Raises
     ------
     RuntimeError
         With the last line the process wrote, when it fails.
     """
-    command = [sys.executable, "-m", "bench.peers.startup", factory, json.dumps(asdict(case))]
-    root = Path(__file__).resolve().parents[2]
+    command = [sys.executable, "-m", "bench.peers.first_epoch", factory, json.dumps(asdict(case)), *flags]
+    watch = stolen.Watch()
     start = time.perf_counter()
     done = subprocess.run(
-        command, env=env, cwd=root, capture_output=True, text=True, timeout=timeout, check=False
+        command, env=env, cwd=fair.ROOT, capture_output=True, text=True, timeout=timeout, check=False
     )
     seconds = time.perf_counter() - start
+    share = watch.share()
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         raise RuntimeError(lines[-1] if lines else f"ended with code {done.returncode}")
-    return seconds
+    return seconds, share, done.stdout
 
 
 def run_startup(
-    case: Case, names: list[str] | None, repeats: int, timeout: float, say: Callable[[str], None] = print
+    case: Case, names: list[str] | None, settings: Settings, say: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Measure every start in turn: warm ones `repeats` times, cold ones twice.
+    """Measure every start in turn: warm ones `settings.repeats` times (five at the most), cold ones twice.
 
     Returns
     -------
     dict
         As `conductor.run_case`; a rate is starts per second, so that more is better everywhere.
     """
-    import importlib.util
-
-    from bench.peers.conductor import summarize
-
-    entries: dict[str, dict[str, Any]] = {}
+    entries: dict[str, Entry] = {}
+    tallies: dict[str, stolen.Tally] = {}
+    first: dict[str, Entry] = {}
+    processor = fair.level()
     with tempfile.TemporaryDirectory() as scratch:
         kept: dict[str, str] = {}
         active = []
@@ -81,23 +85,27 @@ def run_startup(
             env = environment(case.threads, case.dtype)
             if variable and not cold:
                 env[variable] = kept.setdefault(variable, os.path.join(scratch, variable))
-            entries[name] = {"status": "ok", "note": "", "rates": []}
-            active.append((name, factory, env, variable, cold))
-        for name, factory, env, variable, cold in active:
-            if variable and not cold:
-                _attempt(
-                    entries[name], factory, case, env, timeout
-                )  # fills the cache that the warm starts use
-                entries[name]["rates"] = []
-        for lap in range(repeats):
-            for name, factory, env, variable, cold in active:
-                if entries[name]["status"] != "ok" or (cold and lap >= 2):
-                    continue
-                if cold:
-                    env = env | {variable: tempfile.mkdtemp(dir=scratch)}
-                _attempt(entries[name], factory, case, env, timeout)
+            if factory not in first:
+                first[factory] = _first(factory, case, env, settings.timeout, processor)
+            entries[name] = dict(first[factory])
+            if entries[name]["status"] == "ok":
+                tallies[name] = stolen.Tally(2 if cold else min(settings.repeats, 5), settings.stolen)
+                active.append((name, factory, env, variable if cold else ""))
+        while waiting := [start for start in active if tallies[start[0]].open]:
+            for start in waiting:
+                name, factory, env, emptied = start
+                if emptied:
+                    env = env | {emptied: tempfile.mkdtemp(dir=scratch)}
+                try:
+                    seconds, share, _ = once(factory, case, env, settings.timeout)
+                except (RuntimeError, subprocess.TimeoutExpired) as error:
+                    entries[name] |= {"status": "failed", "note": str(error)}
+                    active.remove(start)
+                else:
+                    tallies[name].add(1 / seconds, share)
     for name, entry in entries.items():
-        summarize(entry)
+        if name in tallies:
+            summarize(entry, tallies[name])
         if "rate" in entry:
             say(f"  {name}: {1 / entry['rate']:.2f} s ({1 / entry['high']:.2f} to {1 / entry['low']:.2f})")
         else:
@@ -105,19 +113,10 @@ def run_startup(
     return asdict(case) | {"unit": "starts/s", "peers": entries}
 
 
-def _attempt(entry: dict[str, Any], factory: str, case: Case, env: dict[str, str], timeout: float) -> None:
+def _first(factory: str, case: Case, env: dict[str, str], timeout: float, processor: str | None) -> Entry:
+    """Start once, untimed: fills the cache that warm starts use, and tells which kernels the process has."""
     try:
-        entry["rates"].append(1 / once(factory, case, env, timeout))
+        *_, text = once(factory, case, env, timeout, "--report")
     except (RuntimeError, subprocess.TimeoutExpired) as error:
-        entry |= {"status": "failed", "note": str(error)}
-
-
-def main() -> None:
-    """Train one epoch."""
-    subject = load(sys.argv[1])(Case(**json.loads(sys.argv[2])))
-    subject.reset()
-    subject.run(1)
-
-
-if __name__ == "__main__":
-    main()
+        return {"status": "failed", "note": str(error)}
+    return begin(json.loads(text.splitlines()[-1]), processor, "")

@@ -1,7 +1,8 @@
 """One peer in a process of its own, told over a pipe when to prepare and when to run.
 
 `python -m bench.peers.worker '{"peer": ..., "suite": ..., ...}'`; one JSON object per line in, one per line out.
-Thread counts come with the environment and the affinity is set before anything is imported that reads it.
+Thread counts come with the environment and the affinity is set before anything is imported that reads it. The first
+answer says which kernels the process has, every other one how much of its time was stolen.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import sys
 import time
 from typing import Any, TextIO
+
+from bench import fair, stolen
 
 SLOW = 1.0
 """Seconds of a run from which on it is not warmed up again."""
@@ -26,12 +29,9 @@ def pin(threads: int) -> None:
 
 
 def environment(threads: int, dtype: str) -> dict[str, str]:
-    """Variables that hold every numerical library to `threads` threads, on top of our own environment."""
+    """Our own environment without what slows a library, with what holds every library to `threads` threads."""
     count = str(threads)
-    env = dict(os.environ)
-    for name in ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "BLIS"):
-        env[f"{name}_NUM_THREADS"] = count
-    env["VECLIB_MAXIMUM_THREADS"] = count
+    env = fair.without(os.environ) | dict.fromkeys(fair.THREADS, count)
     env["JAX_PLATFORMS"] = "cpu"
     env["NPROC"] = count  # the size of XLA's thread pool
     env["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -76,15 +76,17 @@ def prepare(subject: Any) -> dict[str, Any]:
     return {"check": check, "once": once, "note": note}
 
 
-def measure(subject: Any, times: int) -> dict[str, float]:
+def measure(subject: Any, times: int) -> dict[str, float | None]:
     """One timed repeat, from the start."""
     if hasattr(subject, "rate"):
-        return {"rate": subject.rate()}
+        watch = stolen.Watch()
+        return {"rate": subject.rate(), "stolen": watch.share()}
     subject.reset()
+    watch = stolen.Watch()
     start = time.perf_counter()
     subject.run(times)
     seconds = time.perf_counter() - start
-    return {"rate": subject.work * times / seconds, "seconds": seconds}
+    return {"rate": subject.work * times / seconds, "seconds": seconds, "stolen": watch.share()}
 
 
 def serve(subject: Any, commands: TextIO, answers: TextIO) -> None:
@@ -94,7 +96,7 @@ def serve(subject: Any, commands: TextIO, answers: TextIO) -> None:
         answers.write(json.dumps(what) + "\n")
         answers.flush()
 
-    say(prepare(subject))
+    say(prepare(subject) | {"process": fair.report()})
     for line in commands:
         say(measure(subject, json.loads(line)["times"]))
 
