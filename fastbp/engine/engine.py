@@ -17,7 +17,8 @@ from fastbp.engine.memory import Array, aligned_zeros, stride
 from fastbp.engine.workspace import Data, Workspace
 from fastbp.kernels import activations, compiled, network
 from fastbp.kernels import plan as p
-from fastbp.specs import ACTIVATION_NAMES, Layer, Objective
+from fastbp.layers import ACTIVATION_NAMES, Layer
+from fastbp.objectives import Objective
 
 BLOCK_BYTES = 16384  # weights of one block: its gradient, state and parameters stay in the nearest caches
 WIDE_BYTES = 16384  # rows of weights from here on make blocks of twice the height: each reads all deltas anew
@@ -349,6 +350,13 @@ class Engine:
     def _team(self, n: int, n_threads: int | None) -> int:
         team = teams.size_for(min(PREDICT_ROWS, n) * self.flops_per_row, n_threads)
         return teams.for_call(team, n * self.flops_per_row)
+
+    def loss_of_outputs(self, outputs: Array, y: Array, objective: Objective) -> float:
+        """Return the mean loss of outputs (n, n_outputs) that are there already; `y` as in `loss`."""
+        # The loss of the network that hands its inputs on.
+        through = Engine(self.n_outputs, [Layer(self.n_outputs, use_bias=False)], self.dtype)
+        through.weights[0][...] = np.eye(self.n_outputs, dtype=self.dtype)
+        return through.loss(outputs, y, objective)
 
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""

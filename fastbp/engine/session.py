@@ -13,7 +13,8 @@ from fastbp.engine.memory import Array, aligned_zeros, flat
 from fastbp.engine.workspace import EMPTY_ORDER, Data, Workspace
 from fastbp.kernels import network, optimizers
 from fastbp.kernels import plan as p
-from fastbp.specs import RULE_NAMES, Objective, Rule
+from fastbp.objectives import Objective
+from fastbp.optimizers import RULE_NAMES, Rule
 
 if TYPE_CHECKING:
     from fastbp.engine.engine import Engine

@@ -16,7 +16,7 @@ from fastbp.kernels import plan as p
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
 from fastbp.kernels.simd import VECTOR_BYTES
 from fastbp.kernels.tile import TILE_ROWS, TILE_VECTORS
-from fastbp.specs import OBJECTIVE_NAMES, Objective
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
 
 if TYPE_CHECKING:
     from fastbp.engine.engine import Engine

@@ -24,7 +24,7 @@ from sklearn.utils.validation import validate_data
 from fastbp.estimators.base import STOCHASTIC_SOLVERS, BaseMLP
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.optimizer import Array, DType
-from fastbp.specs import Objective
+from fastbp.objectives import Objective
 
 
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):

@@ -16,7 +16,8 @@ from fastbp.engine.workspace import Data, Workspace
 from fastbp.estimators.loop import TrainingData, check_finite
 from fastbp.estimators.optimizer import Array, DType
 from fastbp.kernels import network
-from fastbp.specs import Layer, Objective
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
 
 if TYPE_CHECKING:
     from fastbp.estimators.base import BaseMLP

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastbp import objectives
 from fastbp.engine.engine import Engine
-from fastbp.specs import Objective
+from fastbp.objectives import Objective
 from fastbp.validation import to_inputs, to_matrix, to_weights
 
 __all__ = ["Piece", "Rows", "Stream", "prepare", "rows_of"]

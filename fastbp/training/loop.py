@@ -23,7 +23,7 @@ from fastbp import objectives, optimizers
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
 from fastbp.callbacks.hooks import CallbackList, DivergenceError, Run
 from fastbp.engine.engine import Engine
-from fastbp.specs import Objective
+from fastbp.objectives import Objective
 from fastbp.training import batches, checkpoints
 from fastbp.training.history import History
 from fastbp.training.trainer import Trainer

@@ -111,7 +111,7 @@ def run_examples(thing, name: str) -> int:
 
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in sys.modules after a statement in a new process."""
-    code = f"{statement}; import sys, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
+    code = f"{statement}\nimport sys, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
@@ -120,6 +120,26 @@ def test_import_loads_nothing_heavy(tmp_path):
     heavy = {"sklearn", "matplotlib", "pandas", "torch", "jax", "onnx", "pyarrow", "polars", "IPython"}
     assert not loaded_by("import fastbp") & heavy
     assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import fastbp as fb; fb.Dense(3, 'relu'); fb.Dropout(0.5)",
+        "import fastbp as fb; fb.Adam(); fb.SGD(fb.OneCycle(0.1), momentum=0.9).rule()",
+        "from fastbp import objectives; objectives.get('huber(2.0)')",
+        "from fastbp import metrics; metrics.named(['mae', max])",
+        "import fastbp as fb; fb.EarlyStopping(); fb.Checkpoint('x'); fb.ProgressBar(); fb.TimeLimit(1)",
+        "from fastbp import layers; layers.plan_layers([layers.Dense(3, 'gelu')])",
+        "import fastbp.cli, contextlib, io; f = io.StringIO()\n"
+        "with contextlib.redirect_stdout(f), contextlib.suppress(SystemExit): fastbp.cli.main(['train', '--help'])\n"
+        "assert '--activation' in f.getvalue()",
+    ],
+    ids=["layers", "optimizers", "losses", "metrics", "callbacks", "plan", "train --help"],
+)
+def test_naming_loads_no_numba(statement):
+    """Names come from the specification's tables: the kernels are loaded by what computes."""
+    assert not loaded_by(statement) & {"numba", "llvmlite"}
 
 
 def test_installed_package_is_typed():

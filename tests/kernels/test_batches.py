@@ -8,7 +8,9 @@ import scipy.sparse
 
 from fastbp.engine import teams, workspace
 from fastbp.engine.session import Session
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import INTERPRETED, Specification, assert_near, assert_same_parameters, random_net
 
 SMALL = INTERPRETED

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp.engine.session import Session
-from fastbp.specs import OBJECTIVE_NAMES, RULE_NAMES, Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.optimizers import RULE_NAMES, Rule
 from tests.kernels.oracles import (
     INTERPRETED,
     Specification,
