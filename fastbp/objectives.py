@@ -200,8 +200,7 @@ def apply_class_weight(
             "class_weight needs classes: loss='cross_entropy', or 'binary_cross_entropy' with one output; "
             f"got loss={objective.name!r}"
         )
-    codes = labels(targets, objective) if binary else targets if targets.ndim == 1 else targets.argmax(axis=1)
-    codes = codes.reshape(-1)
+    codes = labels(targets, objective).reshape(-1)
     present, counts = np.unique(codes, return_counts=True)
     if isinstance(class_weight, str):
         check_choice(class_weight, "class_weight", ("balanced",))
