@@ -41,6 +41,8 @@ class Dense:
     64
     """
 
+    __module__ = "fastbp"
+
     units: int
     activation: str = "identity"
     use_bias: bool = field(default=True, kw_only=True)
@@ -99,6 +101,8 @@ class Dropout:
     >>> Dropout(0.5)
     Dropout(rate=0.5)
     """
+
+    __module__ = "fastbp"
 
     rate: float
 

@@ -131,6 +131,8 @@ class SGD(Optimizer):
     'sgd'
     """
 
+    __module__ = "fastbp"
+
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -160,6 +162,8 @@ class Adagrad(Optimizer):
     0.01
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     eps: float = 1e-10
     initial_accumulator: float = 0.0
@@ -186,6 +190,8 @@ class RMSProp(Optimizer):
     0.99
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
@@ -206,6 +212,8 @@ class Adam(Optimizer):
     >>> Adam(1e-3).rule().beta2
     0.999
     """
+
+    __module__ = "fastbp"
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -230,6 +238,8 @@ class AdamW(Optimizer):
     0.01
     """
 
+    __module__ = "fastbp"
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -253,6 +263,8 @@ class NAdam(Optimizer):
     >>> NAdam().learning_rate
     0.002
     """
+
+    __module__ = "fastbp"
 
     learning_rate: float | Schedule = 2e-3
     beta1: float = 0.9
@@ -284,6 +296,8 @@ class Rprop(Optimizer):
     >>> Rprop().step_max
     50.0
     """
+
+    __module__ = "fastbp"
 
     learning_rate: float | Schedule = 1e-2
     eta_minus: float = 0.5

@@ -63,6 +63,8 @@ class Sequential:
     True
     """
 
+    __module__ = "fastbp"
+
     def __init__(
         self,
         layers: Sequence[Dense | Dropout],

@@ -147,6 +147,8 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     True
     """
 
+    __module__ = "fastbp"
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "class_weight": [StrOptions({"balanced"}), dict, list, None],

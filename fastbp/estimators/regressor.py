@@ -173,6 +173,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     True
     """
 
+    __module__ = "fastbp"
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"})],

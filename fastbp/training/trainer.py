@@ -59,6 +59,8 @@ class Trainer:
     [4.0, 1.44, 0.5184]
     """
 
+    __module__ = "fastbp"
+
     def __init__(
         self,
         net: Sequential,

@@ -4,7 +4,9 @@ import doctest
 import importlib
 import inspect
 import json
+import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +79,37 @@ def test_every_public_object_is_documented(name):
                 assert inspect.getdoc(getattr(thing, method)), f"fastbp.{name}.{method} has no docstring"
 
 
+CLASSES = [name for name in fastbp.__all__ if inspect.isclass(getattr(fastbp, name))]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_pickles_name_the_package_and_no_room(name):
+    """So that a class may move to another room without breaking the pickles of it."""
+    thing = getattr(fastbp, name)
+    assert thing.__module__ == "fastbp"
+    assert thing.__qualname__ == name
+    assert pickle.loads(pickle.dumps(thing)) is thing
+    assert b"fastbp." not in pickle.dumps(thing)
+
+
+def test_pickles_of_objects_name_no_room():
+    net = fastbp.Sequential(
+        [fastbp.Dense(3, "relu"), fastbp.Dropout(0.5), fastbp.Dense(2)], n_inputs=4, seed=1
+    )
+    things = [
+        net,
+        fastbp.SGD(fastbp.CosineDecay(0.1, warmup=0.1), momentum=0.9),
+        fastbp.EarlyStopping(patience=3),
+        fastbp.History({"loss": [1.0]}),
+        fastbp.MLPRegressor((3,), max_iter=2),
+    ]
+    for thing in things:
+        dumped = pickle.dumps(thing)
+        assert b"cfastbp." not in pickle.dumps(thing, protocol=0)
+        assert type(pickle.loads(dumped)) is type(thing)
+    assert (pickle.loads(pickle.dumps(net)).predict([[1.0] * 4]) == net.predict([[1.0] * 4])).all()
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name, tmp_path, monkeypatch):
     """Every example of every docstring, run in an empty folder."""
@@ -99,11 +132,21 @@ def need(name: str) -> None:
             pytest.importorskip(package)
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds classes where they are written: the public ones say that they are of `fastbp` itself."""
+
+    def _from_module(self, module, thing):
+        if inspect.isclass(thing) and thing.__module__.startswith("fastbp"):
+            source = inspect.getsource(module)
+            return re.search(rf"^class {thing.__name__}\b", source, re.MULTILINE) is not None
+        return super()._from_module(module, thing)
+
+
 def run_examples(thing, name: str) -> int:
     """Run the examples in the docstrings of a thing and of what is in it; return how many there were."""
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     report: list[str] = []
-    for test in doctest.DocTestFinder(exclude_empty=True).find(thing, name):
+    for test in Finder(exclude_empty=True).find(thing, name):
         runner.run(test, out=report.append)
     assert not runner.failures, "".join(report)
     return runner.tries
