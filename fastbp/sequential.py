@@ -373,12 +373,9 @@ class Sequential:
         DivergenceError
             The loss or the weights became infinite or NaN.
         """
-        return training.fit(
-            self,
-            x,
-            y,
-            loss=loss,
-            optimizer=optimizer,
+        settings = training.Fit(
+            objective=objectives.get(loss),
+            optimizer=optimizers.get(optimizer),
             epochs=epochs,
             batch_size=batch_size,
             validation_data=validation_data,
@@ -386,7 +383,7 @@ class Sequential:
             callbacks=callbacks,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            metrics=metrics,
+            metrics=named(metrics),
             shuffle=shuffle,
             seed=seed,
             n_threads=n_threads,
@@ -394,6 +391,7 @@ class Sequential:
             max_grad_norm=max_grad_norm,
             resume_from=resume_from,
         )
+        return training.fit(self, x, y, settings)
 
     def compiled(self, loss: Loss = "mse") -> Any:
         """Return the model for the user's own ``@njit`` code: a NamedTuple of arrays that share its parameters.

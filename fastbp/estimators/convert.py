@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-from fastbp.estimators.base import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
+from fastbp.estimators.parameters import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
 
 # What a fitted scikit-learn MLP consists of, but for its optimizer: the moments begin anew.
 FITTED = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +15,18 @@ from fastbp.engine.sources import prepare
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number
 
-if TYPE_CHECKING:
-    from fastbp.sequential import Sequential
-
-__all__ = ["Trainer"]
+__all__ = ["Model", "Trainer"]
 
 INT64 = np.dtype(np.int64)
+
+
+class Model(Protocol):
+    """What can be trained: `fastbp.Sequential` is one."""
+
+    engine: Engine
+
+    def to_config(self) -> dict[str, Any]:
+        """Return everything but the numbers as a dict of JSON types."""
 
 
 class Trainer:
@@ -63,7 +69,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: Sequential,
+        net: Model,
         loss: objectives.Loss = "mse",
         optimizer: str | optimizers.Optimizer = "adam",
         *,

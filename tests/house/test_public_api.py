@@ -174,11 +174,13 @@ def test_import_loads_nothing_heavy(tmp_path):
         "from fastbp import metrics; metrics.named(['mae', max])",
         "import fastbp as fb; fb.EarlyStopping(); fb.Checkpoint('x'); fb.ProgressBar(); fb.TimeLimit(1)",
         "from fastbp import layers; layers.plan_layers([layers.Dense(3, 'gelu')])",
+        "from fastbp import MLPClassifier, MLPRegressor\n"
+        "MLPClassifier(activation=['relu', 'mish'])._validate_params(); MLPRegressor(solver='nadam').get_params()",
         "import fastbp.cli, contextlib, io; f = io.StringIO()\n"
         "with contextlib.redirect_stdout(f), contextlib.suppress(SystemExit): fastbp.cli.main(['train', '--help'])\n"
         "assert '--activation' in f.getvalue()",
     ],
-    ids=["layers", "optimizers", "losses", "metrics", "callbacks", "plan", "train --help"],
+    ids=["layers", "optimizers", "losses", "metrics", "callbacks", "plan", "estimators", "train --help"],
 )
 def test_naming_loads_no_numba(statement):
     """Names come from the specification's tables: the kernels are loaded by what computes."""
