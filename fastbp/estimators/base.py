@@ -1,8 +1,8 @@
 """What the two estimators share: the course of a fit.
 
-A fit is drafted on a twin: check sizes, check data, draw weights, train (stochastic.py or lbfgs.py), check the result.
-Only what has succeeded is adopted, so an error leaves the estimator as it was. `coefs_` and `intercepts_` are plain
-arrays of the user's; each call copies them into the engine, so that what the user wrote there counts.
+A fit works on a twin of the estimator: check sizes, check data, draw weights, train (solving.py), check the result. The
+estimator takes over what the twin holds when all of this has succeeded, so an error leaves it as it was. `coefs_` and
+`intercepts_` are plain arrays that the user may change; each call copies them into the engine.
 """
 
 # scikit-learn has no types: its base classes and decorators are Any to mypy.
@@ -22,7 +22,7 @@ from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
 
-# Per-epoch records, and the bests among them: what a warm start goes on with and a new fit begins anew.
+# Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 BESTS = ("best_loss_", "best_validation_score_", "_best_coefs", "_best_intercepts", "_no_improvement_count")
 
@@ -70,7 +70,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         classes: Any = None,
         validation_set: Any = None,
     ) -> Self:
-        # Here, not when they are needed: an interrupt amid an import would leave a module half made.
+        # Imported here, before the work begins: Ctrl-C during an import would leave a module half made.
         from fastbp.estimators import lbfgs, stochastic  # noqa: F401
 
         before = dict(self.__dict__)
@@ -80,11 +80,11 @@ class BaseMLP(SolverMixin, BaseEstimator):
         try:
             draft._draft(self, X, y, sample_weight, incremental, classes, validation_set)
         except BaseException:
-            # Moments that have moved on do not fit the weights, which have not: the next call begins them anew.
+            # The moments have changed and the weights have not. The next call starts with new moments.
             if incremental and optimizer is not None and optimizer.moved:
                 self.__dict__.pop("_optimizer", None)
             raise
-        # What a callback has set on the estimator meanwhile stays.
+        # Attributes that a callback has set on the estimator during the fit stay.
         own, made = self.__dict__, draft.__dict__
         for name in before.keys() - made.keys():
             own.pop(name, None)
@@ -101,9 +101,9 @@ class BaseMLP(SolverMixin, BaseEstimator):
         classes: Any,
         validation_set: Any,
     ) -> None:
-        """Fit this twin of the estimator `owner`, which the callbacks see.
+        """Fit this twin of the estimator `owner`; the callbacks see `owner`.
 
-        Arrays and lists that both hold are changed at the very end, when nothing can fail any more.
+        Arrays and lists that both of them hold are changed at the very end, when nothing can fail any more.
         """
         hidden = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -130,7 +130,8 @@ class BaseMLP(SolverMixin, BaseEstimator):
         """Draw the weights: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).
 
         2 in place of 6 for a logistic layer. Drawn layer by layer, weights before biases, biases from the same
-        bounds, in float64: as scikit-learn does. The output layer goes by the last hidden layer's activation.
+        bounds, in float64, as in scikit-learn. The bound of the output layer is that of the last hidden layer's
+        activation.
         """
         activations = self._per_hidden_layer("activation", len(widths) - 1)
         single = self.activation if isinstance(self.activation, str) else "identity"

@@ -29,8 +29,8 @@ class Problem:
     Parameters
     ----------
     rows : Rows
-        In the dtype to compute in. SciPy hands back parameters in the dtype of the start, so float32 rows and weights
-        are computed in float32, as by scikit-learn; L-BFGS-B itself and its answer are float64.
+        In the dtype to compute in. SciPy calls with parameters in the dtype of the start, so float32 rows and weights
+        are computed in float32, as in scikit-learn; L-BFGS-B itself computes and answers in float64.
     objective : Objective
     alpha : float
         loss += alpha / 2 |W|^2 / S, where S is the number of rows, or the sum of their weights.
@@ -48,7 +48,7 @@ class Problem:
         layout = rows.layout
         self.engine = Engine(layout.n_inputs, layout.layers, layout.dtype)
         self.rows = rows
-        # All that does not change from one gradient to the next, which for a small network takes a few microseconds.
+        # Made once: a gradient of a small network takes only a few microseconds.
         batch = min(PREDICT_ROWS, rows.n)
         team = for_call(size_for(batch * layout.flops_per_row, n_threads), rows.n * layout.flops_per_row)
         self._pace = Pace(team)
@@ -56,7 +56,7 @@ class Problem:
         self.decay = alpha / rows.mass
         self.shapes = [(place.fan_in, place.fan_out) for place in layout.places]
         self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
-        # Where the packed parameters stand in the engine's flat ones: one copy, however many layers there are.
+        # The places of the packed parameters in the engine's flat ones: one copy for any number of layers.
         weights, biases = layout.views(np.arange(layout.size))
         self.places = np.concatenate([part.ravel() for part in (*weights, *biases) if part is not None])
 
@@ -104,7 +104,7 @@ class LBFGSLoop(Loop):
     """
 
     def __init__(self, estimator: Parameters, problem: Problem, start: Array) -> None:
-        # A float64 vector of its own: what the iterations have reached, live for the callbacks.
+        # A float64 vector of its own: the callbacks see in it what the last iteration has reached.
         run = Run(estimator, np.array(start, np.float64), estimator.max_iter, problem.rows.n)
         super().__init__(run, estimator.callbacks or ())
         self.estimator, self.problem, self.start = estimator, problem, start

@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # naming a solver loads no kernels
 class StochasticOptimizer:
     """Optimizer of one estimator: its frozen settings, its step count, its moments.
 
-    The settings are those of the moment it was made, as in scikit-learn: `fit` makes a new one, `partial_fit` goes
-    on with the one it finds. While `partial_fit` follows `partial_fit` the moments live in an engine session; a
-    copy or a pickle holds them as plain arrays, one per weight matrix and bias, whatever the engine's own layout.
+    The settings are those of the estimator when the optimizer was made, as in scikit-learn: `fit` makes a new one,
+    `partial_fit` continues with the one it finds. Between two calls of `partial_fit` an engine session holds the
+    moments. A copy or a pickle holds them as plain arrays, one per weight matrix and bias, in no layout of the engine.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class StochasticOptimizer:
 
     @property
     def moved(self) -> bool:
-        """Whether a training has begun and not come to its end."""
+        """Whether a training has begun that did not end."""
         return self._session is not None and self._session.step != self.step
 
     def rule(self, alpha: float) -> Rule:
@@ -97,10 +97,10 @@ class StochasticOptimizer:
     def session(
         self, estimator: Parameters, layout: Layout, objective: Objective, batch_size: int
     ) -> Session:
-        """Return the session to train with, its engine holding the estimator's present weights.
+        """Return the session to train with; its engine holds the estimator's present weights.
 
-        What scikit-learn reads anew at each call (alpha, activation ...) may have changed since the last one. Then the
-        session is made again around the old moments.
+        Parameters that scikit-learn reads at each call (alpha, activation ...) may have changed since the last one.
+        Then a new session is made with the old moments.
         """
         from fastbp.engine.engine import Engine
         from fastbp.engine.session import Session

@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-# Sigmoid goes by scikit-learn's name; exp is only the output of a Poisson regression.
+# Sigmoid has scikit-learn's name here; exp is only the output of a Poisson regression.
 ACTIVATIONS = (
     *SKLEARN_ACTIVATIONS,
     *(name for name in reference.ACTIVATIONS if name not in (*SKLEARN_ACTIVATIONS, "sigmoid", "exp")),
@@ -37,7 +37,7 @@ def engine_activation(name: str) -> str:
 class Parameters:
     """The parameters that the classifier and the regressor share, and the weights that a fit leaves.
 
-    Their meaning stands in the docstrings of the two classes.
+    The docstrings of the two classes say what they mean.
     """
 
     hidden_layer_sizes: int | Sequence[int]

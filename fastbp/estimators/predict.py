@@ -18,11 +18,11 @@ if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, witho
 # Rows whose raw outputs exist at one time while predicting.
 ROWS_AT_ONCE = 16384
 FEW_ROWS = 256
-# Up to this many numbers, checking an array ourselves beats scikit-learn's checks, which cost about 100 us.
+# Arrays of up to this many numbers are checked here, since scikit-learn's checks take about 100 us.
 SMALL = 65536
 
-# One engine per network and dtype, made when first asked to predict. Outside the estimators: those stay plain data
-# to pickle, clone and compare.
+# One engine per network and dtype, made by the first predict. The estimators do not hold them, so that they stay plain
+# data to pickle, clone and compare.
 _engines: WeakKeyDictionary[PredictMixin, dict[object, Engine]] = WeakKeyDictionary()
 
 
@@ -33,7 +33,7 @@ class PredictMixin(Parameters):
     out_activation_: str
 
     def _validate_predict(self, X: Any) -> Any:
-        """Return X checked: an array or CSR / CSC matrix whose dtype is its own, as in scikit-learn."""
+        """Return X checked: an array, or a CSR or CSC matrix, of its own dtype, as in scikit-learn."""
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         if (
@@ -45,7 +45,7 @@ class PredictMixin(Parameters):
             and not hasattr(self, "feature_names_in_")
             and np.isfinite(X).all()
         ):
-            return X  # what scikit-learn's checks would return, a hundred microseconds earlier
+            return X  # scikit-learn's checks would return the same, 100 us later
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     def _engine(self, dtype: DType) -> Engine:

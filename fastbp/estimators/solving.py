@@ -92,7 +92,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             if validation is None:
                 X, y, sample_weight, validation = self._split(X, y, sample_weight, layout, objective)
         if not (incremental and hasattr(self, "_optimizer")):
-            # Masks are drawn only for dropout: without it the generator is where scikit-learn's would be.
+            # A seed is drawn for dropout only. Without dropout the generator stays in step with scikit-learn's.
             masks = any(layer.dropout for layer in layout.layers)
             self._optimizer = StochasticOptimizer(
                 self, int(self._random_state.randint(2**31 - 1)) if masks else 0
@@ -117,7 +117,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             self._optimizer.detach()
 
     def _start_records(self, user_validation: bool) -> None:
-        """Begin the records that are not there; a warm start goes on with those that are."""
+        """Start the records that do not exist yet; a warm start continues the others."""
         state = self.__dict__
         if state.get("loss_curve_") is None:
             self.loss_curve_, self._no_improvement_count = [], 0
@@ -140,11 +140,10 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         return Records(self.t_, self.best_loss_, self.best_validation_score_, self._no_improvement_count)
 
     def _keep(self, records: Records) -> None:
-        """Take the trained weights and the records of the loop, if the weights are finite.
+        """Take over the trained weights and the records of the loop, if the weights are finite.
 
-        scikit-learn trains coefs_ in place, and early stopping ends by making the best copies *be* coefs_. A warm
-        start after that trains the best copies themselves until a better score is seen; so do we, to arrive at its
-        numbers.
+        scikit-learn trains coefs_ in place. After early stopping its coefs_ *are* the best copies, and a warm start
+        trains these copies until it sees a better score. We do the same, for the same numbers.
         """
         from fastbp.estimators.stochastic import check_finite, store
 

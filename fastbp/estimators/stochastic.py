@@ -1,7 +1,7 @@
 """The stochastic solvers of the estimators: scikit-learn's rules for epochs, on fastbp's loop.
 
-What stops a fit, what a warm start goes on from, when the learning rate changes: all this follows scikit-learn, so that
-its numbers come out. The arithmetic is the engine's.
+What stops a fit, what a warm start continues, when the learning rate changes: all of this follows scikit-learn, so that
+the numbers are the same. The engine does the arithmetic.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Validation(NamedTuple):
 
 @dataclass(slots=True)
 class Records:
-    """What one call of fit or partial_fit has to say at its end; the lists hold the entries of this call only.
+    """What one call of fit or partial_fit records; the lists hold the entries of this call only.
 
     Attributes
     ----------
     t : int
         Rows seen, in earlier calls too.
     best_loss, best_score, no_improvement
-        What patience goes by; a warm start begins with those of the call before.
+        They decide when patience is used up; a warm start begins with those of the call before.
     n_iter : int
         Epochs of this call.
     loss : float
@@ -66,7 +66,7 @@ class StochasticLoop(Loop):
     Parameters
     ----------
     estimator : Parameters
-        Only read: its parameters, live, as scikit-learn's loop reads them.
+        Its parameters are read in every epoch, as in scikit-learn; nothing is written to it.
     session : Session
         Of the optimizer.
     optimizer : StochasticOptimizer
@@ -76,7 +76,7 @@ class StochasticLoop(Loop):
         To train on.
     validation : Validation or None
     records : Records
-        As the call before has left them; they are kept up to date.
+        As the call before has left them; the loop updates them.
     loss_dtype : type
         Of `records.loss` and `records.losses`.
     incremental : bool
@@ -133,7 +133,7 @@ class StochasticLoop(Loop):
             self.rng.shuffle(permutation)
             self.order = self.order[permutation]
         run.learning_rate = float(self.optimizer.base_rate * run.learning_rate_scale)
-        session.loss_sum = 0.0  # added up there, the sum does not depend on the cuts into chunks
+        session.loss_sum = 0.0  # the session adds up, so that the sum does not depend on the cuts into chunks
         for rows, _ in session.chunks(self.rows, self.order, run.learning_rate):
             yield rows, session.loss_sum
 
@@ -163,7 +163,7 @@ class StochasticLoop(Loop):
             assert validation is not None
             logs["val_score"] = self._score(validation)
         else:
-            # Not `>=` of the contrary: a NaN loss is an improvement to scikit-learn.
+            # `>`, not the negation of `<=`: to scikit-learn a NaN loss is an improvement.
             worse = records.loss > records.best_loss - estimator.tol
             records.no_improvement = records.no_improvement + 1 if worse else 0
             if records.loss < records.best_loss:
@@ -185,10 +185,10 @@ class StochasticLoop(Loop):
         return score
 
     def ends(self) -> bool:
-        """Whether patience, or parameters beyond all hope, end the training."""
+        """Whether the patience is used up, or the parameters are not finite, and the training ends."""
         records, estimator = self.records, self.estimator
         if not (np.isfinite(records.loss) or estimator.early_stopping or np.isfinite(self.run.theta).all()):
-            return True  # what is not finite stays so, and is refused at the end: scikit-learn's epochs are spared
+            return True  # they stay so and are refused at the end; scikit-learn trains on until then
         if records.no_improvement <= estimator.n_iter_no_change:
             return False
         what = "Validation score" if estimator.early_stopping else "Training loss"

@@ -24,7 +24,7 @@ __all__ = ["pack", "read", "unpack", "write"]
 
 
 def positions(engine: Engine) -> NDArray[np.int64]:
-    """Return where in ``engine.theta`` each parameter stands: W of layer 0 row by row, its b, W of layer 1 ..."""
+    """Return the place of each parameter in ``engine.theta``: W of layer 0 row by row, its b, W of layer 1 ..."""
     theta = engine.theta
     index = np.arange(theta.size, dtype=np.int64)
     start = theta.__array_interface__["data"][0]

@@ -1,8 +1,9 @@
 """The loop over epochs.
 
-Between two chunks (about 50 ms of compiled work) Python is back: there live the callbacks, the progress bar, time
-limits and Ctrl-C. A subclass says on what an epoch trains and what is measured after it. `Sequential` has one
-(`fastbp.training.model_loop`), the estimators have two (`fastbp.estimators.stochastic`, `fastbp.estimators.lbfgs`).
+A chunk is one compiled call of about 50 ms. Between two chunks Python calls the callbacks, among them the progress bar
+and time limits, and Ctrl-C takes effect. A subclass of `Loop` trains an epoch and measures what it has brought:
+`Sequential` has one (`fastbp.training.model_loop`), the estimators have two (`fastbp.estimators.stochastic`,
+`fastbp.estimators.lbfgs`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fastbp.callbacks.hooks import CallbackList, Logs, Run
 
 
 class Loop:
-    """Epochs, one after the other, until all are done or something says stop.
+    """Epochs, one after the other, until all are done or the training is stopped.
 
     Parameters
     ----------
@@ -28,11 +29,11 @@ class Loop:
     seconds : float
         Spent on the current epoch so far.
     ended : bool
-        Set by a subclass whose own rules end the training.
+        Whether the rules of the subclass have ended the training.
     """
 
-    # Whether a training that is stopped within an epoch can go on there later. That epoch is then not over: its logs
-    # are recorded, but the callbacks are not told of its end.
+    # Whether a training that is stopped within an epoch can go on there later. Then that epoch is not finished: its
+    # logs are recorded, but `on_epoch_end` is not called.
     resumable: ClassVar[bool] = False
     # Least time between two calls of `on_chunk_end`.
     chunk_seconds: float = 0.0
@@ -44,7 +45,7 @@ class Loop:
         self.ended = False
         self._unfinished: Logs | None = None
 
-    # What a subclass says
+    # What a subclass defines
 
     def chunks(self) -> Iterator[tuple[int, float]]:
         """Train what is left of the epoch; yield the rows of each compiled call, and the epoch's loss sum so far."""
@@ -55,13 +56,13 @@ class Loop:
         raise NotImplementedError(f"{type(self).__name__} must define measure()")
 
     def begun(self) -> None:
-        """Called when the callbacks know that the training begins."""
+        """Called after the callbacks' ``on_fit_begin``."""
 
     def epoch_over(self) -> None:
-        """Called when an epoch is over, before the callbacks hear of it."""
+        """Called at the end of an epoch, before the callbacks' ``on_epoch_end``."""
 
     def ends(self) -> bool:
-        """Whether the subclass's own rules end the training after an epoch that no callback has ended it after."""
+        """Whether the rules of the subclass end the training after this epoch, which no callback has done."""
         return False
 
     def interrupted(self) -> bool:
@@ -71,7 +72,7 @@ class Loop:
     # The loop
 
     def train(self) -> None:
-        """Train, and let the callbacks follow."""
+        """Train, and call the callbacks."""
         try:
             self.hooks.fit_begin()
             self.begun()

@@ -125,7 +125,7 @@ class ModelLoop(Loop):
             run.epoch, session.step - first, -(-len(order) // size)
         )
         left = order[first * size :]
-        # Added up by the session the sum does not depend on the cuts into chunks.
+        # The session adds up the losses, so that the sum does not depend on the cuts into chunks.
         session.loss_sum = run.loss_sum
         for rows, part in data.pieces(left, size) if len(left) else ():
             done = 0
@@ -150,7 +150,7 @@ class ModelLoop(Loop):
         return logs
 
     def epoch_over(self) -> None:
-        """Count on: the next epoch begins at its first batch."""
+        """Begin the next epoch at its first batch."""
         self.batches_done = 0
         self.trainer.epoch = self.run.epoch
         self.rng_state = self.rng.bit_generator.state
@@ -198,7 +198,7 @@ class ModelLoop(Loop):
         checkpoints.write(path, trainer.net, state)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Take up the state that `save` wrote."""
+        """Go on from the state that `save` wrote."""
         run, trainer = self.run, self.trainer
         stored = checkpoints.read(path, trainer.net)
         state = stored["training"]

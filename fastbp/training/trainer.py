@@ -21,7 +21,7 @@ INT64 = np.dtype(np.int64)
 
 
 class Model(Protocol):
-    """What can be trained: `fastbp.Sequential` is one."""
+    """A model that can be trained, such as `fastbp.Sequential`."""
 
     engine: Engine
 
@@ -39,13 +39,13 @@ class Trainer:
     loss : str
         See `fastbp.objectives`.
     optimizer : Optimizer or str
-        Its state lives in the trainer. A schedule per epoch counts `epoch`, which is yours to increment.
+        The trainer holds its state. A schedule per epoch reads `epoch`, which you increment.
     max_grad_norm : float, optional
         Clip the gradient of each batch to this global norm.
     seed : int or None
         Of the dropout.
     n_threads : int or None
-        None: all cores this process may use, where they pay.
+        None: all cores this process may use, if they make it faster.
 
     Attributes
     ----------
@@ -110,12 +110,12 @@ class Trainer:
         Returns
         -------
         float
-            The mean loss, penalties included. NaN is returned, not raised: the loop is yours.
+            The mean loss, penalties included. If it is NaN, it is returned and nothing is raised.
 
         Notes
         -----
         Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
-        are used as they are, and NaN in them is not looked for. Everything else is checked and converted first.
+        are used as they are and not searched for NaN. Everything else is checked and converted first.
         """
         if not (
             type(x) is np.ndarray
@@ -140,7 +140,7 @@ class Trainer:
 
     @property
     def session(self) -> Session:
-        """The engine's part of the training: batches through the kernels, and the optimizer's state."""
+        """The session, which holds the optimizer's state and trains batches."""
         return self._session or self.reserve(1)
 
     @property
