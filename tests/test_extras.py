@@ -76,3 +76,8 @@ def test_command_line_without_matplotlib(hide, tmp_path, monkeypatch, capsys):
     message = 'fastbp: error: --plot needs matplotlib: pip install "fastbp[plot]"\n'
     assert capsys.readouterr() == ("", message)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_readme_names_every_extra():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [extra for extra in EXTRAS if f"`{extra}`" not in text and f"'.[{extra}]'" not in text] == []
