@@ -1,4 +1,4 @@
-"""`python -m bench.readme RESULTS.json`: the README's performance section and the documentation's, from measurements.
+"""`python -m bench.readme RESULTS.json`: the README's three figures and the documentation's tables, from measurements.
 
 Writes between the markers in README.md, and docs/_generated/performance.inc with its pictures. `--check` writes nothing
 and fails when they are not what the results say.
@@ -14,10 +14,20 @@ from pathlib import Path
 import numpy as np
 
 from bench.peers import report
-from bench.peers.registry import OURS
+from bench.peers.registry import OURS, PEAK
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
+COLD = f"{OURS} (cold)"  # the start with nothing compiled yet
+LIBRARIES = {
+    "jax": "JAX",
+    "torch": "PyTorch",
+    "keras": "Keras",
+    "skorch": "skorch",
+    "sklearn": "scikit-learn",
+    "numpy": "NumPy",
+}
+"""The name of a peer up to its first hyphen, and the library that it stands for."""
 HOW = (
     "Every peer trains the same network from the same weights on the same batches, in the best idiom its users know,"
     " in a process of its own, in turns; a figure counts only when the final losses agree."
@@ -92,35 +102,82 @@ def other_sentences(results: report.Results) -> list[str]:
 
 
 def wrap(text: str) -> str:
-    """Break a paragraph or a list item into lines of the README's length."""
-    indent = "  " if text.startswith("- ") else ""
-    return textwrap.fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    """Break a paragraph into lines of the README's length."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def span(ratios: list[float]) -> str:
+    """The least and the greatest of some ratios."""
+    low, high = min(ratios), max(ratios)
+    return f"{low:.2f} to {high:.2f} times as fast" if low < high else f"{low:.2f} times as fast"
+
+
+def plural(n: int, what: str) -> str:
+    """A count with its noun."""
+    return f"{n} {what}{'s' * (n != 1)}"
+
+
+def compared(results: report.Results, suite: str, threads: int) -> list[report.Comparison]:
+    """The float32 cases of a suite in which fastbp and a peer have a figure."""
+    found = (report.compare(case) for case in report.cases(results, suite, threads, "float32"))
+    return [c for c in found if np.isfinite(c.ratio)]
+
+
+def library(peer: str) -> str:
+    """Name of the library that a peer stands for."""
+    return LIBRARIES[peer.partition("-")[0]]
+
+
+def three_figures(results: report.Results) -> report.Table:
+    """Ratios of whole suites, least and greatest, so that no case is picked; a suite that was not run has no row."""
+    rows = []
+    if classes := compared(results, "classes", 1):
+        what = f"`fit` after the import is changed, {plural(len(classes), 'network')}, 1 thread"
+        rows.append((what, "scikit-learn's classes", span([c.ratio for c in classes])))
+    threads = max((n for n, dtype in report.conditions(results, "training") if dtype == "float32"), default=1)
+    if training := compared(results, "training", threads):
+        names = {name for c in training for name in report.measured(c.case)} - {OURS, PEAK.name}
+        libraries = ", ".join(sorted({library(name) for name in names}, key=str.casefold))
+        what = f"an epoch of training, {plural(len(training), 'network')}, {plural(threads, 'thread')}"
+        rows.append((what, f"the fastest of {libraries}", span([c.ratio for c in training])))
+    for c in compared(results, "latency", 1):
+        fast, other = (report.duration(1 / rate) for rate in (c.ours, c.best))
+        beside = f"{library(c.best_name)}, the fastest peer: {other}"
+        rows.append(("one row, predicted from Python", beside, f"{fast}, {span([c.ratio])}"))
+    return report.Table("Three figures, float32", ("float32", "beside", "fastbp"), rows)
+
+
+def first_run(results: report.Results) -> str:
+    """A sentence on the first start, which compiles, and later ones; empty if they were not measured."""
+    for case in report.cases(results, "startup", dtype="float32"):
+        rates = report.measured(case)
+        if {OURS, COLD} <= rates.keys():
+            cold, warm = (report.duration(1 / rates[name]) for name in (COLD, OURS))
+            return (
+                f" The first run compiles: {cold} from the start of the process to the end of the first epoch;"
+                f" later runs take {warm}."
+            )
+    return ""
 
 
 def readme_section(results: report.Results) -> str:
-    """What stands between the markers."""
-    behind, refused = report.losses(results), report.refusals(results)
-    parts = [
-        wrap(HOW),
-        wrap(report.machine_sentence(results)),
-        short_table(results).markdown(),
-        "\n".join(wrap(f"- {line}") for line in other_sentences(results)),
-        "Where fastbp is behind:" if behind else "fastbp is behind in none of the cases measured.",
-        "\n".join(wrap(f"- {line}.") for line in behind),
-        "What allows no comparison:" if refused else "",
-        "\n".join(wrap(f"- {line}.") for line in refused),
-        "`python -m bench.peers` measures all of this on your machine; `python -m bench.dashboard --serve` shows\n"
-        "every peer, the roofline and the history.",
-    ]
-    return "\n\n".join(part for part in parts if part)
+    """What stands between the markers of the README: three figures, their machine, and how often fastbp is behind."""
+    m = results["machine"]
+    machine = (
+        f"{m['cpu']['model']} ({m['cpu']['flags'][-1]}), {plural(m['cores'], 'core')}, {m['memory_gib']:.0f} GiB;"
+        f" measured {m['date']} at commit {m['commit']}.{first_run(results)} fastbp is behind in"
+        f" {len(report.losses(results))} of the {plural(len(results['cases']), 'case')} measured."
+    )
+    return "\n\n".join((three_figures(results).markdown(), wrap(machine), wrap(HOW)))
 
 
 def docs_section(results: report.Results) -> str:
-    """All tables, with the pictures between them."""
+    """What the documentation includes: the machine, all tables, and the pictures between them."""
     behind, refused = report.losses(results), report.refusals(results)
     parts = [
-        HOW,
         report.machine_sentence(results),
+        short_table(results).rst(),
+        "\n".join(f"- {line}" for line in other_sentences(results)),
         *(report.training_table(results, *pair).rst() for pair in report.conditions(results, "training")),
         ".. image:: /_generated/peers.svg\n   :alt: Training throughput of every peer in every workload",
     ]

@@ -20,9 +20,9 @@ import fastbp as fb
 # Two kinds of iris by the size of their petals. The network has one unit, whose output is the logit: a
 # number above 0 says versicolor. Its loss is ``binary_cross_entropy``, which takes logits.
 
-iris = load_iris(as_frame=True)
-X_iris = iris.data[iris.target < 2].iloc[:, 2:]
-y_iris = iris.target[iris.target < 2].to_numpy()
+iris = load_iris()
+kinds = iris.target < 2
+X_iris, y_iris = iris.data[kinds, 2:], iris.target[kinds]
 line = fb.Sequential([fb.Dense(1)], n_inputs=2, seed=0)
 line.fit(
     X_iris, y_iris, loss="binary_cross_entropy", optimizer=fb.SGD(0.1), epochs=200, batch_size=10, verbose=0
@@ -51,6 +51,7 @@ fb.plot.decision_boundary(linear, X, y, ax=axes[1], labels=["upper", "lower"])
 fb.plot.decision_boundary(hidden, X, y, ax=axes[2], labels=["upper", "lower"])
 for ax, title in zip(axes, ("one unit", "one unit, not enough", "8 hidden ReLU units"), strict=True):
     ax.set_title(title)
+axes[0].set(xlabel="petal length (cm)", ylabel="petal width (cm)")
 
 if len(sys.argv) > 1:
     figure.savefig(sys.argv[1])

@@ -383,7 +383,7 @@ def register() -> None:
     try:
         from skl2onnx import update_registered_converter
     except ImportError as error:
-        raise ImportError("register needs the package skl2onnx: pip install skl2onnx") from error
+        raise ImportError('register needs the package skl2onnx: pip install "fastbp[onnx]"') from error
     from fastbp.estimators import MLPClassifier, MLPRegressor
 
     # The options skl2onnx has for every classifier; its own steps before and after ours heed them.

@@ -41,7 +41,7 @@ def _require_matplotlib() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
-        raise ImportError("fastbp.plot needs matplotlib: pip install matplotlib") from error
+        raise ImportError('fastbp.plot needs matplotlib: pip install "fastbp[plot]"') from error
 
 
 def seen_on(ax: Axes, color: str) -> tuple[float, float, float]:

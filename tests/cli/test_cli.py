@@ -1,6 +1,7 @@
 """The command line as a user meets it: in a process of its own, in a folder of its own."""
 
 import csv
+import importlib.util
 import io
 import json
 import os
@@ -271,14 +272,18 @@ def test_several_targets_and_text_features(run, tmp_path, rng):
     assert 'row 2 (line 3), column "color": "green" was not among the training rows' in done.stderr
 
 
-def test_npz_and_parquet(call, tmp_path, rng):
+def test_npz(call, tmp_path, rng):
     x = rng.normal(size=(80, 3)).astype(np.float32)
     np.savez(tmp_path / "t.npz", X=x, y=(x[:, 0] > 0).astype(np.int64))
     assert json.loads(call("train", "t.npz", "--json"))["classes"] == ["0", "1"]
     np.savez(tmp_path / "new.npz", x=x[:5])
     assert len(table(call("predict", "model.safetensors", "new.npz"))[1]) == 5
+
+
+def test_parquet(call, tmp_path, rng):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
+    x = rng.normal(size=(80, 3)).astype(np.float32)
     frame = pandas.DataFrame({"a": x[:, 0], "b": x[:, 1], "t": np.where(x[:, 0] > 0, "yes", "no")})
     frame.to_parquet(tmp_path / "t.parquet")
     assert json.loads(call("train", "t.parquet", "--json"))["classes"] == ["no", "yes"]
@@ -392,8 +397,15 @@ def test_missing_things(fails, tmp_path):
     fails("train", "t.csv", "--out", "no/m.safetensors", parts=["no/m.safetensors: there is no folder"])
     fails("train", "t.csv", "--out", ".", parts=["folder"])
     fails("train", "t.csv", "--out", "t.csv", parts=["would overwrite the input"])
-    fails("train", "t.csv", "--plot", "curve.xyz", parts=["curve.xyz", ".png"])
     fails("predict", "none.safetensors", "t.csv", parts=["none.safetensors"])
+
+
+def test_a_picture_of_an_unknown_kind(fails, tmp_path):
+    """Where matplotlib is missing, nothing knows the kinds: the missing package is what has to be said first."""
+    (tmp_path / "t.csv").write_text(GOOD)
+    there = importlib.util.find_spec("matplotlib") is not None
+    parts = ["curve.xyz", ".png"] if there else ['--plot needs matplotlib: pip install "fastbp[plot]"']
+    fails("train", "t.csv", "--plot", "curve.xyz", parts=parts)
 
 
 def test_a_foreign_model_is_not_overwritten(fails, tmp_path):

@@ -37,6 +37,10 @@ def test_documented_example_runs(page, tmp_path, monkeypatch):
             exec(compile(program, page, "exec"), {"__name__": "__main__"})
 
 
+def test_readme_is_short():
+    assert len(README.split()) <= 900
+
+
 def test_readme_links_resolve():
     for target in re.findall(r"\]\(([^)#]+)\)", README):
         assert "://" in target or (ROOT / target).exists(), target

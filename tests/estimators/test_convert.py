@@ -196,10 +196,3 @@ def test_display_needs_a_curve():
         ValueError, match="MLPClassifier has no loss_curve_: solver='lbfgs' does not keep one"
     ):
         LossCurveDisplay.from_estimator(MLPClassifier(**SMALL, solver="lbfgs").fit(X_iris, y_iris))
-
-
-def test_display_without_matplotlib(monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"pip install \"fastbp\[plot\]\""):
-        LossCurveDisplay([1.0, 0.5]).plot()

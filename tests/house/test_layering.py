@@ -220,7 +220,7 @@ def test_the_reference_stands_alone():
 
 def test_importing_fastbp_stays_cheap():
     """Heavy or optional packages are imported at module level by no room that `import fastbp` loads."""
-    heavy = {"jax", "matplotlib", "mpi4py", "onnx", "pandas", "pyarrow", "skl2onnx", "torch"}
+    heavy = {"jax", "matplotlib", "onnx", "pandas", "pyarrow", "skl2onnx", "torch"}
     for item in imports():
         if not (item.deferred or item.typing):
             assert item.name.split(".")[0] not in heavy, f"{item.place} imports {item.name}"

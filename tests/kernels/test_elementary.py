@@ -7,6 +7,7 @@ are tested compiled, and as the NumPy arithmetic that the interpreter mode runs.
 import math
 import re
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import special
@@ -143,7 +144,6 @@ def double_points(rng, n):
 
 def exact(name, x):
     """Return the function's values in mpmath as pairs of float64 whose sum is good to 100 bits."""
-    mpmath = pytest.importorskip("mpmath")
     with mpmath.workprec(160):
         values = [FUNCTIONS[name][2](mpmath, mpmath.mpf(float(v))) for v in x]
         high = np.array([float(v) for v in values])
