@@ -1,7 +1,7 @@
 """The optimizers by name: hyper-parameters only. State lives in the run, arithmetic in kernels/optimizers.py.
 
-An optimizer object may be shared by any number of models and runs. Defaults and formulas are PyTorch's where
-it and Keras differ, and each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch
+Any number of models and runs may share an optimizer object. If PyTorch and Keras differ, defaults and formulas are
+PyTorch's; each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch
 loss, lr the learning rate of the step, t the number of the step from 1. With ``weight_decay`` = d > 0, g + d
 theta takes the place of g (all parameters, biases included, as in PyTorch), except in `AdamW`.
 """
@@ -12,12 +12,58 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fastbp.reference import RULES
 from fastbp.schedules import ConstantSchedule, Schedule
 from fastbp.schedules import from_config as schedule_from_config
-from fastbp.specs import Rule
 from fastbp.validation import check_choice, check_number
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSProp", "Rprop", "from_config", "get"]
+__all__ = [
+    "RULE_NAMES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "Optimizer",
+    "RMSProp",
+    "Rprop",
+    "Rule",
+    "from_config",
+    "get",
+]
+
+RULE_NAMES = tuple(sorted(RULES))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An update rule as the engine takes it: its name, and the hyper-parameters of all rules but the learning rate.
+
+    Formulas are PyTorch's. Two flags choose scikit-learn's instead: with `velocity` the momentum holds steps (v =
+    momentum v - lr g), and without `eps_inside` Adam adds eps before the bias correction of the second moment.
+    """
+
+    kind: str = "sgd"
+    momentum: float = 0.0
+    nesterov: bool = False
+    velocity: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    eps_inside: bool = True
+    momentum_decay: float = 0.004
+    alpha: float = 0.99
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    step_min: float = 1e-6
+    step_max: float = 50.0
+    initial_accumulator: float = 0.0
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's name of the rule: there, SGD with momentum is another rule than SGD, since it keeps a state."""
+        return "momentum" if self.kind == "sgd" and self.momentum != 0.0 else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +79,7 @@ class Optimizer:
     learning_rate: float | Schedule = 1e-3
 
     def __post_init__(self) -> None:
-        """Check every hyper-parameter by its name: what is called the same is bounded the same."""
+        """Check every hyper-parameter by its name: the same name has the same bounds."""
         kind = type(self).__name__
         if not isinstance(self.learning_rate, Schedule):
             check_number(self.learning_rate, f"{kind}: learning_rate", 0.0, open_low=True)
@@ -85,6 +131,8 @@ class SGD(Optimizer):
     'sgd'
     """
 
+    __module__ = "fastbp"
+
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -114,6 +162,8 @@ class Adagrad(Optimizer):
     0.01
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     eps: float = 1e-10
     initial_accumulator: float = 0.0
@@ -140,6 +190,8 @@ class RMSProp(Optimizer):
     0.99
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
@@ -160,6 +212,8 @@ class Adam(Optimizer):
     >>> Adam(1e-3).rule().beta2
     0.999
     """
+
+    __module__ = "fastbp"
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -183,6 +237,8 @@ class AdamW(Optimizer):
     >>> AdamW().weight_decay
     0.01
     """
+
+    __module__ = "fastbp"
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -208,6 +264,8 @@ class NAdam(Optimizer):
     0.002
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 2e-3
     beta1: float = 0.9
     beta2: float = 0.999
@@ -231,13 +289,15 @@ class NAdam(Optimizer):
 class Rprop(Optimizer):
     """Steps by the sign of the gradient only (Riedmiller and Braun, 1993); for full batches.
 
-    Each parameter has its own step, first `learning_rate`: it grows by `eta_plus` while the sign of its
-    gradient stays, shrinks by `eta_minus` when it turns (and that step is left out), within [step_min,
+    Each parameter has its own step, which begins at `learning_rate`. It grows by `eta_plus` while the sign of the
+    gradient stays. When the sign turns, it shrinks by `eta_minus` and this step is left out. It stays within [step_min,
     step_max].
 
     >>> Rprop().step_max
     50.0
     """
+
+    __module__ = "fastbp"
 
     learning_rate: float | Schedule = 1e-2
     eta_minus: float = 0.5

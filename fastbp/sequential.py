@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
 from fastbp.engine.engine import Engine, Gradients
+from fastbp.engine.sources import inputs_in_blocks, prepare
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
-from fastbp.training import batches
-from fastbp.validation import check_count, resolve_dtype, to_inputs, to_matrix
+from fastbp.validation import check_count, resolve_dtype, to_matrix
 
 __all__ = ["Sequential"]
 
@@ -62,6 +62,8 @@ class Sequential:
     >>> net.evaluate(x, x**2) < 1e-3
     True
     """
+
+    __module__ = "fastbp"
 
     def __init__(
         self,
@@ -203,13 +205,12 @@ class Sequential:
         if type(x) is np.ndarray:
             if n_threads is None and len(x) <= 256:
                 n_threads = 1  # to count the cores takes longer than such a prediction
-            try:  # the engine's own checks first: they take a microsecond; the friendly ones only when those fail
+            try:  # the engine's own checks take a microsecond; if they fail, the data are converted or explained below
                 return self.engine.predict(x, n_threads=n_threads)
             except (TypeError, ValueError):
                 pass
-        inputs = to_inputs(x, self.n_inputs, self.dtype, layer=batches.first_layer(self.engine), finite=False)
         parts = [
-            self.engine.predict(rows, n_threads=n_threads) for rows in batches.rows_of(self.engine, inputs)
+            self.engine.predict(rows, n_threads=n_threads) for rows in inputs_in_blocks(self.engine.layout, x)
         ]
         return (
             parts[0]
@@ -246,7 +247,7 @@ class Sequential:
         (5.0, {'loss': 9.0, 'mae': 3.0})
         """
         objective = objectives.get(loss)
-        data = batches.prepare(self.engine, x, y, sample_weight, objective)
+        data = prepare(self.engine.layout, x, y, sample_weight, objective)
         result = training.evaluate(self.engine, data, objective, named(metrics), n_threads)
         return result if len(result) > 1 else result["loss"]
 
@@ -282,11 +283,8 @@ class Sequential:
         (5.0, -7.0, -4.0)
         """
         objective = objectives.get(loss)
-        data = batches.prepare(self.engine, x, y, sample_weight, objective)
-        whole = to_matrix(data.x, self.dtype, "X") if data.foreign else data.x
-        return self.engine.value_and_grad(
-            whole, data.y, objective, sample_weight=data.weights, inputs=inputs, n_threads=n_threads
-        )
+        rows = prepare(self.engine.layout, x, y, sample_weight, objective).whole()
+        return self.engine.value_and_grad_of(rows, objective, inputs=inputs, n_threads=n_threads)
 
     def fit(
         self,
@@ -319,9 +317,8 @@ class Sequential:
         ----------
         x : array-like of shape (n, n_inputs), or iterable of batches
             See the notes of the class. Without `y`: a list, data loader or other re-iterable of batches ``(x,
-            y)`` or ``(x, y, sample_weight)``, or a function that returns a new iterator for each epoch; then
-            `batch_size`, `shuffle`, `validation_split`, `sample_weight` and `class_weight` are the iterable's
-            affair.
+            y)`` or ``(x, y, sample_weight)``, or a function that returns a new iterator for each epoch. Then the
+            batches are trained as they come, and `validation_split`, `sample_weight` and `class_weight` are refused.
         y : array-like
             (n, n_outputs), or (n,) for one output; class codes 0, 1, ... of shape (n,) for ``cross_entropy``.
         loss : str
@@ -353,7 +350,7 @@ class Sequential:
             Of shuffling and dropout. The same seed gives the same weights, bit by bit, for any number of
             threads.
         n_threads : int or None
-            None: all cores this process may use, where they pay.
+            None: all cores this process may use, if they make it faster.
         verbose : int
             1: a progress bar, if standard error is a terminal. 0: nothing.
         max_grad_norm : float, optional
@@ -375,12 +372,9 @@ class Sequential:
         DivergenceError
             The loss or the weights became infinite or NaN.
         """
-        return training.fit(
-            self,
-            x,
-            y,
-            loss=loss,
-            optimizer=optimizer,
+        settings = training.Fit(
+            objective=objectives.get(loss),
+            optimizer=optimizers.get(optimizer),
             epochs=epochs,
             batch_size=batch_size,
             validation_data=validation_data,
@@ -388,7 +382,7 @@ class Sequential:
             callbacks=callbacks,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            metrics=metrics,
+            metrics=named(metrics),
             shuffle=shuffle,
             seed=seed,
             n_threads=n_threads,
@@ -396,6 +390,7 @@ class Sequential:
             max_grad_norm=max_grad_norm,
             resume_from=resume_from,
         )
+        return training.fit(self, x, y, settings)
 
     def compiled(self, loss: Loss = "mse") -> Any:
         """Return the model for the user's own ``@njit`` code: a NamedTuple of arrays that share its parameters.
@@ -455,7 +450,7 @@ class Sequential:
         np.True_
         """
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)  # whatever a subclass keeps as well
+        twin.__dict__.update(self.__dict__)  # with the attributes of a subclass
         twin.layers = list(self.layers)
         twin.metadata = dict(self.metadata)
         twin.engine = self.engine.copy()

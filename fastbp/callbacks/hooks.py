@@ -35,6 +35,8 @@ HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_f
 class DivergenceError(ArithmeticError):
     """The training left the finite numbers: the loss or the weights became infinite or NaN."""
 
+    __module__ = "fastbp"
+
 
 @dataclass(slots=True)
 class Run:
@@ -95,10 +97,12 @@ class Callback:
     ...         print(epoch, sorted(logs))
     """
 
+    __module__ = "fastbp"
+
     saves = False
 
     def on_fit_begin(self, run: Run | None = None) -> None:
-        """Start anew: called before the first epoch."""
+        """Called before the first epoch: forget the last training."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called before each epoch."""

@@ -16,11 +16,11 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastbp.estimators.base import ACTIVATIONS, BaseMLP, engine_activation
+from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.optimizer import Array, DType
-from fastbp.estimators.predict import BLOCK_ROWS
-from fastbp.specs import Objective
+from fastbp.estimators.parameters import ACTIVATIONS, Array, DType, engine_activation
+from fastbp.estimators.predict import ROWS_AT_ONCE
+from fastbp.objectives import Objective
 
 OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).
@@ -173,6 +173,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     True
     """
 
+    __module__ = "fastbp"
+
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"})],
@@ -317,7 +319,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         ndarray, shape (n,) or (n, n_outputs)
         """
         X = self._validate_predict(X)
-        if X.shape[0] <= BLOCK_ROWS:
+        if X.shape[0] <= ROWS_AT_ONCE:
             ((_, out),) = self._raw_blocks(X)
             self._finish(out)
         else:
