@@ -14,10 +14,10 @@ from typing import Any
 from fastbp import reference as ref
 from fastbp.explaining import problem as problems
 from fastbp.explaining import text
-from fastbp.explaining.problem import Problem, add_arguments
+from fastbp.explaining.problem import Problem
 from fastbp.explaining.steps import SIGN, Entry, passes
 
-__all__ = ["add_arguments", "passes", "run"]
+__all__ = ["passes", "run"]
 
 SAME = 1e-9  # the kernels' exp and tanh may differ from the C library's in the last digit
 
@@ -27,14 +27,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises
     ------
-    fastbp.tables.table.InputError
+    fastbp.tables.errors.InputError
         The numbers given do not fit together, or a file cannot be used.
     RuntimeError
         The kernels compute something else than the reference.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> run(parser.parse_args(["--sizes", "1,1", "--activation", "identity", "--json"]))  # doctest: +ELLIPSIS
+    >>> from fastbp.cli.arguments import make_parser
+    >>> typed = ["explain", "--sizes", "1,1", "--activation", "identity", "--json"]
+    >>> run(make_parser().parse_args(typed))  # doctest: +ELLIPSIS
     {"sizes": [1, 1], "activations": ["identity"], ...}
     0
     """

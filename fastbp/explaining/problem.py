@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.tables.table import InputError
+from fastbp.tables.errors import InputError
 
-__all__ = ["Problem", "add_arguments", "read"]
+__all__ = ["Problem", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,57 +35,6 @@ class Problem:
         return ref.LOSSES["half_squared_error"].value(ref.forward(layers, self.x)[-1][1], self.y)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `fastbp explain` to a parser.
-
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> parser.parse_args(["--sizes", "3,4,1", "--lr", "0.1"]).sizes
-    [3, 4, 1]
-    """
-    network = parser.add_argument_group("the network")
-    network.add_argument(
-        "--sizes",
-        type=_list(int, 1),
-        metavar="N,N,...",
-        help="units per layer, inputs first (default: 3,2,1)",
-    )
-    network.add_argument(
-        "--activation",
-        type=_names,
-        metavar="NAME[,NAME]",
-        help="of all layers, or one per layer: relu,sigmoid (default: sigmoid)",
-    )
-    network.add_argument("--bias", action="store_true", help="give every unit a bias, 0 at first")
-    network.add_argument(
-        "--seed",
-        type=_whole(0),
-        metavar="N",
-        help="random weights, those of fastbp.Sequential(..., seed=N) (default: round numbers for 3,2,1, else seed 0)",
-    )
-    network.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="a saved model (.safetensors), or .json with weights, biases, activations as --json prints them",
-    )
-    sample = parser.add_argument_group("the sample")
-    sample.add_argument(
-        "--input",
-        type=_list(float),
-        metavar="X,X,...",
-        help="one number per input (with = if the first is negative: --input=-1,2)",
-    )
-    sample.add_argument(
-        "--target", type=_list(float), metavar="Y,...", help="one number per output (default: 1,0,...)"
-    )
-    step = parser.add_argument_group("the step")
-    step.add_argument("--lr", type=_rate, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
-    step.add_argument("--steps", type=_whole(1), default=1, metavar="N", help="how many times (default: 1)")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object with all digits of all numbers"
-    )
-
-
 def read(arguments: argparse.Namespace) -> Problem:
     """Make the network and the sample of what was typed.
 
@@ -97,9 +45,8 @@ def read(arguments: argparse.Namespace) -> Problem:
     fastbp.formats.FormatError, OSError
         The file of a model cannot be read.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> read(parser.parse_args([])).sizes
+    >>> options = dict.fromkeys(("sizes", "activation", "bias", "seed", "weights", "input", "target"))
+    >>> read(argparse.Namespace(**options)).sizes
     [3, 2, 1]
     """
     document: dict[str, Any] = {}
@@ -247,44 +194,3 @@ def _is_row(values: Any) -> bool:
     return isinstance(values, list) and all(
         isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
     )
-
-
-def _whole(low: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
-        return int(text)
-
-    return convert
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _list(kind: Callable[[str], Any], low: float = -math.inf) -> Callable[[str], list[Any]]:
-    def convert(text: str) -> list[Any]:
-        try:
-            values = [kind(part) for part in text.split(",")]
-        except ValueError:
-            values = []
-        if not values or not all(low <= v < math.inf and v > -math.inf for v in values):
-            whole = "whole numbers of at least 1" if kind is int else "numbers"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of {whole}, separated by commas")
-        return values
-
-    return convert
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in ref.ACTIVATIONS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(ref.ACTIVATIONS)}")
-    return names

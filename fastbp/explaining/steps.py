@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.tables.table import InputError
+from fastbp.tables.errors import InputError
 
 __all__ = ["FORMULAS", "SHOWN", "SIGN", "Entry", "passes", "short"]
 

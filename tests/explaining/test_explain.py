@@ -1,6 +1,5 @@
 """fastbp explain: the tutorial's order, its numbers, networks of any shape from anywhere, and the kernels' verdict."""
 
-import argparse
 import json
 import re
 import subprocess
@@ -12,16 +11,15 @@ import pytest
 import fastbp as fb
 from fastbp import reference as ref
 from fastbp.cli import explain
+from fastbp.cli.arguments import make_parser
 from fastbp.explaining import problem as explain_problem
 from fastbp.explaining import steps as explain_steps
 from fastbp.explaining import text as explain_text
-from fastbp.tables.table import InputError
+from fastbp.tables.errors import InputError
 
 
 def parse(*argv):
-    parser = argparse.ArgumentParser(exit_on_error=False)
-    explain.add_arguments(parser)
-    return parser.parse_args(argv)
+    return make_parser().parse_args(["explain", *argv])
 
 
 def text_of(capsys, *argv):
@@ -285,7 +283,7 @@ def test_a_kernel_that_differs_is_reported(capsys, monkeypatch):
     ],
 )
 def test_wrong_usage(argv):
-    with pytest.raises(argparse.ArgumentError):
+    with pytest.raises(SystemExit, match="2"):
         parse(*argv)
 
 
