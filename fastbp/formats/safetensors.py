@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.formats._container import FormatError, read, write
-from fastbp.formats._network import ACTIVATIONS
+from fastbp.layers import ACTIVATION_NAMES
 
 if TYPE_CHECKING:
     from fastbp.estimators import MLPClassifier, MLPRegressor
@@ -252,7 +252,7 @@ def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] 
         )
     names = model.activation if isinstance(model.activation, (list, tuple)) else [model.activation]
     for name in [*names, fitted["out_activation_"]]:
-        if name not in (*ACTIVATIONS, "logistic", "softmax"):
+        if name not in (*ACTIVATION_NAMES, "logistic", "softmax"):
             raise ValueError(f"unknown activation {name!r:.40}")
     if len(names) not in (1, len(sizes) - 2):
         raise ValueError(f"{len(names)} activations for {len(sizes) - 2} hidden layers")
