@@ -14,7 +14,7 @@ __all__ = ["FORMULAS", "SHOWN", "SIGN", "Entry", "Explanation", "explain", "pass
 
 SHOWN = 6  # numbers of a layer, terms of a sum; --json has all of them
 
-FORMULAS = {  # f(v), and f'(v) from the output f where that is shorter
+FORMULAS = {  # f(v), and f'(v), written with the output f if that is shorter
     "identity": ("v", "1"),
     "relu": ("max(v, 0)", "1 if v > 0 else 0"),
     "sigmoid": ("1 / (1 + e^-v)", "f (1 - f)"),

@@ -45,7 +45,8 @@ class Spelling:
         Takes an `Emitter` and the name of z, adds nodes, and returns the name of a.
     c : str
         An expression of C in z. ``$f`` is the suffix of a constant, ``$exp`` and the like the functions of <math.h> for
-        the type. NaN passes: comparisons are written so that it ends in a branch that returns z or computes with it.
+        the type. Comparisons are written so that NaN takes a branch that returns z or computes
+        with it: NaN gives NaN.
     """
 
     torch: tuple[str, dict[str, Any]] | None
@@ -159,8 +160,8 @@ SPELLINGS: dict[str, Spelling] = {
     ),
     "sigmoid": Spelling(("Sigmoid", {}), _operator("Sigmoid"), "1 / (1 + $exp(-z))"),
     "silu": Spelling(("SiLU", {}), _silu, "z / (1 + $exp(-z))"),
-    # torch's own softplus turns into z itself beyond 20, where it is still 2e-9 off; beyond 80 the two agree in
-    # float64, and exp(80) is finite in float32.
+    # torch's softplus is z itself above a threshold. Its default, 20, is an error of 2e-9; 80 is none in float64, and
+    # exp(80) is finite in float32.
     "softplus": Spelling(
         ("Softplus", {"beta": 1.0, "threshold": 80.0}),
         SOFTPLUS,

@@ -1,4 +1,4 @@
-"""C source: a trained network as one C99 file without dependencies, for whatever has a C compiler.
+"""C source: a trained network as one C99 file without dependencies, for any machine with a C compiler.
 
 `to_c` prints the parameters as constants that read back exactly (9 significant digits for float32, up to 17 for
 float64: IEEE 754-2019, 5.12.2) and the few loops that use them.
@@ -192,7 +192,7 @@ def _body(layers: list[Affine], head: str, name: str, width: int) -> Iterator[st
         yield "    (void)work;\n"
     for i, layer in enumerate(layers):
         fan_in, fan_out = layer.W.shape
-        # Two halves of the scratch memory in turn; the last layer writes where the caller wants it.
+        # The layers write into the two halves of the scratch memory in turn, the last one into the caller's memory.
         target = "out" if layer is layers[-1] else "work" if i % 2 == 0 else f"work + {width}"
         bias = "0" if layer.b is None else f"{name}_b{i}"
         yield f"    {name}_dense({source}, {fan_in}, {name}_W{i}, {bias}, {fan_out}, {target});\n"

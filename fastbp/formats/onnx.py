@@ -46,7 +46,7 @@ def _classify(emit: Emitter, network: Network, p: str, label: str, probabilities
     if network.head == "sigmoid":
         rest = emit.node("Sub", emit.constant(1.0), p)
         emit.node("Concat", rest, p, output=probabilities, axis=1)
-        classes = np.resize(classes, 2)  # fitted on one class only: that one, whatever the probability
+        classes = np.resize(classes, 2)  # fitted on one class only: both outputs mean that one
     else:
         emit.node("Identity", p, output=probabilities)
     winner = emit.node("ArgMax", probabilities, axis=1, keepdims=0)
@@ -292,7 +292,7 @@ def register() -> None:
         raise ImportError("register needs the package skl2onnx: pip install skl2onnx") from error
     from fastbp.estimators import MLPClassifier, MLPRegressor
 
-    # The options skl2onnx has for every classifier; its own steps before and after ours heed them.
+    # The options that skl2onnx has for every classifier; it applies them before and after our converter.
     options = {
         "zipmap": [True, False, "columns"],
         "output_class_labels": [False, True],

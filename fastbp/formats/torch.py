@@ -93,7 +93,7 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
         if isinstance(layer, Drop):
             modules.append(nn.Dropout(layer.rate))
             continue
-        # Not initialized: torch's global generator stays where the caller left it.
+        # Not initialized: that would draw from torch's global generator, which is the caller's.
         linear = nn.utils.skip_init(nn.Linear, *layer.W.shape, bias=layer.b is not None, dtype=dtype)
         with library.no_grad():
             # torch keeps weights as (out, in); copy_ makes them contiguous in its own order.

@@ -55,7 +55,7 @@ def read(source: str) -> Table:
         ".parquet": read_parquet,
     }
     if path.is_dir():
-        raise InputError(f"{source}: a folder, where a file is needed")
+        raise InputError(f"{source}: a folder, but a file is needed")
     if path.suffix.lower() not in readers:
         raise InputError(f"{source}: its name must end in one of {', '.join(readers)}, to say what it holds")
     if path.stat().st_size == 0 and path.is_file():
@@ -195,9 +195,7 @@ def read_npz(source: str) -> Table:
         with open(source, "rb") as file:  # opened here, because np.load leaves a damaged file open
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise InputError(
-                    f"{source}: one array, where an archive with X and y is needed (numpy.savez)"
-                )
+                raise InputError(f"{source}: one array, but an archive with X and y is needed (numpy.savez)")
             found = archive.files
             arrays = {key: archive[key] for key in found if key in ("X", "x", "y")}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError, NotImplementedError) as error:
@@ -212,7 +210,7 @@ def read_npz(source: str) -> Table:
     if x.ndim == 0 or x.size == 0:
         raise InputError(f"{source}: X is empty, shape {x.shape}")
     if x.dtype.kind not in "fiub":
-        raise InputError(f"{source}: X holds {x.dtype}, where numbers are needed")
+        raise InputError(f"{source}: X holds {x.dtype}, but numbers are needed")
     x = x.reshape(len(x), -1)
     columns: dict[str, Column] = {f"x{j}": x[:, j] for j in range(x.shape[1])}
     target: tuple[str, ...] = ()
@@ -220,10 +218,10 @@ def read_npz(source: str) -> Table:
         y = arrays["y"]
         if y.ndim not in (1, 2) or len(y) != len(x):
             raise InputError(
-                f"{source}: y has shape {y.shape}, where ({len(x)},) or ({len(x)}, k) is needed, as X"
+                f"{source}: y has shape {y.shape}, but ({len(x)},) or ({len(x)}, k) is needed, as X has"
             )
         if y.dtype.kind not in "fiubU":
-            raise InputError(f"{source}: y holds {y.dtype}, where numbers or text are needed")
+            raise InputError(f"{source}: y holds {y.dtype}, but numbers or text are needed")
         y = y.reshape(len(y), -1)
         target = ("y",) if y.shape[1] == 1 else tuple(f"y{j}" for j in range(y.shape[1]))
         is_text = y.dtype.kind == "U"

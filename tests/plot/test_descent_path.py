@@ -111,8 +111,8 @@ def test_gaps_of_the_function():
         (([np.nan, 1.0],), {}, "path 0 starts at nan"),
         (([1.0],), {"labels": ["a", "b"]}, "got 2 names for 1 paths"),
         (([1.0],), {"xlim": (1, 0)}, "xlim must be"),
-        (([1.0],), {"resolution": 1}, "resolution must be at least 2, got 1"),
-        (([[1.0, 1.0]],), {"levels": 0}, "levels must be at least 2"),
+        (([1.0],), {"resolution": 1}, "resolution must be an integer >= 2, got 1"),
+        (([[1.0, 1.0]],), {"levels": 0}, "levels must be an integer >= 2"),
     ],
 )
 def test_descent_errors(arguments, options, message):
@@ -125,5 +125,5 @@ def test_descent_function_errors():
         plot.descent_path([1.0], [1.0])
     with pytest.raises(ValueError, match=r"f must return one number.*\(2,\)"):
         plot.descent_path(lambda x: x, [[1.0, 2.0]])
-    with pytest.raises(TypeError, match="tangents must be an int"):
+    with pytest.raises(TypeError, match="tangents must be an integer"):
         plot.descent_path(np.square, [1.0], tangents=1.5)

@@ -116,7 +116,7 @@ def test_path_on_a_line_and_without_motion(trained):
         ({"directions": "up"}, "directions must be"),
         ({"directions": "pca"}, "needs a path"),
         ({"span": 0}, "span must be positive"),
-        ({"resolution": 1}, "resolution must be at least 2"),
+        ({"resolution": 1}, "resolution must be an integer >= 2"),
         ({"path": [np.zeros(21)]}, "at least two snapshots, got 1"),
         ({"path": [np.zeros(21), np.zeros(20)]}, "snapshot 1 of path has 20 parameters, but net has 21"),
         ({"path": [np.zeros(21), np.full(21, np.nan)]}, "snapshot 1 of path is not finite"),

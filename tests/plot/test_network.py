@@ -135,7 +135,7 @@ def test_estimator():
         ([1, 2, 3], [1, 2], {}, r"y must be one target of 1 outputs"),
         ([1, 2, np.nan], None, {}, "activations of layer 0 are not finite"),
         (None, None, {"input_names": ["a"]}, "got 1 names for 3 inputs"),
-        (None, None, {"max_units": 1}, "max_units must be at least 2"),
+        (None, None, {"max_units": 1}, "max_units must be an integer >= 2"),
     ],
 )
 def test_network_errors(x, y, options, message):
