@@ -410,9 +410,9 @@ class Sequential:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model to a safetensors file, which `fastbp.load` reads."""
-        from fastbp import formats
+        from fastbp.formats.safetensors import save
 
-        formats.save(self, path)
+        save(self, path)
 
     def to_config(self) -> dict[str, Any]:
         """Return everything but the numbers as a dict of JSON types.

@@ -7,12 +7,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from fastbp.estimators_display import LossCurveDisplay
-from fastbp.table import InputError
 from packaging.requirements import Requirement
 
 import fastbp as fb
-from fastbp import cli, data
+from fastbp import cli
+from fastbp.estimators import LossCurveDisplay
+from fastbp.tables import read as tables
+from fastbp.tables.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
@@ -29,7 +30,7 @@ NEEDS = {
     "display": ("plot", "matplotlib", lambda: LossCurveDisplay([1.0, 0.5]).plot()),
     "to_onnx": ("onnx", "onnx", lambda: fb.formats.to_onnx(network())),
     "register": ("onnx", "skl2onnx", lambda: fb.formats.register()),
-    "tables": ("parquet", "pyarrow", lambda: data.read("table.parquet")),
+    "tables": ("parquet", "pyarrow", lambda: tables.read("table.parquet")),
 }
 
 

@@ -1,7 +1,11 @@
-"""What people type: the command ``fastbp``."""
+"""What people type: the command ``fastbp``.
+
+``entry`` runs a command and turns its faults into exit codes, ``arguments`` says what may be typed, ``report`` what is
+said. Each command has a module of its name with ``run(arguments)``, which is imported when the command is given.
+"""
 
 from __future__ import annotations
 
-from fastbp.cli.arguments import main
+from fastbp.cli.entry import main
 
 __all__ = ["main"]

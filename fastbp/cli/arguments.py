@@ -1,100 +1,46 @@
-"""The command ``fastbp``: its arguments and its exit codes. What each command does is in commands.py.
+"""What may be typed after ``fastbp``: the arguments of every command, and what each of them must look like.
 
-This module imports next to nothing, so that ``fastbp --help`` and a mistyped option answer at once.
-
-Exit codes: 0 done; 1 the input is at fault (one line on standard error says what and where, nothing is written);
-2 wrong usage; 130 interrupted; 141 the reader of the output is gone.
+This module imports next to nothing, so that ``fastbp --help`` and a mistyped option answer at once. The names of
+activations and optimizers come from `fastbp.reference`, which needs neither NumPy nor Numba.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import os
-import sys
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from fastbp.cli.report import OPTIMIZERS, complain
+from fastbp.reference import ACTIVATIONS, RULES
+
+__all__ = ["make_parser"]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code.
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line.
 
-    Parameters
-    ----------
-    argv : sequence of str or None     The arguments; None: those of the process.
-
-    Raises
-    ------
-    SystemExit                         From argparse: 0 after ``--help``, 2 on wrong usage.
-
-    >>> main(["train", "nothing.csv"])
-    1
+    >>> make_parser().parse_args(["explain", "--sizes", "3,4,1"]).sizes
+    [3, 4, 1]
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end the program
-            stream.reconfigure(errors="backslashreplace")
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: complain(f"warning: {message}")
-        try:
-            return _flushed(lambda: _run(sys.argv[1:] if argv is None else argv))
-        except BrokenPipeError:
-            # Python flushes standard output once more at its end, and would complain there.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
-        except KeyboardInterrupt:
-            complain("interrupted, nothing was written")
-            return 130
-        except Exception as error:
-            message = _fault(error)
-            if message is None:
-                raise
-            complain(f"error: {message}")
-            return 1
+    from fastbp import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="fastbp",
+        description="Train multi-layer perceptrons on the CPU.",
+        epilog="fastbp COMMAND --help says more. Exit codes: 0 done, 1 the input is at fault, 2 wrong usage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
+    for name, (summary, add_arguments) in COMMANDS.items():
+        add_arguments(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False))
+    return parser
 
 
-def _flushed(run: Callable[[], int]) -> int:
-    try:
-        return run()
-    finally:
-        sys.stdout.flush()
+# ------------------------------------------------------------------------------------------------ kinds of values
 
 
-def _run(argv: Sequence[str]) -> int:
-    arguments = _parser(argv).parse_args(argv)
-    if arguments.command == "explain":
-        from fastbp.cli import explain
-
-        return int(explain.run(arguments))
-    from fastbp.cli import commands
-
-    run: Callable[[argparse.Namespace], int] = getattr(commands, arguments.command)
-    return run(arguments)
-
-
-def _fault(error: Exception) -> str | None:
-    """What the user did wrong, or None where the fault is the program's and a traceback helps."""
-    if isinstance(error, MemoryError):
-        return f"not enough memory ({error})" if str(error) else "not enough memory"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
-    from fastbp.formats import FormatError
-    from fastbp.tables.table import InputError
-
-    if isinstance(error, InputError | FormatError):
-        return str(error)
-    if isinstance(
-        error, ArithmeticError
-    ):  # DivergenceError is one; its module loads Numba, so not for every fault
-        from fastbp.callbacks import DivergenceError
-
-        return str(error) if isinstance(error, DivergenceError) else None
-    return None
-
-
-def _number(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
+def _value(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str) -> Callable[[str], Any]:
     """Make a type for argparse: convert, check, and say what was wanted."""
 
     def convert(text: str) -> Any:
@@ -109,17 +55,25 @@ def _number(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str
     return convert
 
 
-_count = _number(int, lambda n: n >= 1, "a whole number of 1 or more")
-_units = _number(int, lambda n: 1 <= n <= 65536, "a whole number from 1 to 65536")
-_seed = _number(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
-_rate = _number(float, lambda v: 0 < v < math.inf, "a number above 0")
-_share = _number(float, lambda v: 0 < v < 1, "a number between 0 and 1")
-_dropout = _number(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+_count = _value(int, lambda n: n >= 1, "a whole number of 1 or more")
+_units = _value(int, lambda n: 1 <= n <= 65536, "a whole number from 1 to 65536")
+_seed = _value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+_whole = _value(int, lambda n: n >= 0, "a whole number of 0 or more")
+_finite = _value(float, math.isfinite, "a finite number")
+_rate = _value(float, lambda v: 0 < v < math.inf, "a number above 0")
+_share = _value(float, lambda v: 0 < v < 1, "a number between 0 and 1")
+_dropout = _value(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
+_activation = _value(str, ACTIVATIONS.__contains__, f"one of {', '.join(sorted(ACTIVATIONS))}")
 
 
-def _hidden(text: str) -> tuple[int, ...]:
+def _several(one: Callable[[str], Any]) -> Callable[[str], list[Any]]:
+    """Make the type of a list whose items are separated by commas."""
+    return lambda text: [one(part) for part in text.split(",")]
+
+
+def _hidden(text: str) -> list[int]:
     """``64,64``; ``none`` for a model without hidden layers."""
-    return () if text == "none" else tuple(_units(part) for part in text.split(","))
+    return [] if text == "none" else _several(_units)(text)
 
 
 def _batch_size(text: str) -> int | None:
@@ -127,48 +81,10 @@ def _batch_size(text: str) -> int | None:
     return None if text == "all" else int(_count(text))
 
 
-def _activation(text: str) -> str:
-    from fastbp.layers import ACTIVATION_NAMES
-
-    if text not in ACTIVATION_NAMES:
-        raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ACTIVATION_NAMES)}")
-    return text
+# ------------------------------------------------------------------------------------------- arguments by command
 
 
-def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
-    from fastbp import __version__
-
-    parser = argparse.ArgumentParser(
-        prog="fastbp",
-        description="Train multi-layer perceptrons on the CPU.",
-        epilog="fastbp COMMAND --help says more. Exit codes: 0 done, 1 the input is at fault, 2 wrong usage.",
-        allow_abbrev=False,
-    )
-    parser.add_argument("--version", action="version", version=f"fastbp {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", title="commands")
-
-    def command(name: str, summary: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-
-    _add_train(command("train", "Train a network on a table and save it with the scaling of its columns."))
-    predict = command("predict", "Apply a model of `fastbp train` to the rows of a table.")
-    predict.add_argument("model", metavar="MODEL", help="a file that `fastbp train` saved")
-    predict.add_argument("data", metavar="FILE", help="rows as for `fastbp train`; the target may be absent")
-    predict.add_argument("--out", metavar="FILE", help="CSV file to write (default: standard output)")
-    explain = command("explain", "Show one forward and one backward pass, every number with its formula.")
-    if "explain" in argv[:1]:
-        from fastbp.cli.explain import add_arguments
-
-        add_arguments(explain)
-    info = command(
-        "info", "Show CPU, vector width, BLAS, threads, versions and the state of the kernel cache."
-    )
-    info.add_argument("--json", action="store_true", help="print one JSON object")
-    command("warmup", "Compile all kernels now and keep them on disk (container images, CI).")
-    return parser
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
+def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="?",
@@ -210,7 +126,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     network.add_argument(
         "--hidden",
         type=_hidden,
-        default=(64, 64),
+        default=[64, 64],
         metavar="N,N",
         help="hidden layers (default: 64,64), or none",
     )
@@ -237,7 +153,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
         help="look for the best number of epochs with an eighth of the rows, until N epochs bring no lower loss "
         "on them; then train on all (default: 20, but with --epochs no search)",
     )
-    training.add_argument("--optimizer", choices=OPTIMIZERS, default="adam", help="default: adam")
+    training.add_argument("--optimizer", choices=tuple(RULES), default="adam", help="default: adam")
     training.add_argument(
         "--lr", type=_rate, metavar="RATE", help="learning rate (default: that of the optimizer; 0.1 for sgd)"
     )
@@ -254,3 +170,71 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     output.add_argument("--out", metavar="FILE", help="model file (default: model.safetensors)")
     output.add_argument("--plot", metavar="FILE", help="picture of the loss per epoch: .png, .svg, .pdf")
     output.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+
+
+def _predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="a file that `fastbp train` saved")
+    parser.add_argument("data", metavar="FILE", help="rows as for `fastbp train`; the target may be absent")
+    parser.add_argument("--out", metavar="FILE", help="CSV file to write (default: standard output)")
+
+
+def _explain(parser: argparse.ArgumentParser) -> None:
+    network = parser.add_argument_group("the network")
+    network.add_argument(
+        "--sizes",
+        type=_several(_count),
+        metavar="N,N,...",
+        help="units per layer, inputs first (default: 3,2,1)",
+    )
+    network.add_argument(
+        "--activation",
+        type=_several(_activation),
+        metavar="NAME[,NAME]",
+        help="of all layers, or one per layer: relu,sigmoid (default: sigmoid)",
+    )
+    network.add_argument("--bias", action="store_true", help="give every unit a bias, 0 at first")
+    network.add_argument(
+        "--seed",
+        type=_whole,
+        metavar="N",
+        help="random weights, those of fastbp.Sequential(..., seed=N) (default: round numbers for 3,2,1, else seed 0)",
+    )
+    network.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a saved model (.safetensors), or .json with weights, biases, activations as --json prints them",
+    )
+    sample = parser.add_argument_group("the sample")
+    sample.add_argument(
+        "--input",
+        type=_several(_finite),
+        metavar="X,X,...",
+        help="one number per input (with = if the first is negative: --input=-1,2)",
+    )
+    sample.add_argument(
+        "--target", type=_several(_finite), metavar="Y,...", help="one number per output (default: 1,0,...)"
+    )
+    step = parser.add_argument_group("the step")
+    step.add_argument("--lr", type=_rate, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
+    step.add_argument("--steps", type=_count, default=1, metavar="N", help="how many times (default: 1)")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object with all digits of all numbers"
+    )
+
+
+def _info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def _warmup(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "train": ("Train a network on a table and save it with the scaling of its columns.", _train),
+    "predict": ("Apply a model of `fastbp train` to the rows of a table.", _predict),
+    "explain": ("Show one forward and one backward pass, every number with its formula.", _explain),
+    "info": ("Show CPU, vector width, BLAS, threads, versions and the state of the kernel cache.", _info),
+    "warmup": ("Compile all kernels now and keep them on disk (container images, CI).", _warmup),
+}
+"""The commands with their summaries; ``fastbp.cli.NAME.run`` is what each of them does."""

@@ -1,138 +1,150 @@
-"""`fastbp explain`: one forward and one backward pass, and the update, every number beside its formula.
+"""``fastbp explain``: one forward and one backward pass, and the update, every number beside its formula.
 
 The order is the tutorial's: v_in(1), v_out(1), ..., y_hat, E, delta of the last layer, ..., delta(0), the update. All
-numbers are those of `fastbp.reference`; at the end the compiled kernels compute the same, and both are compared. What
-is explained is in explaining/problem.py, the numbers in explaining/steps.py, their layout in explaining/text.py.
+numbers are those of `fastbp.reference`; at the end the compiled kernels compute the same, and both are compared.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+from argparse import Namespace
+from pathlib import Path
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.explaining import problem as problems
-from fastbp.explaining import text
-from fastbp.explaining.problem import Problem, add_arguments
-from fastbp.explaining.steps import SIGN, Entry, passes
-
-__all__ = ["add_arguments", "passes", "run"]
-
-SAME = 1e-9  # the kernels' exp and tanh may differ from the C library's in the last digit
+from fastbp.cli.report import say
+from fastbp.explaining import document, text
+from fastbp.explaining.problem import Problem, layers_of
+from fastbp.explaining.steps import explain
+from fastbp.tables.errors import InputError
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: Namespace) -> int:
     """Print the explanation; returns the exit code, 0.
 
     Raises
     ------
-    fastbp.tables.table.InputError
-        The numbers given do not fit together, or a file cannot be used.
+    fastbp.tables.errors.InputError
+        The numbers given do not fit together or grow too large, or a file cannot be used.
     RuntimeError
         The kernels compute something else than the reference.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> run(parser.parse_args(["--sizes", "1,1", "--activation", "identity", "--json"]))  # doctest: +ELLIPSIS
+    >>> from fastbp.cli.arguments import make_parser
+    >>> typed = ["explain", "--sizes", "1,1", "--activation", "identity", "--json"]
+    >>> run(make_parser().parse_args(typed))  # doctest: +ELLIPSIS
     {"sizes": [1, 1], "activations": ["identity"], ...}
     0
     """
-    problem = problems.read(arguments)
-    layers, steps = problem.layers, []
-    for _ in range(arguments.steps):
-        entries, layers = passes(layers, problem.x, problem.y, arguments.lr)
-        steps.append(entries)
+    problem = problem_of(arguments)
+    try:
+        explanation = explain(problem, arguments.lr, arguments.steps)
+    except OverflowError as error:
+        raise InputError(f"{error}; give smaller weights, inputs or --lr") from None
+    page = text.Page.of_terminal()
     if not arguments.json:  # before the kernels, whose first use may take seconds to compile
-        print("\n".join(text.layout(problem, layers, steps, arguments.lr)), flush=True)
-    agreement = _kernels(problem, steps[-1], arguments.lr, len(steps))
-    wrong = [name for name, difference in agreement.items() if not difference <= SAME]
+        say("\n".join(text.layout(explanation, page)))
+    from fastbp.explaining.agreement import SAME, agreement
+
+    differences = agreement(explanation)
+    wrong = [name for name, difference in differences.items() if not difference <= SAME]
     if not arguments.json:
-        print("\n".join(text.verdict(problem, agreement, not wrong)))
+        say("\n".join(text.verdict(problem, differences, not wrong, page)))
     if wrong:
         raise RuntimeError(f"the kernels differ from the reference in {', '.join(wrong)}: please report this")
     if arguments.json:
-        print(json.dumps(_document(problem, layers, steps, agreement, arguments.lr), allow_nan=False))
+        say(json.dumps(document.write(explanation, differences), allow_nan=False))
     return 0
 
 
-def _kernels(problem: Problem, entries: list[Entry], lr: float, steps: int) -> dict[str, float]:
-    """Let the engine do the same in float64; the largest difference of each quantity, relative to its size."""
-    import numpy as np
+def problem_of(arguments: Namespace) -> Problem:
+    """Make the network and the sample of what was typed.
 
-    from fastbp.engine.engine import Engine
-    from fastbp.engine.session import Session
-    from fastbp.layers import Layer
-    from fastbp.objectives import Objective
-    from fastbp.optimizers import Rule
+    Raises
+    ------
+    InputError
+        Options or the contents of a file that do not fit together.
+    fastbp.formats.FormatError, OSError
+        The file of a model cannot be read.
+    """
+    stored: dict[str, Any] = {}
+    notes: list[str] = []
+    if arguments.weights is None:
+        layers, source = _layers_of_options(arguments)
+    else:
+        layers, notes, stored = _layers_of_file(arguments)
+        source = f"Weights from {arguments.weights}"
+    sizes = [len(layers[0].W), *(len(layer.W[0]) for layer in layers)]
+    x = arguments.input if arguments.input is not None else stored.get("input")
+    y = arguments.target if arguments.target is not None else stored.get("target")
+    if x is None:
+        x = [ref.example()[1][i % 3] for i in range(sizes[0])]
+    if y is None:
+        y = [float(k == 0) for k in range(sizes[-1])]
+    for name, values, size, kind in (("input", x, sizes[0], "inputs"), ("target", y, sizes[-1], "outputs")):
+        if not document.is_row(values) or len(values) != size:
+            found = f"{len(values)} numbers" if document.is_row(values) else repr(values)[:40]
+            raise InputError(f"{name}: the network has {size} {kind}, got {found}")
+    return Problem(layers, [float(v) for v in x], [float(v) for v in y], source, notes)
 
-    objective = Objective("half_squared_error")
-    x, y = np.array([problem.x]), np.array([problem.y])
 
-    def engine(use_bias: bool) -> Any:
-        plan = [
-            Layer(len(layer.W[0]), layer.activation, use_bias=use_bias or layer.b is not None)
-            for layer in problem.layers
+def _layers_of_options(arguments: Namespace) -> tuple[list[ref.Layer], str]:
+    """The network of --sizes, --activation, --bias and --seed, and where its weights come from."""
+    sizes = arguments.sizes or [3, 2, 1]
+    if len(sizes) < 2:
+        raise InputError(f"--sizes needs the inputs and at least one layer, as in 3,2,1; got {sizes[0]}")
+    try:
+        names = document.per_layer(arguments.activation or ["sigmoid"], len(sizes) - 1)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    if sizes == [3, 2, 1] and arguments.seed is None:
+        layers = [
+            layer._replace(b=[0.0] * len(layer.W[0]) if arguments.bias else None)
+            for layer in ref.example()[0]
         ]
-        made = Engine(len(problem.x), plan, np.dtype(np.float64))
-        biases = [
-            np.array(layer.b or [0.0] * len(layer.W[0])) if use_bias or layer.b is not None else None
-            for layer in problem.layers
-        ]
-        made.set_parameters([np.array(layer.W) for layer in problem.layers], biases)
-        return made
+        source = "The tutorial's sizes, with round numbers"
+    else:
+        from fastbp.layers import Dense
+        from fastbp.sequential import Sequential
 
-    trained = engine(use_bias=False)
-    session = Session(trained, objective, Rule("sgd"), batch_size=1)
-    order = np.zeros(1, np.int64)
-    for _ in range(steps - 1):
-        session.run(x, y, order, lr)
-    # The gradient of a bias is the delta of its unit: a twin with biases, all 0 where there are none, shows the deltas.
-    twin = engine(use_bias=True)
-    pairs = zip(trained.weights, trained.biases, strict=True)
-    weights, biases = zip(*((W, np.zeros(W.shape[1]) if b is None else b) for W, b in pairs), strict=True)
-    twin.set_parameters(list(weights), list(biases))
-    outputs = twin.hidden(x)
-    loss, gradients = twin.value_and_grad(x, y, objective, inputs=True)
-    session.run(x, y, order, lr)
-
-    last = len(problem.layers)
-    found: dict[str, Any] = {f"v_out({depth})": a[0] for depth, a in enumerate(outputs, start=1)}
-    found["y_hat"] = found.pop(f"v_out({last})")
-    found |= {"E": y[0] - found["y_hat"], "loss": [loss], "delta(0)": gradients.inputs[0]}
-    found |= {f"delta({depth})": db for depth, db in enumerate(gradients.biases, start=1)}
-    found |= {f"W({depth}->{depth + 1})": W for depth, W in enumerate(trained.weights)}
-    found |= {f"b({depth})": b for depth, b in enumerate(trained.biases, start=1) if b is not None}
-    agreement = {}
-    for entry in entries:
-        if entry.name in found:
-            expected, got = np.array(entry.value), np.asarray(found[entry.name])
-            scale = max(1.0, float(np.abs(expected).max()))
-            agreement[entry.name] = float(np.abs(got - expected).max()) / scale
-    return agreement
+        seed = arguments.seed or 0
+        dense = [Dense(n, use_bias=arguments.bias) for n in sizes[1:]]
+        layers, _ = layers_of(Sequential(dense, n_inputs=sizes[0], dtype="float64", seed=seed))
+        source = f"Random weights, seed {seed}"
+    return [layer._replace(activation=name) for layer, name in zip(layers, names, strict=True)], source
 
 
-def _document(
-    problem: Problem,
-    layers: list[ref.Layer],
-    steps: list[list[Entry]],
-    agreement: dict[str, float],
-    lr: float,
-) -> dict[str, Any]:
-    return {
-        "sizes": problem.sizes,
-        "activations": [layer.activation for layer in problem.layers],
-        "weights": [layer.W for layer in problem.layers],
-        "biases": [layer.b for layer in problem.layers],
-        "input": problem.x,
-        "target": problem.y,
-        "learning_rate": lr,
-        "source": problem.source,
-        "notes": [*problem.notes, SIGN],
-        "steps": [
-            [{"part": e.part, "name": e.name, "formula": e.formula, "value": e.value} for e in entries]
-            for entries in steps
-        ],
-        "loss_after": problem.loss(layers),
-        "kernels": {"dtype": "float64", "largest_difference": agreement},
-    }
+def _layers_of_file(arguments: Namespace) -> tuple[list[ref.Layer], list[str], dict[str, Any]]:
+    """The network of --weights, what is left out of it, and the JSON document if the file is one."""
+    for option in ("sizes", "seed"):
+        if getattr(arguments, option) is not None:
+            raise InputError(f"--weights brings the network: leave out --{option}")
+    if arguments.bias:
+        raise InputError("--weights brings the biases: leave out --bias")
+    path = Path(arguments.weights)
+    if path.suffix == ".json":
+        stored = _read_json(path)
+        if arguments.activation is not None and ("activations" in stored or "activation" in stored):
+            raise InputError(f"{path} names the activations: leave out --activation")
+        try:
+            return document.layers_in(stored, arguments.activation), [], stored
+        except ValueError as error:
+            raise InputError(f"{path}: {error}") from None
+    if arguments.activation is not None:
+        raise InputError("a saved model knows its activations: leave out --activation")
+    from fastbp.formats import load
+
+    model = load(path)
+    try:
+        return *layers_of(model), {}
+    except ValueError as error:  # an estimator that is not fitted
+        raise InputError(f"{path}: {error}") from None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # bad UTF-8 included
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(stored, dict):
+        raise InputError(f"{path}: expected an object, got {type(stored).__name__}")
+    return stored

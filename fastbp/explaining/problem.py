@@ -1,30 +1,32 @@
-"""What `fastbp explain` explains: a network from options or a file, and one sample."""
+"""What is explained: a network and one sample."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.tables.table import InputError
 
-__all__ = ["Problem", "add_arguments", "read"]
+__all__ = ["Problem", "layers_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is explained."""
+    """A network and one sample.
+
+    Attributes
+    ----------
+    layers : list of `fastbp.reference.Layer`
+    x, y : list of float       The sample: one number per input, and one per output.
+    source : str               Where the weights come from, in words.
+    notes : list of str        What a reader should know of them.
+    """
 
     layers: list[ref.Layer]
     x: ref.Row
     y: ref.Row
-    source: str
-    notes: list[str]
+    source: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def sizes(self) -> list[int]:
@@ -36,255 +38,43 @@ class Problem:
         return ref.LOSSES["half_squared_error"].value(ref.forward(layers, self.x)[-1][1], self.y)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `fastbp explain` to a parser.
+def layers_of(model: Any) -> tuple[list[ref.Layer], list[str]]:
+    """Return the layers of a model as the reference has them, and notes on what is left out.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> parser.parse_args(["--sizes", "3,4,1", "--lr", "0.1"]).sizes
-    [3, 4, 1]
-    """
-    network = parser.add_argument_group("the network")
-    network.add_argument(
-        "--sizes",
-        type=_list(int, 1),
-        metavar="N,N,...",
-        help="units per layer, inputs first (default: 3,2,1)",
-    )
-    network.add_argument(
-        "--activation",
-        type=_names,
-        metavar="NAME[,NAME]",
-        help="of all layers, or one per layer: relu,sigmoid (default: sigmoid)",
-    )
-    network.add_argument("--bias", action="store_true", help="give every unit a bias, 0 at first")
-    network.add_argument(
-        "--seed",
-        type=_whole(0),
-        metavar="N",
-        help="random weights, those of fastbp.Sequential(..., seed=N) (default: round numbers for 3,2,1, else seed 0)",
-    )
-    network.add_argument(
-        "--weights",
-        metavar="FILE",
-        help="a saved model (.safetensors), or .json with weights, biases, activations as --json prints them",
-    )
-    sample = parser.add_argument_group("the sample")
-    sample.add_argument(
-        "--input",
-        type=_list(float),
-        metavar="X,X,...",
-        help="one number per input (with = if the first is negative: --input=-1,2)",
-    )
-    sample.add_argument(
-        "--target", type=_list(float), metavar="Y,...", help="one number per output (default: 1,0,...)"
-    )
-    step = parser.add_argument_group("the step")
-    step.add_argument("--lr", type=_rate, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
-    step.add_argument("--steps", type=_whole(1), default=1, metavar="N", help="how many times (default: 1)")
-    parser.add_argument(
-        "--json", action="store_true", help="print one JSON object with all digits of all numbers"
-    )
-
-
-def read(arguments: argparse.Namespace) -> Problem:
-    """Make the network and the sample of what was typed.
+    Parameters
+    ----------
+    model : Sequential, or a fitted MLPClassifier or MLPRegressor
 
     Raises
     ------
-    InputError
-        Options or the contents of a file that do not fit together.
-    fastbp.formats.FormatError, OSError
-        The file of a model cannot be read.
+    TypeError
+        `model` is none of these.
+    sklearn.exceptions.NotFittedError
+        An estimator is not fitted.
 
-    >>> parser = argparse.ArgumentParser()
-    >>> add_arguments(parser)
-    >>> read(parser.parse_args([])).sizes
-    [3, 2, 1]
+    >>> from fastbp.layers import Dense
+    >>> from fastbp.sequential import Sequential
+    >>> layers, notes = layers_of(Sequential([Dense(1, "tanh", initializer="zeros")], n_inputs=2))
+    >>> layers
+    [Layer(W=[[0.0], [0.0]], b=[0.0], activation='tanh', l1=0.0, l2=0.0)]
     """
-    document: dict[str, Any] = {}
-    notes: list[str] = []
-    if arguments.weights is not None:
-        for option in ("sizes", "seed"):
-            if getattr(arguments, option) is not None:
-                raise InputError(f"--weights brings the network: leave out --{option}")
-        if arguments.bias:
-            raise InputError("--weights brings the biases: leave out --bias")
-        path = Path(arguments.weights)
-        if path.suffix == ".json":
-            document = _read_json(path)
-            layers = _layers_of_json(document, arguments.activation, path)
-        else:
-            if arguments.activation is not None:
-                raise InputError("a saved model knows its activations: leave out --activation")
-            layers, notes = _layers_of_model(path)
-        source = f"Weights from {path}"
-    else:
-        layers, source = _layers_of_options(arguments)
-    example = ref.example()
-    sizes = [len(layers[0].W), *(len(layer.W[0]) for layer in layers)]
-    x = arguments.input if arguments.input is not None else document.get("input")
-    y = arguments.target if arguments.target is not None else document.get("target")
-    if x is None:
-        x = [example[1][i % 3] for i in range(sizes[0])]
-    if y is None:
-        y = [float(k == 0) for k in range(sizes[-1])]
-    for name, values, size, kind in (("input", x, sizes[0], "inputs"), ("target", y, sizes[-1], "outputs")):
-        if not _is_row(values) or len(values) != size:
-            found = f"{len(values)} numbers" if _is_row(values) else repr(values)[:40]
-            raise InputError(f"{name}: the network has {size} {kind}, got {found}")
-    return Problem(layers, [float(v) for v in x], [float(v) for v in y], source, notes)
+    from fastbp.formats._network import Drop, describe
 
-
-def _layers_of_options(arguments: argparse.Namespace) -> tuple[list[ref.Layer], str]:
-    sizes = arguments.sizes or [3, 2, 1]
-    if len(sizes) < 2:
-        raise InputError(f"--sizes needs the inputs and at least one layer, as in 3,2,1; got {sizes[0]}")
-    names = _per_layer(arguments.activation or ["sigmoid"], len(sizes) - 1)
-    if sizes == [3, 2, 1] and arguments.seed is None:
-        layers = [
-            layer._replace(b=[0.0] * len(layer.W[0]) if arguments.bias else None)
-            for layer in ref.example()[0]
-        ]
-        source = "The tutorial's sizes, with round numbers"
-    else:
-        from fastbp.layers import Dense
-        from fastbp.sequential import Sequential
-
-        seed = arguments.seed or 0
-        dense = [Dense(n, use_bias=arguments.bias) for n in sizes[1:]]
-        net = Sequential(dense, n_inputs=sizes[0], dtype="float64", seed=seed)
-        pairs = zip(net.weights, net.biases, strict=True)
-        layers = [ref.Layer(W.tolist(), None if b is None else b.tolist()) for W, b in pairs]
-        source = f"Random weights, seed {seed}"
-    return [layer._replace(activation=name) for layer, name in zip(layers, names, strict=True)], source
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # bad UTF-8 included
-        raise InputError(f"{path}: not JSON: {error}") from None
-    if (
-        not isinstance(document, dict)
-        or not isinstance(document.get("weights"), list)
-        or not document["weights"]
-    ):
-        raise InputError(f'{path}: expected an object with "weights", a list of matrices')
-    return document
-
-
-def _layers_of_json(document: dict[str, Any], given: list[str] | None, path: Path) -> list[ref.Layer]:
-    weights = document["weights"]
-    biases = document.get("biases") or [None] * len(weights)
-    names = document.get("activations", document.get("activation"))
-    if names is not None and given is not None:
-        raise InputError(f"{path} names the activations: leave out --activation")
-    names = names or given or ["sigmoid"]
-    names = _per_layer([names] if isinstance(names, str) else names, len(weights))
-    if not isinstance(biases, list) or len(biases) != len(weights):
-        raise InputError(f'{path}: "biases" must be a list of {len(weights)}, rows or null, one per matrix')
-    layers: list[ref.Layer] = []
-    for depth, (W, b, name) in enumerate(zip(weights, biases, names, strict=True)):
-        good = isinstance(W, list) and W and all(_is_row(row) and row and len(row) == len(W[0]) for row in W)
-        if not good:
-            raise InputError(f"{path}: weights[{depth}] must be a list of rows of equally many numbers")
-        if layers and len(W) != len(layers[-1].W[0]):
-            have, want = len(W), len(layers[-1].W[0])
-            raise InputError(
-                f"{path}: weights[{depth}] has {have} rows, but the layer before has {want} units"
-            )
-        if b is not None and not (_is_row(b) and len(b) == len(W[0])):
-            raise InputError(f"{path}: biases[{depth}] must be null or {len(W[0])} numbers")
-        layers.append(
-            ref.Layer(
-                [[float(w) for w in row] for row in W], None if b is None else [float(v) for v in b], name
-            )
-        )
-    return layers
-
-
-def _layers_of_model(path: Path) -> tuple[list[ref.Layer], list[str]]:
-    from fastbp.formats import load
-
-    model: Any = load(path)
+    network = describe(model)
+    if network.classes is not None:
+        network = describe(model, True)
+    layers = [
+        ref.Layer(layer.W.tolist(), None if layer.b is None else layer.b.tolist(), layer.activation)
+        for layer in network.affine
+    ]
     notes = []
-    if hasattr(model, "coefs_"):
-        names = {"logistic": "sigmoid", "softmax": "identity"}
-        hidden = (
-            [model.activation] * (len(model.coefs_) - 1)
-            if isinstance(model.activation, str)
-            else model.activation
-        )
-        activations = [names.get(name, name) for name in [*hidden, model.out_activation_]]
-        if model.out_activation_ == "softmax":
-            notes.append("The outputs are the logits: softmax is no function of one unit.")
-        weights, biases = model.coefs_, model.intercepts_
-    elif hasattr(model, "engine"):
-        activations = [layer.activation for layer in model.engine.layers]
-        weights, biases = model.weights, model.biases
-        if any(layer.dropout or layer.l1 or layer.l2 for layer in model.engine.layers):
-            notes.append("Dropout and penalties of the model are left out.")
-    else:
-        raise InputError(f"{path}: the model in it is not fitted")
-    triples = zip(weights, biases, activations, strict=True)
-    return [
-        ref.Layer(W.tolist(), None if b is None else b.tolist(), str(name)) for W, b, name in triples
-    ], notes
-
-
-def _per_layer(names: Any, n: int) -> list[str]:
-    if not isinstance(names, list) or not all(
-        isinstance(name, str) and name in ref.ACTIVATIONS for name in names
-    ):
-        raise InputError(f"activation must be of {', '.join(ref.ACTIVATIONS)}, got {names!r}")
-    if len(names) not in (1, n):
-        raise InputError(f"activation: expected one name or {n}, one per layer, got {len(names)}")
-    return names * n if len(names) == 1 else names
-
-
-def _is_row(values: Any) -> bool:
-    return isinstance(values, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in values
+    if network.head == "sigmoid":
+        layers[-1] = layers[-1]._replace(activation="sigmoid")
+    elif network.head == "softmax":
+        notes.append("The outputs are the logits: softmax is no function of one unit.")
+    penalties = any(
+        getattr(layer, "l1", 0) or getattr(layer, "l2", 0) for layer in getattr(model, "layers", ())
     )
-
-
-def _whole(low: int) -> Callable[[str], int]:
-    def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < low:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {low}")
-        return int(text)
-
-    return convert
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
-
-
-def _list(kind: Callable[[str], Any], low: float = -math.inf) -> Callable[[str], list[Any]]:
-    def convert(text: str) -> list[Any]:
-        try:
-            values = [kind(part) for part in text.split(",")]
-        except ValueError:
-            values = []
-        if not values or not all(low <= v < math.inf and v > -math.inf for v in values):
-            whole = "whole numbers of at least 1" if kind is int else "numbers"
-            raise argparse.ArgumentTypeError(f"{text!r} is not a list of {whole}, separated by commas")
-        return values
-
-    return convert
-
-
-def _names(text: str) -> list[str]:
-    names = text.split(",")
-    for name in names:
-        if name not in ref.ACTIVATIONS:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(ref.ACTIVATIONS)}")
-    return names
+    if penalties or any(isinstance(layer, Drop) for layer in network.layers):
+        notes.append("Dropout and penalties of the model are left out.")
+    return layers, notes

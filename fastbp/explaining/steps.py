@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.tables.table import InputError
+from fastbp.explaining.problem import Problem
 
-__all__ = ["FORMULAS", "SHOWN", "SIGN", "Entry", "passes", "short"]
+__all__ = ["FORMULAS", "SHOWN", "SIGN", "Entry", "Explanation", "explain", "passes", "short"]
 
 SHOWN = 6  # numbers of a layer, terms of a sum; --json has all of them
 
-FORMULAS = {  # f(v), and f'(v) from the output f where that is shorter
+FORMULAS = {  # f(v), and f'(v), written with the output f if that is shorter
     "identity": ("v", "1"),
     "relu": ("max(v, 0)", "1 if v > 0 else 0"),
     "sigmoid": ("1 / (1 + e^-v)", "f (1 - f)"),
@@ -50,6 +50,44 @@ class Entry:
     lines: list[tuple[str, str]]  # (left side, right side), one per number
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A problem and every number of its steps.
+
+    Attributes
+    ----------
+    problem : Problem
+    lr : float                            Learning rate.
+    steps : list of list of Entry
+    layers : list of `fastbp.reference.Layer`
+        The network after the last step.
+    """
+
+    problem: Problem
+    lr: float
+    steps: list[list[Entry]]
+    layers: list[ref.Layer]
+
+
+def explain(problem: Problem, lr: float, steps: int = 1) -> Explanation:
+    """Explain one or more steps of gradient descent on the sample.
+
+    Raises
+    ------
+    OverflowError
+        A number grows beyond what a float can hold.
+
+    >>> explanation = explain(Problem(*ref.example()), lr=0.5, steps=2)
+    >>> [len(entries) for entries in explanation.steps]
+    [11, 11]
+    """
+    layers, taken = problem.layers, []
+    for _ in range(steps):
+        entries, layers = passes(layers, problem.x, problem.y, lr)
+        taken.append(entries)
+    return Explanation(problem, lr, taken, layers)
+
+
 def passes(
     layers: Sequence[ref.Layer], x: ref.Row, y: ref.Row, lr: float
 ) -> tuple[list[Entry], list[ref.Layer]]:
@@ -62,6 +100,11 @@ def passes(
         One sample.
     lr : float
         Learning rate.
+
+    Raises
+    ------
+    OverflowError
+        A number grows beyond what a float can hold.
 
     >>> entries, layers = passes(*ref.example(), lr=0.5)
     >>> [entry.name for entry in entries][:5]
@@ -140,9 +183,7 @@ def passes(
             terms = [f"{short(p)} - {short(lr)} * {_factor(d)}" for p, d in zip(layer.b, delta, strict=True)]
             add("update", f"b({depth})", f"b({depth}) - lr delta({depth})", new[depth - 1].b, terms)
     if not all(math.isfinite(v) for entry in entries for v in _flat(entry.value)):
-        raise InputError(
-            "the numbers grow beyond what a float can hold; give smaller weights, inputs or --lr"
-        )
+        raise OverflowError("the numbers grow beyond what a float can hold")
     return entries, new
 
 

@@ -1,4 +1,4 @@
-"""How `fastbp explain` looks on a terminal."""
+"""An explanation as lines of text, for a terminal or any other place of a known width."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 from fastbp import reference as ref
 from fastbp.explaining.problem import Problem
-from fastbp.explaining.steps import SHOWN, SIGN, Entry, short
+from fastbp.explaining.steps import SHOWN, SIGN, Entry, Explanation, short
 
-__all__ = ["layout", "verdict"]
+__all__ = ["Page", "layout", "verdict"]
 
 PARTS = {
     "forward": "Forward: from the inputs to y_hat",
@@ -22,27 +23,50 @@ PARTS = {
 }
 
 
-def layout(problem: Problem, layers: list[ref.Layer], steps: list[list[Entry]], lr: float) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where the lines go.
+
+    Attributes
+    ----------
+    width : int        Characters in a line, at least 60.
+    styled : bool      Whether bold and dim can be shown.
+    """
+
+    width: int = 80
+    styled: bool = False
+
+    @classmethod
+    def of_terminal(cls) -> Self:
+        """Return the page of standard output: styled on a terminal that wants it (https://no-color.org)."""
+        plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return cls(max(60, shutil.get_terminal_size().columns), not plain)
+
+    def bold(self, text: str) -> str:
+        """Return the text as a heading."""
+        return f"\033[1m{text}\033[0m" if self.styled else text
+
+    def dim(self, text: str) -> str:
+        """Return the text as a remark."""
+        return f"\033[2m{text}\033[0m" if self.styled else text
+
+
+def layout(explanation: Explanation, page: Page) -> list[str]:
     """Lines of text: the problem, every quantity of every step, and the loss before and after.
 
     Parameters
     ----------
-    problem : Problem
-    layers : list of `fastbp.reference.Layer`
-        The network after the last step.
-    steps : list of list of Entry
-    lr : float
-        Learning rate.
+    explanation : Explanation
+    page : Page
     """
-    bold, dim = _styles()
-    width = _width()
+    problem, steps, width = explanation.problem, explanation.steps, page.width
     shape = " -> ".join(
         [f"{problem.sizes[0]} input" + "s" * (problem.sizes[0] > 1)]
         + [f"{n} {layer.activation}" for n, layer in zip(problem.sizes[1:], problem.layers, strict=True)]
     )
     title = f"Backpropagation, step by step: {shape}"
-    lines = [*map(bold, _wrapped(title, width)), ""]
-    lines += _wrapped(f"{problem.source}; learning rate lr = {short(lr)}.", width)
+    lines = [*map(page.bold, _wrapped(title, width)), ""]
+    lines += _wrapped(f"{problem.source}; learning rate lr = {short(explanation.lr)}.", width)
     for note in problem.notes:
         lines += _wrapped(note, width)
     lines += ["", f"x = {_row(problem.x)}", f"y = {_row(problem.y)}"]
@@ -53,31 +77,33 @@ def layout(problem: Problem, layers: list[ref.Layer], steps: list[list[Entry]], 
     lines += [
         "",
         *_wrapped(
-            "W[i,j] is the weight from unit i to unit j; W' is W turned over, f' the derivative of f.",
+            "W[i,j] is the weight from unit i to unit j; W' is W transposed, f' the derivative of f.",
             width,
         ),
     ]
     for number, entries in enumerate(steps, start=1):
         if len(steps) > 1:
-            lines += ["", bold(f"=== Step {number} of {len(steps)} ===")]
+            lines += ["", page.bold(f"=== Step {number} of {len(steps)} ===")]
         part = ""
         for entry in entries:
             if entry.part != part:
                 part = entry.part
-                lines += ["", bold(PARTS[part])]
+                lines += ["", page.bold(PARTS[part])]
                 if part == "backward" and number == 1:
-                    lines += [dim(line) for line in _wrapped(SIGN, width)]
+                    lines += [page.dim(line) for line in _wrapped(SIGN, width)]
             sign = "<-" if part == "update" else "="
-            lines += ["", f"  {bold(entry.name)} {sign} {entry.formula}", *_numbers(entry, width)]
-    losses = [e.value[0] for entries in steps for e in entries if e.name == "loss"] + [problem.loss(layers)]
+            lines += ["", f"  {page.bold(entry.name)} {sign} {entry.formula}", *_numbers(entry, width)]
+    losses = [e.value[0] for entries in steps for e in entries if e.name == "loss"] + [
+        problem.loss(explanation.layers)
+    ]
     texts = [short(v) for v in losses]
     if len(texts) > 8:
         texts[4:-3] = ["..."]
-    lines += ["", bold("Loss before and after"), "", *_wrapped("  " + " -> ".join(texts), width)]
+    lines += ["", page.bold("Loss before and after"), "", *_wrapped("  " + " -> ".join(texts), width)]
     return lines
 
 
-def verdict(problem: Problem, agreement: dict[str, float], same: bool) -> list[str]:
+def verdict(problem: Problem, agreement: dict[str, float], same: bool, page: Page) -> list[str]:
     """Lines of text: whether the kernels agree, with the largest difference of each quantity given.
 
     Parameters
@@ -87,18 +113,18 @@ def verdict(problem: Problem, agreement: dict[str, float], same: bool) -> list[s
         Quantity and difference.
     same : bool
         Whether that is agreement.
+    page : Page
     """
-    bold, dim = _styles()
     worst = max(agreement.values())
-    lines = ["", bold("The same from the compiled kernels (fastbp.engine, float64)"), ""]
-    lines += _wrapped("  " + ", ".join(agreement), _width())
+    lines = ["", page.bold("The same from the compiled kernels (fastbp.engine, float64)"), ""]
+    lines += _wrapped("  " + ", ".join(agreement), page.width)
     lines += [
         f"  {'the same numbers' if same else 'NOT the same numbers'}, largest difference {worst:.1e}",
         "",
     ]
     if max(problem.sizes) > SHOWN:
         lines += ["Wide layers are shown in part; --json has every number."]
-    return [*lines, dim("Shown with 5 digits, computed with all.")]
+    return [*lines, page.dim("Shown with 5 digits, computed with all.")]
 
 
 def _numbers(entry: Entry, width: int) -> list[str]:
@@ -150,14 +176,3 @@ def _wrapped(text: str, width: int, indent: int = 0) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-
-
-def _width() -> int:
-    return max(60, shutil.get_terminal_size().columns)
-
-
-def _styles() -> tuple[Callable[[str], str], Callable[[str], str]]:
-    """Bold and dim on a terminal that wants it (https://no-color.org), plain text elsewhere."""
-    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
-        return str, str
-    return (lambda text: f"\033[1m{text}\033[0m"), (lambda text: f"\033[2m{text}\033[0m")

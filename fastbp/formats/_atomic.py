@@ -16,15 +16,15 @@ __all__ = ["atomic_write"]
 def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a file for writing that appears under its name only once it is complete.
 
-    The data go to a temporary file in the same folder (``.name.RANDOM.tmp``), are flushed to the disk, and then take
-    the name of `path` in one rename, which the folder records on the disk too. A reader, a crash, ``kill -9`` or a
-    full disk at any moment therefore finds either the previous file or the whole new one.
+    The data go to a temporary file in the same folder (``.name.RANDOM.tmp``) and are flushed to the disk. Then the
+    file is renamed to `path` in one step, and the folder is flushed to the disk too. After a crash, ``kill -9`` or a
+    full disk, and for every reader at any moment, `path` is therefore either the previous file or the whole new one.
 
     Parameters
     ----------
     path : str or path-like
-        Where the file shall be. An existing file keeps its permissions; a symbolic link keeps pointing where it did.
-        Anything that is no regular file (a pipe, ``/dev/stdout``) is written directly.
+        Where to write. An existing file keeps its permissions, and a symbolic link its target. Anything that is not a
+        regular file (a pipe, ``/dev/stdout``) is written directly.
     mode : {"wb", "w"}, default="wb"
         Bytes, or UTF-8 text with the newlines left as they are written.
 
@@ -61,7 +61,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         return
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    # os.open rather than tempfile: the permissions then follow the umask, as for any other file.
+    # os.open instead of tempfile: the permissions then follow the umask, as for any other file.
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
     descriptor = os.open(temporary, flags, 0o666)
     try:
@@ -75,7 +75,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if os.name == "posix":  # elsewhere a folder cannot be opened, and the rename is as durable as it gets
+    if os.name == "posix":  # other systems cannot open a folder; there the rename is as durable as it gets
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -141,7 +141,7 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
         raise
     except SafetensorError as error:
         raise FormatError(path, f"not a complete safetensors file ({error})") from error
-    # What a hostile document can provoke in json and in decode, whatever it says.
+    # Everything that a hostile document can make json and decode raise.
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise FormatError(path, f"the description of the model is not valid ({error})") from error
     if not isinstance(kind, str) or not isinstance(state, dict):

@@ -12,26 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["ACTIVATIONS", "Affine", "Drop", "Network", "describe"]
+from fastbp.layers import ACTIVATION_NAMES
 
-# Every exporter has an entry for each of these; tests compare with the engine's registry.
-ACTIVATIONS = (
-    "elu",
-    "exp",
-    "gelu",
-    "hard_sigmoid",
-    "hard_tanh",
-    "identity",
-    "leaky_relu",
-    "mish",
-    "relu",
-    "selu",
-    "sigmoid",
-    "silu",
-    "softplus",
-    "softsign",
-    "tanh",
-)
+__all__ = ["Affine", "Drop", "Network", "describe"]
+
 Head = Literal["", "softmax", "sigmoid"]
 
 
@@ -114,9 +98,9 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
             )
         network = _of_estimator(model, isinstance(model, MLPClassifier), probabilities)
     for layer in network.affine:
-        if layer.activation not in ACTIVATIONS:
+        if layer.activation not in ACTIVATION_NAMES:
             raise ValueError(
-                f"cannot export the activation {layer.activation!r}: known are {', '.join(ACTIVATIONS)}"
+                f"cannot export the activation {layer.activation!r}: known are {', '.join(ACTIVATION_NAMES)}"
             )
     return network
 
@@ -156,12 +140,14 @@ def _of_sequential(model: Any, probabilities: bool | str) -> Network:
 def _of_estimator(model: Any, classifier: bool, probabilities: bool | str) -> Network:
     from sklearn.utils.validation import check_is_fitted
 
+    from fastbp.estimators.parameters import engine_activation
+
     check_is_fitted(model)
     # What predict computes in, given inputs of that dtype.
     dtype = np.dtype(model.dtype or np.result_type(*model.coefs_))
     hidden = len(model.coefs_) - 1
     names = [model.activation] * hidden if isinstance(model.activation, str) else list(model.activation)
-    names = ["sigmoid" if name == "logistic" else name for name in [*names, model.out_activation_]]
+    names = [engine_activation(name) for name in [*names, model.out_activation_]]
     heads: dict[str, Head] = {"softmax": "softmax", "sigmoid": "sigmoid"}
     trained: Head = heads.get(names[-1], "") if classifier else ""
     if isinstance(probabilities, str) and probabilities != trained:

@@ -1,4 +1,4 @@
-"""C source: a trained network as one C99 file without dependencies, for whatever has a C compiler.
+"""C source: a trained network as one C99 file without dependencies, for any machine with a C compiler.
 
 `to_c` prints the parameters as constants that read back exactly (9 significant digits for float32, up to 17 for
 float64: IEEE 754-2019, 5.12.2) and the few loops that use them.
@@ -15,31 +15,14 @@ from typing import Any
 import numpy as np
 
 from fastbp.formats._atomic import atomic_write
+from fastbp.formats._c_templates import ACTIVATION, DENSE, HEADER, MAIN, PREDICT, SOFTMAX
 from fastbp.formats._network import Affine, Network, describe
+from fastbp.formats._spellings import SPELLINGS
 
 __all__ = ["to_c"]
 
-# In the templates: $T is the type, $NAME the function, $UPPER the same in capitals, $f the suffix of a constant, and
-# $exp and the like the functions of <math.h> for that type.
 MATHS = "erf exp expm1 fabs log1p strto tanh".split()
 
-# a = f(z). NaN passes: comparisons are written so that it ends in a branch that returns z or computes with it.
-EXPRESSIONS = {
-    "elu": "z < 0 ? $expm1(z) : z",
-    "exp": "$exp(z)",
-    "gelu": "z * 0.5$f * (1 + $erf(z * 0.70710678118654752$f))",
-    "hard_sigmoid": "z <= -3 ? 0 : z >= 3 ? 1 : z / 6 + 0.5$f",
-    "hard_tanh": "z < -1 ? -1 : z > 1 ? 1 : z",
-    "leaky_relu": "z < 0 ? 0.01$f * z : z",
-    "mish": "z * $tanh((z > 0 ? z : 0) + $log1p($exp(-$fabs(z))))",
-    "relu": "z < 0 ? 0 : z",
-    "selu": "1.0507009873554805$f * (z < 0 ? 1.6732632423543772$f * $expm1(z) : z)",
-    "sigmoid": "1 / (1 + $exp(-z))",
-    "silu": "z / (1 + $exp(-z))",
-    "softplus": "(z > 0 ? z : 0) + $log1p($exp(-$fabs(z)))",
-    "softsign": "z / (1 + $fabs(z))",
-    "tanh": "$tanh(z)",
-}
 # Intermediate values live on the stack up to this many bytes, in static memory beyond.
 STACK_BYTES = 4096
 KEYWORDS = frozenset(
@@ -47,148 +30,6 @@ KEYWORDS = frozenset(
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
     "while".split()
 )
-
-HEADER = """\
-/* $NAME: $model written by fastbp $version.
- *
- *   void $NAME(const $T *x, $T *out);
- *
- * x    one row, ${UPPER}_INPUTS = $inputs; not the same memory as out
- * out  ${UPPER}_OUTPUTS = $outputs: $meaning
- *
- * Layers: $layers
-$classes * Compile: cc -std=c99 -O2 file.c -lm
- * $threads
- */
-#include <math.h>
-
-#define ${UPPER}_INPUTS $inputs
-#define ${UPPER}_OUTPUTS $outputs
-#define ${UPPER}_WORK $work /* numbers of scratch memory for ${NAME}_with */
-"""
-
-DENSE = """
-/* z = x W + b, W of shape (i, o) row by row */
-static void ${NAME}_dense(const $T *restrict x, int i, const $T *restrict W, const $T *restrict b,
-                          int o, $T *restrict z)
-{
-    for (int k = 0; k < o; k++)
-        z[k] = b ? b[k] : 0;
-    for (int j = 0; j < i; j++)
-        for (int k = 0; k < o; k++)
-            z[k] += x[j] * W[j * (long)o + k];
-}
-"""
-
-ACTIVATION = """
-static void ${NAME}_$kind($T *a, int n)
-{
-    for (int k = 0; k < n; k++) {
-        const $T z = a[k];
-        a[k] = $expression;
-    }
-}
-"""
-
-SOFTMAX = """
-static void ${NAME}_softmax($T *z, int n)
-{
-    $T top = z[0], sum = 0;
-    for (int k = 1; k < n; k++)
-        top = z[k] > top ? z[k] : top;
-    for (int k = 0; k < n; k++)
-        sum += z[k] = $exp(z[k] - top);
-    for (int k = 0; k < n; k++)
-        z[k] /= sum;
-}
-"""
-
-PREDICT = """
-/* As $NAME, with ${UPPER}_WORK numbers of memory from the caller: may run in several threads at once. */
-void ${NAME}_with(const $T *x, $T *out, $T *work)
-{
-$body}
-
-void $NAME(const $T *x, $T *out)
-{
-    $static$T work[${UPPER}_WORK];
-    ${NAME}_with(x, out, work);
-}
-"""
-
-MAIN = r"""
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-$labels
-static void ${NAME}_print(const $T *out)
-{
-$label    for (int k = 0; k < ${UPPER}_OUTPUTS; k++)
-        printf("%s%.${digits}g", k ? "," : "", (double)out[k]);
-    putchar('\n');
-}
-
-/* Rows of comma-separated numbers on stdin, predictions on stdout.
- * A first line that begins with no number is a header. */
-int main(void)
-{
-    static $T x[${UPPER}_INPUTS], out[${UPPER}_OUTPUTS];
-    char field[64];
-    size_t length = 0;
-    long line = 1;
-    int columns = 0, header = 0, c;
-    do {
-        c = getchar();
-        if (c == EOF && ferror(stdin)) {
-            perror("stdin");
-            return 1;
-        }
-        if (c != EOF && c != '\n' && c != ',') {
-            if (length + 1 < sizeof field)
-                field[length] = (char)c;
-            length++;
-            continue;
-        }
-        size_t kept = length < sizeof field ? length : sizeof field - 1;
-        while (kept && (field[kept - 1] == ' ' || field[kept - 1] == '\t' || field[kept - 1] == '\r'))
-            kept--;
-        field[kept] = 0;
-        if (kept || columns || c == ',') { /* else a blank line */
-            const int first = line == 1 && columns == 0;
-            char *start = first && strncmp(field, "\357\273\277", 3) == 0 ? field + 3 : field, *end; /* UTF-8's mark */
-            const $T value = $strto(start, &end);
-            const int number = end != start && end == field + kept && length < sizeof field;
-            if (!number && first)
-                header = 1;
-            if (!number && !header) {
-                fprintf(stderr, "line %ld, column %d: '%s' is no number\n", line, columns + 1, field);
-                return 1;
-            }
-            if (columns < ${UPPER}_INPUTS)
-                x[columns] = value;
-            columns++;
-        }
-        length = 0;
-        if (c == ',')
-            continue;
-        if (columns && !header) {
-            if (columns != ${UPPER}_INPUTS) {
-                fprintf(stderr, "line %ld: %d columns, expected %d\n", line, columns, ${UPPER}_INPUTS);
-                return 1;
-            }
-            $NAME(x, out);
-            ${NAME}_print(out);
-        }
-        line++;
-        columns = header = 0;
-    } while (c != EOF);
-    if (fflush(stdout) != 0) {
-        perror("stdout");
-        return 1;
-    }
-    return 0;
-}
-"""
 
 
 def to_c(
@@ -288,7 +129,7 @@ def _source(network: Network, model: str, name: str, main: bool) -> Iterator[str
     yield fill(DENSE)
     used = {layer.activation for layer in layers} | ({"sigmoid"} if network.head == "sigmoid" else set())
     for kind in sorted(used - {"identity"}):
-        yield fill(ACTIVATION, kind=kind, expression=fill(EXPRESSIONS[kind]))
+        yield fill(ACTIVATION, kind=kind, expression=fill(SPELLINGS[kind].c))
     if network.head == "softmax":
         yield fill(SOFTMAX)
     yield fill(PREDICT, body="".join(_body(layers, network.head, name, width)), static="static " * static)
@@ -351,7 +192,7 @@ def _body(layers: list[Affine], head: str, name: str, width: int) -> Iterator[st
         yield "    (void)work;\n"
     for i, layer in enumerate(layers):
         fan_in, fan_out = layer.W.shape
-        # Two halves of the scratch memory in turn; the last layer writes where the caller wants it.
+        # The layers write into the two halves of the scratch memory in turn, the last one into the caller's memory.
         target = "out" if layer is layers[-1] else "work" if i % 2 == 0 else f"work + {width}"
         bias = "0" if layer.b is None else f"{name}_b{i}"
         yield f"    {name}_dense({source}, {fan_in}, {name}_W{i}, {bias}, {fan_out}, {target});\n"

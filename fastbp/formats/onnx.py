@@ -6,15 +6,14 @@ later take. `register` teaches skl2onnx the same formulas, for fastbp's estimato
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._network import Network, describe
+from fastbp.formats._spellings import SPELLINGS, Emitter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -25,106 +24,13 @@ OPSET = 17
 IR_VERSION = 8
 
 
-class Emitter(Protocol):
-    """Where nodes go: a graph of our own, or skl2onnx's container."""
-
-    dtype: np.dtype[Any]
-
-    def constant(self, value: Any) -> str:
-        """Name of a constant array; numbers become scalars of `dtype`."""
-
-    def node(self, operator: str, *inputs: str, output: str = "", **attributes: Any) -> str:
-        """Add a node and return the name of its output."""
-
-
-# Activations that are one operator everywhere, and those that onnxruntime has in float32 alone.
-OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {
-    "exp": ("Exp", {}),
-    "relu": ("Relu", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "tanh": ("Tanh", {}),
-}
-OPERATORS32: dict[str, tuple[str, dict[str, Any]]] = {
-    "elu": ("Elu", {"alpha": 1.0}),
-    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
-    "selu": ("Selu", {}),
-    "softplus": ("Softplus", {}),
-    "softsign": ("Softsign", {}),
-}
-# Klambauer et al. (2017), Self-Normalizing Neural Networks, equation 14.
-SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
-
-
-def _elu(emit: Emitter, z: str) -> str:
-    below = emit.node("Exp", emit.node("Min", z, emit.constant(0.0)))
-    return emit.node("Add", emit.node("Relu", z), emit.node("Sub", below, emit.constant(1.0)))
-
-
-def _selu(emit: Emitter, z: str) -> str:
-    below = emit.node("Sub", emit.node("Exp", emit.node("Min", z, emit.constant(0.0))), emit.constant(1.0))
-    both = emit.node("Add", emit.node("Relu", z), emit.node("Mul", below, emit.constant(SELU_ALPHA)))
-    return emit.node("Mul", both, emit.constant(SELU_SCALE))
-
-
-def _gelu(emit: Emitter, z: str) -> str:
-    scaled = emit.node("Mul", z, emit.constant(math.sqrt(0.5)))
-    if emit.dtype == np.float64:  # onnxruntime has Erf in float32 alone
-        scaled = emit.node("Cast", scaled, to=1)
-    erf = emit.node("Erf", scaled)
-    if emit.dtype == np.float64:
-        erf = emit.node("Cast", erf, to=11)
-    half = emit.node("Mul", z, emit.constant(0.5))
-    return emit.node("Mul", half, emit.node("Add", erf, emit.constant(1.0)))
-
-
-def _softplus(emit: Emitter, z: str) -> str:
-    if emit.dtype == np.float32:
-        return emit.node("Softplus", z)
-    tail = emit.node("Exp", emit.node("Neg", emit.node("Abs", z)))  # never overflows
-    return emit.node(
-        "Add", emit.node("Relu", z), emit.node("Log", emit.node("Add", tail, emit.constant(1.0)))
-    )
-
-
-def _softsign(emit: Emitter, z: str) -> str:
-    return emit.node("Div", z, emit.node("Add", emit.node("Abs", z), emit.constant(1.0)))
-
-
-def _hard_sigmoid(emit: Emitter, z: str) -> str:
-    line = emit.node("Add", emit.node("Div", z, emit.constant(6.0)), emit.constant(0.5))
-    return emit.node("Clip", line, emit.constant(0.0), emit.constant(1.0))
-
-
-COMPOSED: dict[str, Callable[[Emitter, str], str]] = {
-    "elu": _elu,
-    "gelu": _gelu,
-    "hard_sigmoid": _hard_sigmoid,
-    "hard_tanh": lambda emit, z: emit.node("Clip", z, emit.constant(-1.0), emit.constant(1.0)),
-    "identity": lambda emit, z: z,
-    "leaky_relu": lambda emit, z: emit.node("Max", z, emit.node("Mul", z, emit.constant(0.01))),
-    "mish": lambda emit, z: emit.node("Mul", z, emit.node("Tanh", _softplus(emit, z))),
-    "selu": _selu,
-    "silu": lambda emit, z: emit.node("Mul", z, emit.node("Sigmoid", z)),
-    "softplus": _softplus,
-    "softsign": _softsign,
-}
-
-
-def _activate(emit: Emitter, name: str, z: str) -> str:
-    simple = OPERATORS.get(name) or (OPERATORS32.get(name) if emit.dtype == np.float32 else None)
-    if simple:
-        return emit.node(simple[0], z, **simple[1])
-    return COMPOSED[name](emit, z)
-
-
 def _forward(emit: Emitter, network: Network, x: str) -> str:
     """Outputs of the network; probabilities if it has a head."""
     a = x
     for layer in network.affine:
         bias = [] if layer.b is None else [emit.constant(layer.b.astype(emit.dtype))]
         z = emit.node("Gemm", a, emit.constant(layer.W.astype(emit.dtype)), *bias)
-        a = _activate(emit, layer.activation, z)
+        a = SPELLINGS[layer.activation].onnx(emit, z)
     if network.head == "softmax":
         return emit.node("Softmax", a, axis=1)
     return emit.node("Sigmoid", a) if network.head else a
@@ -140,7 +46,7 @@ def _classify(emit: Emitter, network: Network, p: str, label: str, probabilities
     if network.head == "sigmoid":
         rest = emit.node("Sub", emit.constant(1.0), p)
         emit.node("Concat", rest, p, output=probabilities, axis=1)
-        classes = np.resize(classes, 2)  # fitted on one class only: that one, whatever the probability
+        classes = np.resize(classes, 2)  # fitted on one class only: both outputs mean that one
     else:
         emit.node("Identity", p, output=probabilities)
     winner = emit.node("ArgMax", probabilities, axis=1, keepdims=0)
@@ -386,7 +292,7 @@ def register() -> None:
         raise ImportError('register needs the package skl2onnx: pip install "fastbp[onnx]"') from error
     from fastbp.estimators import MLPClassifier, MLPRegressor
 
-    # The options skl2onnx has for every classifier; its own steps before and after ours heed them.
+    # The options that skl2onnx has for every classifier; it applies them before and after our converter.
     options = {
         "zipmap": [True, False, "columns"],
         "output_class_labels": [False, True],

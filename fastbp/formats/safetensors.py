@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.formats._container import FormatError, read, write
-from fastbp.formats._network import ACTIVATIONS
+from fastbp.layers import ACTIVATION_NAMES
 
 if TYPE_CHECKING:
     from fastbp.estimators import MLPClassifier, MLPRegressor
@@ -28,7 +28,7 @@ __all__ = ["load", "save"]
 FITTED = re.compile(r"[a-z]([a-z0-9_]*[a-z0-9])?_")
 PRIVATE = ("_random_state", "_no_improvement_count", "_best_coefs", "_best_intercepts")
 BINARIZER = ("neg_label", "pos_label", "sparse_output", "y_type_", "sparse_input_", "classes_")
-# What a well-formed document with senseless contents can provoke in whatever reads it.
+# Everything that a well-formed document with senseless contents can make its reader raise.
 SENSELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
@@ -48,7 +48,7 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
         `model` is of another class (a subclass included: `load` could not restore it), or holds a value that cannot be
         written, such as a parameter with an object of the user's own.
     ValueError
-        The fitted attributes of an estimator, which are the user's to change, do not fit together.
+        The fitted attributes of an estimator, which a user can change, do not fit together.
     OSError
         The file cannot be written; an existing one is untouched.
 
@@ -147,7 +147,7 @@ def _sequential(cls: Any, state: dict[str, Any]) -> Sequential:
     config, weights, biases = (state[key] for key in ("config", "weights", "biases"))
     dense = [layer for layer in config["layers"] if layer["class"] == "Dense"]
     sizes = [config["n_inputs"], *(layer["units"] for layer in dense)]
-    # Before a model is built: it takes the memory that the description asks for, whatever the file holds.
+    # Checked before a model is built, because building takes the memory that the description asks for.
     _check_arrays(sizes, weights, biases, config["dtype"])
     for layer, b in zip(dense, biases, strict=True):
         if layer["use_bias"] is not (b is not None):
@@ -252,7 +252,7 @@ def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] 
         )
     names = model.activation if isinstance(model.activation, (list, tuple)) else [model.activation]
     for name in [*names, fitted["out_activation_"]]:
-        if name not in (*ACTIVATIONS, "logistic", "softmax"):
+        if name not in (*ACTIVATION_NAMES, "logistic", "softmax"):
             raise ValueError(f"unknown activation {name!r:.40}")
     if len(names) not in (1, len(sizes) - 2):
         raise ValueError(f"{len(names)} activations for {len(sizes) - 2} hidden layers")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.formats._network import Drop, describe
+from fastbp.formats._spellings import SPELLINGS
 
 if TYPE_CHECKING:
     import torch
@@ -15,24 +16,6 @@ if TYPE_CHECKING:
     from fastbp.sequential import Sequential
 
 __all__ = ["from_torch", "to_torch"]
-
-# name: (class in torch.nn, arguments). torch's own softplus turns into z itself beyond 20, where it is still 2e-9 off;
-# beyond 80 the two agree in float64, and exp(80) is finite in float32.
-MODULES: dict[str, tuple[str, dict[str, Any]]] = {
-    "elu": ("ELU", {"alpha": 1.0}),
-    "gelu": ("GELU", {"approximate": "none"}),
-    "hard_sigmoid": ("Hardsigmoid", {}),
-    "hard_tanh": ("Hardtanh", {"min_val": -1.0, "max_val": 1.0}),
-    "leaky_relu": ("LeakyReLU", {"negative_slope": 0.01}),
-    "mish": ("Mish", {}),
-    "relu": ("ReLU", {}),
-    "selu": ("SELU", {}),
-    "sigmoid": ("Sigmoid", {}),
-    "silu": ("SiLU", {}),
-    "softplus": ("Softplus", {"beta": 1.0, "threshold": 80.0}),
-    "softsign": ("Softsign", {}),
-    "tanh": ("Tanh", {}),
-}
 
 
 @cache
@@ -110,7 +93,7 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
         if isinstance(layer, Drop):
             modules.append(nn.Dropout(layer.rate))
             continue
-        # Not initialized: torch's global generator stays where the caller left it.
+        # Not initialized: that would draw from torch's global generator, which is the caller's.
         linear = nn.utils.skip_init(nn.Linear, *layer.W.shape, bias=layer.b is not None, dtype=dtype)
         with library.no_grad():
             # torch keeps weights as (out, in); copy_ makes them contiguous in its own order.
@@ -118,11 +101,12 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
             if layer.b is not None:
                 linear.bias.copy_(library.from_numpy(np.array(layer.b)))
         modules.append(linear)
-        if layer.activation == "exp":
-            modules.append(_exp()())
-        elif layer.activation != "identity":
-            name, arguments = MODULES[layer.activation]
+        spelling = SPELLINGS[layer.activation].torch
+        if spelling is not None:
+            name, arguments = spelling
             modules.append(getattr(nn, name)(**arguments))
+        elif layer.activation == "exp":
+            modules.append(_exp()())
     if network.head:
         modules.append(nn.Softmax(dim=1) if network.head == "softmax" else nn.Sigmoid())
     module: torch.nn.Sequential = nn.Sequential(*modules).eval()
@@ -225,7 +209,8 @@ def _activation(path: str, part: Any, nn: Any) -> str:
     kind = type(part).__name__
     if isinstance(part, (nn.Softmax, nn.LogSoftmax)):
         raise TypeError(f"layer {path!r} is {kind}: leave it out, fastbp's cross_entropy works on logits")
-    for name, (module, arguments) in MODULES.items():
+    known = {name: entry.torch for name, entry in SPELLINGS.items() if entry.torch is not None}
+    for name, (module, arguments) in known.items():
         if type(part) is not getattr(nn, module):
             continue
         found = {key: getattr(part, key) for key in arguments}
@@ -237,5 +222,5 @@ def _activation(path: str, part: Any, nn: Any) -> str:
         return name
     raise TypeError(
         f"layer {path!r} is {kind}: expected Linear, Dropout, Flatten, Identity, Sequential or one of "
-        + ", ".join(sorted(module for module, _ in MODULES.values()))
+        + ", ".join(sorted(module for module, _ in known.values()))
     )

@@ -14,12 +14,12 @@ from fastbp.plot._style import (
     NEGATIVE,
     POSITIVE,
     Floats,
-    check_count,
     check_labels,
     colorbar,
     diverging,
     own_or_new,
 )
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,8 +72,8 @@ def decision_boundary(
     TypeError
         If the model has neither ``predict_proba`` nor ``predict``.
     ValueError
-        If X has not two columns, y has another length or is not of classes the model knows, or an
-        argument is none of its choices.
+        If X does not have two columns, y does not have as many rows or holds a class that the model does
+        not know, or an argument is not one of its choices.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def decision_boundary(
         raise TypeError(f"model must have predict_proba or predict, but {type(model).__name__} has neither")
     if output not in ("auto", "logits", "probabilities", "signs"):
         raise ValueError(f'output must be "auto", "logits", "probabilities" or "signs", got {output!r}')
-    check_count("resolution", resolution, 2)
+    check_count(resolution, "resolution", 2)
     points = np.asarray(X, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"X must have shape (n, 2), a model of two features, got {points.shape}")
@@ -105,7 +105,7 @@ def decision_boundary(
     low, high = points.min(axis=0) - margin, points.max(axis=0) + margin
     u, v = (np.linspace(low[axis], high[axis], resolution) for axis in (0, 1))
     grid = np.stack(np.meshgrid(u, v), axis=-1).reshape(-1, 2)
-    # the data ride along, so that one call tells which of them are on the wrong side
+    # the data are predicted in the same call, which tells which of them are on the wrong side
     probabilities, classes = _probabilities(model, _like(X, np.concatenate([grid, points]), model), output)
     codes, classes = _codes(y, len(points), classes, probabilities.shape[1])
     names = list(map(_name, classes)) if labels is None else check_labels(labels, len(classes), "classes")

@@ -10,7 +10,6 @@ import numpy as np
 from fastbp.plot._style import (
     COLORS,
     Floats,
-    check_count,
     check_labels,
     check_limits,
     draw_path,
@@ -18,6 +17,7 @@ from fastbp.plot._style import (
     number,
     own_or_new,
 )
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,8 +39,8 @@ def descent_path(
     """Draw where gradient descent went, over the function it went down.
 
     A function of one variable is drawn as its curve with the steps on it, one of two variables as
-    filled contours. Every path starts at a white dot and ends at a star. Of a path that diverges
-    the first steps are shown, and it leaves the picture.
+    filled contours. Every path starts at a white dot and ends at a star. A path that diverges
+    shows its first steps and leaves the picture.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def descent_path(
         raise ValueError(
             "descent_path needs at least one path: a result of fastbp.gradient_descent, or an array"
         )
-    check_count("tangents", tangents, 0)
+    check_count(tangents, "tangents", 0)
     points = [_points(path, index) for index, path in enumerate(paths)]
     dimensions = {path.shape[1] if path.ndim == 2 else 0 for path in points}
     if len({max(1, dimension) for dimension in dimensions}) > 1:
@@ -98,12 +98,12 @@ def descent_path(
     names = check_labels(labels, len(points), "paths") if labels is not None else _names(paths, points)
 
     if 2 in dimensions:
-        count = check_count("resolution", 100 if resolution is None else resolution, 2)
-        ax = _plane(ax, f, points, names, xlim, ylim, check_count("levels", levels, 2), count)
+        count = check_count(100 if resolution is None else resolution, "resolution", 2)
+        ax = _plane(ax, f, points, names, xlim, ylim, check_count(levels, "levels", 2), count)
     else:
         ax = own_or_new(ax, (6.4, 4.4))
         vector = dimensions == {1}
-        count = check_count("resolution", 400 if resolution is None else resolution, 2)
+        count = check_count(400 if resolution is None else resolution, "resolution", 2)
         _line(ax, f, [path.reshape(-1) for path in points], names, xlim, ylim, tangents, count, vector)
     return ax
 
@@ -179,7 +179,7 @@ def _line(
     vector: bool,
 ) -> None:
     def evaluate(x: Floats) -> Floats:
-        with np.errstate(all="ignore"):  # where f overflows or is not defined, the curve has a gap
+        with np.errstate(all="ignore"):  # the curve has a gap if f overflows or is not defined
             return np.array([_one_number(f, np.array([value]) if vector else float(value)) for value in x])
 
     heights = [evaluate(path) for path in paths]
@@ -204,7 +204,7 @@ def _line(
             step = 1e-4 * (high - low)
             left, right = evaluate(np.array([x - step, x + step]))
             slope = (right - left) / (2 * step)
-            # as long on paper whatever the slope, a quarter of the picture
+            # a quarter of the picture long on paper, for any slope
             length = 0.13 * (high - low) / np.hypot(1, slope * (high - low) / (ylim[1] - ylim[0]))
             reach = np.array([-length, length])
             ax.plot(
@@ -241,7 +241,7 @@ def _plane(
     ]
     centers, spans = np.mean(ranges, axis=1), np.diff(ranges, axis=1)[:, 0]
     square = 4 * spans.min() > spans.max()
-    if square:  # steps stand square on contours only where both axes have one scale
+    if square:  # steps are at right angles to contours only if both axes have one scale
         spans = np.maximum(spans, spans.max() / 1.6)
     (u_low, u_high), (v_low, v_high) = (
         (float(c - s / 2), float(c + s / 2)) if given is None else check_limits(name, given)

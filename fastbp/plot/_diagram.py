@@ -85,7 +85,7 @@ class Diagram:
         return ax
 
     def font(self, most: float) -> float:
-        """Size of a text in points, smaller where units are."""
+        """Size of a text in points, smaller if units are."""
         return float(np.clip(most * (0.45 + 0.55 * self.scale), 5.0, most))
 
     def captions(
@@ -141,7 +141,7 @@ class Diagram:
         """Write the weights on the lines between two layers, if they do not cover each other."""
         x0, x1 = layer * self.step, (layer + 1) * self.step
         y0, y1 = np.meshgrid(self.y[layer], self.y[layer + 1], indexing="ij")
-        # Near the source: there the lines of one unit have parted, and those of others are not yet near.
+        # Near the source, where the lines of one unit have parted and those of other units are not yet near.
         heights = y0 + 0.27 * (y1 - y0)
         gaps = np.diff(np.sort(heights, axis=None)) * self.scale * 72  # points
         if self.scale <= 0.5 or (gaps.size and gaps.min() < self.font(8)):
@@ -153,7 +153,7 @@ class Diagram:
             _text(ax, x0 + 0.27 * (x1 - x0), float(heights[index]), short(weight), **style, **turn)
 
     def _value(self, ax: Axes, x: float, y: float, value: float, ground: float) -> None:
-        """Write a number into a unit, as large as fits; none where it could not be read."""
+        """Write a number into a unit, as large as fits; none if it could not be read."""
         text = short(value)
         fitting = 2 * RADIUS * self.scale * 72 / (0.68 * len(text))  # a digit is about 0.64 em wide
         size = min(self.font(9), fitting)
@@ -161,7 +161,7 @@ class Diagram:
             _text(ax, x, y, text, fontsize=size, color="black" if ground > 0.45 else "white", zorder=4)
 
     def nodes(self, ax: Axes, values: list[Floats] | None, quantity: str | None) -> None:
-        """Draw the units, colored by their values where there are any."""
+        """Draw the units, colored by their values if there are any."""
         import matplotlib
         from matplotlib.cm import ScalarMappable
         from matplotlib.patches import Circle

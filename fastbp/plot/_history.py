@@ -37,7 +37,7 @@ def loss_curve(
     x : {"epoch", "seconds"}
         "seconds" needs ``epoch_seconds`` (seconds each epoch took) in every history.
     yscale : {"auto", "linear", "log"}
-        "auto" takes log where all losses are positive and the greatest is 20 times the least.
+        "auto" takes log if all losses are positive and the greatest is 20 times the least.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def loss_curve(
     TypeError
         If a history has no losses in any of the forms above.
     ValueError
-        If there is no history, a history has no epoch, or an argument is none of its choices.
+        If there is no history, a history has no epoch, or an argument is not one of its choices.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def _finish(ax: Axes, runs: list[tuple[Floats, Floats | None]], x: str, yscale: 
 
 
 def _plain_log_ticks(ax: Axes, ratio: float) -> None:
-    """Label the axis 0.1, 0.2, 0.5, 1, ... instead of by powers of ten alone, where there is room."""
+    """Label the axis 0.1, 0.2, 0.5, 1, ... instead of by powers of ten alone, if there is room."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     def text(value: float, _: float) -> str:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.plot._diagram import Diagram
-from fastbp.plot._style import Floats, check_count, check_labels
+from fastbp.plot._style import Floats, check_labels
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ def network(
     """Draw units and weights, and what one sample does to them.
 
     A line is a weight: dark and solid if positive, light and dashed if negative, the wider the
-    greater. Small networks have their numbers written on, wide layers are drawn in part.
+    greater. Small networks show their numbers; wide layers are drawn in part.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ def network(
     """
     weights, biases = _parameters(net)
     sizes = [W.shape[0] for W in weights] + [weights[-1].shape[1]]
-    check_count("max_units", max_units, 2)
+    check_count(max_units, "max_units", 2)
     if show not in ("auto", "weights", *QUANTITIES):
         raise ValueError(f'show must be "auto", "weights", "activations" or "deltas", got {show!r}')
     if show == "auto":
@@ -165,7 +166,7 @@ def _deltas(net: Any, x: Floats, y: Any, loss: Any, sizes: list[int]) -> list[Fl
 
 
 def _with_biases(net: Any) -> Any:
-    """The same network, with zero biases where it has none."""
+    """The same network; its layers without biases get some that are 0."""
     from fastbp.layers import Dense
     from fastbp.sequential import Sequential
 

@@ -45,7 +45,7 @@ def _require_matplotlib() -> None:
 
 
 def seen_on(ax: Axes, color: str) -> tuple[float, float, float]:
-    """Return the color, lighter where the Axes are dark."""
+    """Return the color, lighter if the Axes are dark."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = to_rgb(color)
@@ -85,7 +85,7 @@ def halo(width: float) -> list[Any]:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Write a number with few significant digits, without an exponent where that is short.
+    """Write a number with few significant digits, without an exponent if that is short.
 
     >>> number(2500.0), number(0.012345), number(-1.5), number(1.234e-7), number(0.0)
     ('2500', '0.0123', '−1.5', '1.23e−7', '0')
@@ -143,7 +143,7 @@ def filled_contours(ax: Axes, u: Floats, v: Floats, values: Floats, count: int, 
 
 
 def colorbar(ax: Axes, mappable: Any, **options: Any) -> Any:
-    """Draw a colorbar as high as the Axes, also where equal scales make them lower than their place.
+    """Draw a colorbar as high as the Axes, even if equal scales make them lower than their place.
 
     As a child of the Axes it follows them, but only a layout engine makes room for it; without one
     it takes the room from the Axes, as pyplot's does.
@@ -174,15 +174,6 @@ def draw_path(ax: Axes, x: Floats, y: Floats, index: int, label: str | None) -> 
         x[:1], y[:1], "o", color="white", markeredgecolor=color, markeredgewidth=1.8, markersize=8, zorder=4
     )
     ax.plot(x[-1:], y[-1:], "*", color=color, markeredgecolor="white", markersize=15, zorder=5)
-
-
-def check_count(name: str, value: int, least: int) -> int:
-    """Return ``value`` as an int, or say which argument is no whole number or too small."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-        raise TypeError(f"{name} must be an int, got {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} must be at least {least}, got {value}")
-    return int(value)
 
 
 def check_limits(name: str, limits: tuple[float, float]) -> tuple[float, float]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.plot._style import Floats, check_count, draw_path, filled_contours, own_or_new
+from fastbp.plot._style import Floats, draw_path, filled_contours, own_or_new
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +78,7 @@ def loss_surface(
     TypeError
         If net has no weights, biases, set_weights and evaluate.
     ValueError
-        If a snapshot does not fit the network, or an argument is none of its choices.
+        If a snapshot does not fit the network, or an argument is not one of its choices.
 
     Examples
     --------
@@ -96,7 +97,7 @@ def loss_surface(
         raise ValueError(f'directions must be "auto", "random" or "pca", got {directions!r}')
     if not span > 0:
         raise ValueError(f"span must be positive, got {span}")
-    resolution, levels = check_count("resolution", resolution, 2), check_count("levels", levels, 2)
+    resolution, levels = check_count(resolution, "resolution", 2), check_count(levels, "levels", 2)
     moving = net.copy() if hasattr(net, "copy") else copy.deepcopy(net)
     center = _flat(net.weights, net.biases)
     steps = None if path is None else _steps(moving, path, center)
@@ -253,6 +254,6 @@ def _principal(steps: Floats, spare: list[Floats]) -> tuple[Floats, list[str]]:
 
 
 def number_percent(share: float) -> str:
-    """Write a share as a percentage: one decimal where the whole number would say 0 or 100."""
+    """Write a share as a percentage: one decimal if the whole number would say 0 or 100."""
     percent = 100 * share
     return f"{percent:.1f} %" if percent < 1 or 99 < percent < 99.95 else f"{percent:.0f} %"

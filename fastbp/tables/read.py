@@ -14,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.tables.table import InputError, Table, listed, number, quoted
+from fastbp.tables.columns import CELLS, Column, Text, number
+from fastbp.tables.errors import InputError, listed, quoted
+from fastbp.tables.table import Table
 
 if TYPE_CHECKING:
     import pyarrow
 
 BUNDLED = ("digits", "iris", "wine", "breast_cancer", "diabetes")
 """Names of the datasets that come with scikit-learn and need no download."""
+
+BLOCK = 4096  # rows of a CSV file that are Python strings at a time
 
 
 def read(source: str) -> Table:
@@ -51,7 +55,7 @@ def read(source: str) -> Table:
         ".parquet": read_parquet,
     }
     if path.is_dir():
-        raise InputError(f"{source}: a folder, where a file is needed")
+        raise InputError(f"{source}: a folder, but a file is needed")
     if path.suffix.lower() not in readers:
         raise InputError(f"{source}: its name must end in one of {', '.join(readers)}, to say what it holds")
     if path.stat().st_size == 0 and path.is_file():
@@ -63,11 +67,13 @@ def _bundled(name: str) -> Table:
     from sklearn import datasets
 
     bunch = getattr(datasets, f"load_{name}")()
-    columns: dict[str, Any] = {str(key): bunch.data[:, j] for j, key in enumerate(bunch.feature_names)}
-    target = bunch.target
+    columns: dict[str, Column] = {str(key): bunch.data[:, j] for j, key in enumerate(bunch.feature_names)}
     if "target_names" in bunch:
-        target = np.array([str(key) for key in bunch.target_names], dtype=object)[target]
-    return Table(name, {**columns, "target": target}, target=("target",))
+        names = tuple(str(key) for key in bunch.target_names)
+        columns["target"] = Text(names, bunch.target.astype(np.int64))
+    else:
+        columns["target"] = bunch.target
+    return Table(name, columns, target=("target",))
 
 
 def read_csv(source: str) -> Table:
@@ -80,58 +86,78 @@ def read_csv(source: str) -> Table:
     ------
     InputError         Not UTF-8, no header, no rows, a ragged row, a broken quote, names missing or double.
     """
+    data = Path(source).read_bytes()
     try:
-        text = Path(source).read_bytes().decode("utf-8-sig")
+        empty = not data.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise InputError(
             f"{source}: byte {error.start + 1:,} is not UTF-8 text; save the file as UTF-8"
         ) from None
-    if not text.strip():
+    if empty:
         raise InputError(f"{source}: the file is empty")
-    delimiter = max(",;\t|", key=lambda mark: _count_fields(text, mark))
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
+    delimiter = max(",;\t|", key=lambda mark: _count_fields(data, mark))
+    header, cells, lines = _read_cells(source, data, delimiter)
+    _check_header(source, header)
+    if not lines:
+        raise InputError(f"{source}: a header, but no rows below it")
+    columns: dict[str, Column] = dict(zip(header, cells, strict=True))
+    notes = []
+    if "" in columns:
+        if not _counts_rows(columns.pop("").tolist()):
+            raise InputError(f"{source}: column 1 has no name")
+        notes.append("the first column has no name and only counts the rows: left out")
+    return Table(source, columns, lines=lines, decimal_comma=delimiter == ";", notes=tuple(notes))
+
+
+def _text(data: bytes) -> io.TextIOWrapper:
+    """Open the bytes of a UTF-8 file as csv wants them."""
+    return io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
+
+
+def _count_fields(data: bytes, delimiter: str) -> int:
+    """Number of fields that the header would have with this delimiter."""
+    try:
+        return len(next(row for row in csv.reader(_text(data), delimiter=delimiter) if row))
+    except (csv.Error, StopIteration):
+        return 0
+
+
+def _read_cells(source: str, data: bytes, delimiter: str) -> tuple[list[str], list[NDArray[Any]], list[int]]:
+    """Header, columns of stripped cells, and the line on which each row ends."""
+    reader = csv.reader(_text(data), delimiter=delimiter, skipinitialspace=True, strict=True)
     header: list[str] = []
+    blocks: list[list[NDArray[Any]]] = []
     rows: list[list[str]] = []
     lines: list[int] = []
+
+    def store() -> None:
+        """Put rows away as columns: Python's strings take five times the memory."""
+        for column, cells in zip(blocks, zip(*rows, strict=True), strict=True):
+            column.append(np.array(list(map(str.strip, cells)), CELLS))
+        rows.clear()
+
     try:
         for cells in reader:
             if not cells or (len(cells) == 1 and not cells[0].strip() and len(header) != 1):
                 continue  # a blank line
             if not header:
                 header = [cell.strip() for cell in cells]
+                blocks = [[] for _ in header]
                 continue
             if len(cells) != len(header):
                 raise InputError(
-                    f"{source}: row {len(rows) + 1} (line {reader.line_num}): "
+                    f"{source}: row {len(lines) + 1} (line {reader.line_num}): "
                     f"{len(cells)} cells, but the header names {len(header)} columns"
                 )
             rows.append(cells)
             lines.append(reader.line_num)
+            if len(rows) == BLOCK:
+                store()
     except csv.Error as error:
         raise InputError(f"{source}: line {reader.line_num}: {error}") from None
-    _check_header(source, header)
-    if not rows:
-        raise InputError(f"{source}: a header, but no rows below it")
-    columns = {
-        name: tuple(cell.strip() for cell in cells)
-        for name, cells in zip(header, zip(*rows, strict=True), strict=True)
-    }
-    notes = []
-    if "" in columns:
-        if not _counts_rows(columns.pop("")):
-            raise InputError(f"{source}: column 1 has no name")
-        notes.append("the first column has no name and only counts the rows: left out")
-    return Table(source, dict(columns), lines=lines, decimal_comma=delimiter == ";", notes=tuple(notes))
-
-
-def _count_fields(text: str, delimiter: str) -> int:
-    """Number of fields in the header, were this the delimiter."""
-    try:
-        return len(next(row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row))
-    except (csv.Error, StopIteration):
-        return 0
+    if rows:
+        store()
+    return header, [np.concatenate(column) if column else np.empty(0, CELLS) for column in blocks], lines
 
 
 def _check_header(source: str, header: list[str]) -> None:
@@ -169,9 +195,7 @@ def read_npz(source: str) -> Table:
         with open(source, "rb") as file:  # opened here, because np.load leaves a damaged file open
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
-                raise InputError(
-                    f"{source}: one array, where an archive with X and y is needed (numpy.savez)"
-                )
+                raise InputError(f"{source}: one array, but an archive with X and y is needed (numpy.savez)")
             found = archive.files
             arrays = {key: archive[key] for key in found if key in ("X", "x", "y")}
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError, NotImplementedError) as error:
@@ -186,21 +210,22 @@ def read_npz(source: str) -> Table:
     if x.ndim == 0 or x.size == 0:
         raise InputError(f"{source}: X is empty, shape {x.shape}")
     if x.dtype.kind not in "fiub":
-        raise InputError(f"{source}: X holds {x.dtype}, where numbers are needed")
+        raise InputError(f"{source}: X holds {x.dtype}, but numbers are needed")
     x = x.reshape(len(x), -1)
-    columns: dict[str, Any] = {f"x{j}": x[:, j] for j in range(x.shape[1])}
+    columns: dict[str, Column] = {f"x{j}": x[:, j] for j in range(x.shape[1])}
     target: tuple[str, ...] = ()
     if "y" in arrays:
         y = arrays["y"]
         if y.ndim not in (1, 2) or len(y) != len(x):
             raise InputError(
-                f"{source}: y has shape {y.shape}, where ({len(x)},) or ({len(x)}, k) is needed, as X"
+                f"{source}: y has shape {y.shape}, but ({len(x)},) or ({len(x)}, k) is needed, as X has"
             )
         if y.dtype.kind not in "fiubU":
-            raise InputError(f"{source}: y holds {y.dtype}, where numbers or text are needed")
+            raise InputError(f"{source}: y holds {y.dtype}, but numbers or text are needed")
         y = y.reshape(len(y), -1)
         target = ("y",) if y.shape[1] == 1 else tuple(f"y{j}" for j in range(y.shape[1]))
-        columns |= {name: y[:, j] for j, name in enumerate(target)}
+        is_text = y.dtype.kind == "U"
+        columns |= {name: Text.of(y[:, j].tolist()) if is_text else y[:, j] for j, name in enumerate(target)}
     return Table(source, columns, target=target, positional=True)
 
 
@@ -227,37 +252,31 @@ def read_parquet(source: str) -> Table:
     _check_header(source, ["", *names])
     if not table.num_rows:
         raise InputError(f"{source}: a table without rows")
-    columns: dict[str, Any] = {}
+    columns: dict[str, Column] = {}
     unsupported: dict[str, str] = {}
     for name, values in zip(names, table.columns, strict=True):
-        array = _arrow_to_numpy(values)
         if name.startswith("__index_level_"):  # the row names of a pandas frame, not data
             continue
-        if array is None:
+        column = _column_of_arrow(values)
+        if column is None:
             unsupported[name] = str(values.type)
         else:
-            columns[name] = array
+            columns[name] = column
     return Table(source, columns, unsupported=unsupported)
 
 
-def _arrow_to_numpy(values: pyarrow.ChunkedArray) -> NDArray[Any] | None:
-    """Numbers as numbers (null becomes NaN), booleans as booleans, text as objects; None for everything else."""
+def _column_of_arrow(values: pyarrow.ChunkedArray) -> Column | None:
+    """Numbers as numbers (null becomes NaN), booleans as booleans, text as text; None for everything else."""
     import pyarrow
     from pyarrow import types
 
     if types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
+    if types.is_decimal(values.type) or (types.is_boolean(values.type) and values.null_count):
+        values = values.cast(pyarrow.float64())
     kind = values.type
-    if types.is_decimal(kind):
-        values, kind = values.cast(pyarrow.float64()), pyarrow.float64()
-    if (
-        types.is_integer(kind)
-        or types.is_floating(kind)
-        or (types.is_boolean(kind) and not values.null_count)
-    ):
+    if types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind):
         return np.asarray(values.to_numpy())
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_boolean(kind):
-        result = np.empty(len(values), dtype=object)
-        result[:] = [None if cell is None else str(cell) for cell in values.to_pylist()]
-        return result
+    if types.is_string(kind) or types.is_large_string(kind):
+        return Text.of("" if cell is None else cell for cell in values.to_pylist())
     return None

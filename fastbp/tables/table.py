@@ -1,74 +1,20 @@
-"""A table of named columns, and the errors that say where in it something is wrong.
+"""A table of named columns that says where in it something is wrong.
 
 A :class:`Table` keeps what was read as it came; :meth:`Table.column` turns one column into numbers or text when it is
 used, and only then complains about it: a missing value in a column that nobody uses harms nobody. Every fault of the
-input is an :class:`InputError` whose message is one line that says which file, row and column.
+input is an :class:`~fastbp.tables.errors.InputError` whose message is one line that says which file, row and column.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "?", "-", "."})
-"""Cells (in lower case) that stand for a missing number."""
-
-
-class InputError(ValueError):
-    """The input is at fault; the message is one line that says what and where."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(
-            " ".join(message.split())
-        )  # other libraries' messages, quoted in ours, may have several
-
-
-def quoted(text: object) -> str:
-    """Quote a name or a cell for a message, on one line and not longer than a line should be.
-
-    >>> quoted("a" * 50)
-    '"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa..."'
-    """
-    line = " ".join(str(text).split())
-    return f'"{line[:37]}..."' if len(line) > 40 else f'"{line}"'
-
-
-def listed(names: Sequence[str], limit: int = 8) -> str:
-    """Names for a message: the first few, and how many more there are.
-
-    >>> listed(["a", "b", "c"], limit=2)
-    'a, b and 1 more'
-    """
-    shown = ", ".join(" ".join(name.split()) for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit:,} more"
-
-
-def label(value: float) -> str:
-    """A number as the name of a class or category: whole numbers without a decimal point.
-
-    >>> label(3.0), label(0.5)
-    ('3', '0.5')
-    """
-    return str(int(value)) if value.is_integer() else repr(float(value))
-
-
-def number(cell: str) -> float:
-    """``float(cell)``, without Python's underscores between digits.
-
-    Raises
-    ------
-    ValueError         The cell is not a number.
-
-    >>> number("1e3")
-    1000.0
-    """
-    if "_" in cell:
-        raise ValueError(cell)
-    return float(cell)
+from fastbp.tables.columns import CELLS, Column, Parsed, Text, numbers_of, parse
+from fastbp.tables.errors import InputError, listed, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +24,8 @@ class Table:
     Attributes
     ----------
     source : str                   Where it came from, as the user wrote it; every message starts with it.
-    columns : dict                 Per name either a tuple of n cells of text (CSV) or an array, shape (n,).
-    target : tuple of str          The target columns, where the source says which they are (bundled datasets, npz).
+    columns : dict                 Per name an array of numbers, booleans or cells, shape (n,), or a `Text`.
+    target : tuple of str          The target columns, if the source says which they are (bundled datasets, npz).
     lines : sequence of int        The line of the file on which each row ends (CSV), else empty.
     positional : bool              The names were made up (npz): columns are known by their position.
     decimal_comma : bool           Numbers may be written 3,14: a CSV file separated by semicolons.
@@ -88,7 +34,7 @@ class Table:
     """
 
     source: str
-    columns: dict[str, tuple[str, ...] | NDArray[Any]]
+    columns: dict[str, Column]
     target: tuple[str, ...] = ()
     lines: Sequence[int] = ()
     positional: bool = False
@@ -126,42 +72,90 @@ class Table:
                     f"{self.source}: no column {quoted(name)}; its columns are: {listed(list(self.columns))}"
                 )
 
-    def column(self, name: str, *, text: bool | None = None) -> NDArray[Any]:
-        """One column, checked: every value there, every number finite.
+    def holds_booleans(self, name: str) -> bool:
+        """Whether the source declares the column one of truth values."""
+        values = self.columns.get(name)
+        return isinstance(values, np.ndarray) and values.dtype.kind == "b"
 
-        Parameters
-        ----------
-        name : str
-        text : bool or None        True: as text. False: as numbers. None: as what the file declares it, and where it
-                                   cannot (CSV), as numbers if most cells are.
+    def column(self, name: str) -> NDArray[np.float64] | Text:
+        """One column as what the file declares it; if it declares nothing (CSV), as numbers if most cells are.
 
         Returns
         -------
-        array, shape (n,)          float64, or object (str) for text.
+        array, shape (n,), float64, or Text
 
         Raises
         ------
-        InputError                 A missing value, an infinite number, text among numbers: names row and column.
+        InputError         A missing value, an infinite number, text among numbers: names row and column.
 
-        >>> Table("t", {"a": ("1", "2")}).column("a")
+        >>> from fastbp.tables.columns import CELLS
+        >>> Table("t", {"a": np.array(["1", "2"], CELLS)}).column("a")
         array([1., 2.])
         """
+        values = self._values(name)
+        if isinstance(values, Text):
+            return self._complete(name, values)
+        found = self._numbers_or_text(name, values)
+        if not isinstance(found, Text):
+            return found
+        parsed = parse(found, self.decimal_comma)
+        if 0 < parsed.n_others >= parsed.n_numbers:
+            return self._complete(name, found)
+        # One slip of the pen must not turn a quantity into hundreds of categories.
+        return self._checked(
+            name, found, parsed, f", but {parsed.n_numbers:,} other cells of this column are"
+        )
+
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """One column as numbers, shape (n,).
+
+        Raises
+        ------
+        InputError         A missing value, an infinite number, any text: names row and column.
+        """
+        found = self._numbers_or_text(name, self._values(name))
+        return (
+            self._checked(name, found, parse(found, self.decimal_comma)) if isinstance(found, Text) else found
+        )
+
+    def text(self, name: str) -> Text:
+        """One column as text: cells as they were written, numbers and truth values by their names.
+
+        Raises
+        ------
+        InputError         A missing value or an infinite number: names row and column.
+        """
+        values = self._values(name)
+        if isinstance(values, np.ndarray) and values.dtype != CELLS:
+            numbers = self._finite(name, values.astype(np.float64, copy=False))
+            return Text.of_numbers(values if values.dtype.kind == "b" else numbers)
+        return self._complete(name, values if isinstance(values, Text) else Text.of(values.tolist()))
+
+    def _values(self, name: str) -> Column:
         if name in self.unsupported:
             kind = self.unsupported[name]
             raise self.fault(f"holds {kind}; only numbers, booleans and text can be used", column=name)
         self.require([name])
-        values = self.columns[name]
-        if isinstance(values, np.ndarray) and values.dtype.kind in "fiub":
-            numbers = self._finite(name, values.astype(np.float64))
-            if not text:
-                return numbers
-            if values.dtype.kind == "b":
-                return values.astype(str).astype(object)
-            return np.array([label(v) for v in numbers.tolist()], dtype=object)
-        if text or (text is None and isinstance(values, np.ndarray)):
-            return self._text(name, values)
-        numbers_or_none = self._numbers(name, values, demanded=text is False)
-        return self._text(name, values) if numbers_or_none is None else numbers_or_none
+        return self.columns[name]
+
+    def _numbers_or_text(self, name: str, values: Column) -> NDArray[np.float64] | Text:
+        """The column as checked numbers if every value is one, otherwise as text, which is not checked."""
+        if isinstance(values, Text):
+            return values
+        numbers = (
+            numbers_of(values, self.decimal_comma)
+            if values.dtype == CELLS
+            else values.astype(np.float64, copy=False)
+        )
+        return Text.of(values.tolist()) if numbers is None else self._finite(name, numbers)
+
+    def _checked(self, name: str, text: Text, parsed: Parsed, hint: str = "") -> NDArray[np.float64]:
+        """The numbers, unless a cell is none: the first fault of the column is reported."""
+        first = int(parsed.others.argmax())
+        if parsed.n_others and not parsed.missing[:first].any():
+            what = f"{quoted(text.values[text.codes[first]])} is not a number{hint}"
+            raise self.fault(what, row=first, column=name)
+        return self._finite(name, parsed.numbers)
 
     def _finite(self, name: str, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         bad = np.flatnonzero(~np.isfinite(numbers))
@@ -175,42 +169,8 @@ class Table:
             raise self.fault(what, row=int(bad[0]), column=name)
         return numbers
 
-    def _text(self, name: str, values: Sequence[str] | NDArray[Any]) -> NDArray[Any]:
-        for row, cell in enumerate(values):
-            if cell is None or cell == "" or str(cell).lower() == "nan":
-                raise self.fault("missing value", row=row, column=name)
-        result = np.empty(len(values), dtype=object)
-        result[:] = [str(cell) for cell in values]
-        return result
-
-    def _numbers(self, name: str, values: Any, *, demanded: bool) -> NDArray[np.float64] | None:
-        """The column as numbers, or None for text.
-
-        A column is one of numbers when more than half of its cells are: then a cell that is not is reported, because
-        one slip of the pen must not turn a quantity into hundreds of categories.
-        """
-        comma = self.decimal_comma and not any("." in cell for cell in values)
-        missing = others = None
-        numbers = np.empty(len(values))
-        n_numbers = n_others = 0
-        for row, cell in enumerate(values):
-            try:
-                numbers[row] = number(cell.replace(",", ".") if comma else cell)
-                n_numbers += 1
-            except (ValueError, AttributeError):  # None, where a Parquet file has a null
-                numbers[row] = np.nan
-                if cell is None or cell.lower() in MISSING:
-                    missing = row if missing is None else missing
-                else:
-                    n_others += 1
-                    others = row if others is None else others
-        if others is not None and not demanded and n_numbers <= n_others:
-            return None
-        if others is not None and (missing is None or others < missing):
-            raise self.fault(
-                f"{quoted(values[others])} is not a number"
-                + ("" if demanded else f", but {n_numbers:,} other cells of this column are"),
-                row=others,
-                column=name,
-            )
-        return self._finite(name, numbers)
+    def _complete(self, name: str, text: Text) -> Text:
+        missing = np.array([not value or value.lower() == "nan" for value in text.values])
+        if missing.any():
+            raise self.fault("missing value", row=int(missing[text.codes].argmax()), column=name)
+        return text

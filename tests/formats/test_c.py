@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp.formats import _network, to_c
+from fastbp.formats import to_c
+from fastbp.layers import ACTIVATION_NAMES
+from tests.formats.models import data
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
@@ -66,7 +68,7 @@ def program(folder, model, **arguments):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", _network.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_sequential(tmp_path, rng, activation, dtype):
     net = network(activation, dtype)
     x = (0.2 if activation == "exp" else 2.0) * rng.normal(size=(20, 4)).astype(dtype)
@@ -76,7 +78,7 @@ def test_sequential(tmp_path, rng, activation, dtype):
 
 def test_activations_far_out(tmp_path):
     """Every activation at the ends of the range, and with NaN, which must not get lost."""
-    names = sorted({*_network.ACTIVATIONS} - {"exp"})
+    names = sorted({*ACTIVATION_NAMES} - {"exp"})
     x = np.array([-1e4, -100.0, -20.0, -1e-3, 0.0, 1e-3, 20.0, 100.0, 1e4, np.nan]).reshape(-1, 1)
     for name in names:
         net = fb.Sequential([fb.Dense(1, name)], n_inputs=1, dtype="float64")
@@ -163,14 +165,6 @@ def test_arguments_are_checked():
 
 
 # Estimators
-
-
-def data(classes=None, dtype="float64"):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3)).astype(dtype)
-    if classes is None:
-        return x, x[:, 0] - x[:, 1] ** 2
-    return x, np.asarray(classes)[np.digitize(x[:, 0], np.linspace(-1, 1, len(classes) + 1)[1:-1])]
 
 
 def rows(x):

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp.formats import _network
+from fastbp.formats._spellings import SPELLINGS
 from fastbp.layers import ACTIVATION_NAMES
+from tests.formats.models import SMALL, data, network
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-SMALL = {"hidden_layer_sizes": (4,), "max_iter": 3, "random_state": 0}
 
 
 def run(proto, x):
@@ -22,27 +22,12 @@ def run(proto, x):
     return dict(zip(names, session.run(names, {session.get_inputs()[0].name: x}), strict=True))
 
 
-def network(activation, dtype, seed=0):
-    layers = [
-        fb.Dropout(0.1),
-        fb.Dense(7, activation),
-        fb.Dropout(0.2),
-        fb.Dense(5, activation, use_bias=False),
-        fb.Dense(3),
-    ]
-    net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
-    for b in net.biases:
-        if b is not None:
-            b[...] = np.random.default_rng(seed).normal(size=b.shape)
-    return net
-
-
 def test_every_activation_of_the_engine_is_known():
-    assert set(_network.ACTIVATIONS) == set(ACTIVATION_NAMES)
+    assert set(SPELLINGS) == set(ACTIVATION_NAMES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", _network.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_sequential(rng, activation, dtype):
     net = network(activation, dtype)
     proto = fb.formats.to_onnx(net)
@@ -56,7 +41,7 @@ def test_sequential(rng, activation, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", sorted({*_network.ACTIVATIONS} - {"exp"}))
+@pytest.mark.parametrize("activation", sorted({*ACTIVATION_NAMES} - {"exp"}))
 def test_activations_far_out(activation, dtype):
     """No overflow or cancellation where the activation itself has none."""
     net = fb.Sequential([fb.Dense(1, activation)], n_inputs=1, dtype=dtype)
@@ -121,14 +106,6 @@ def test_arguments_are_checked():
 
 
 # Estimators
-
-
-def data(classes=None, dtype="float64"):
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(60, 3)).astype(dtype)
-    if classes is None:
-        return x, x[:, 0] - x[:, 1] ** 2
-    return x, np.asarray(classes)[np.digitize(x[:, 0], np.linspace(-1, 1, len(classes) + 1)[1:-1])]
 
 
 CLASSES = [

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp.formats import _network, from_torch, to_torch
+from fastbp.formats import from_torch, to_torch
+from fastbp.layers import ACTIVATION_NAMES
+from tests.formats.models import network
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -14,23 +16,8 @@ nn = torch.nn
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 
-def network(activation="tanh", dtype="float32", seed=0):
-    layers = [
-        fb.Dropout(0.1),
-        fb.Dense(7, activation),
-        fb.Dropout(0.2),
-        fb.Dense(5, activation, use_bias=False),
-        fb.Dense(3),
-    ]
-    net = fb.Sequential(layers, n_inputs=4, dtype=dtype, seed=seed)
-    for b in net.biases:
-        if b is not None:
-            b[...] = np.random.default_rng(seed).normal(size=b.shape)
-    return net
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("activation", _network.ACTIVATIONS)
+@pytest.mark.parametrize("activation", ACTIVATION_NAMES)
 def test_both_ways(rng, activation, dtype):
     net = network(activation, dtype)
     x = (0.2 if activation == "exp" else 2.0) * rng.normal(size=(20, 4)).astype(dtype)
@@ -46,7 +33,7 @@ def test_both_ways(rng, activation, dtype):
     assert np.array_equal(back.predict(x), net.predict(x))
 
 
-@pytest.mark.parametrize("activation", sorted({*_network.ACTIVATIONS} - {"exp"}))
+@pytest.mark.parametrize("activation", sorted({*ACTIVATION_NAMES} - {"exp"}))
 def test_activations_far_out(activation):
     net = fb.Sequential([fb.Dense(1, activation)], n_inputs=1, dtype="float64")
     net.set_weights([[[1.0]]], [[0.0]])

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.tables import read as data
-from fastbp.tables.table import InputError, Table, listed, quoted
+from fastbp.tables.columns import CELLS, MISSING, Text, number
+from fastbp.tables.errors import InputError, listed, quoted
+from fastbp.tables.read import BLOCK, BUNDLED, read
+from fastbp.tables.table import Table
 
 
 def write(path, content):
@@ -25,7 +27,7 @@ def csv_file(tmp_path):
 def fails(source, *parts):
     """The message of the InputError: one line that contains every part."""
     with pytest.raises(InputError) as caught:
-        table = data.read(source)
+        table = read(source)
         for name in table.columns:
             table.column(name)
     message = str(caught.value)
@@ -58,7 +60,7 @@ def fails(source, *parts):
     ],
 )
 def test_spellings_of_one_table(csv_file, content):
-    table = data.read(csv_file(content))
+    table = read(csv_file(content))
     assert list(table.columns) == ["a", "b"]
     assert table.n_rows == 2
     assert table.column("a").tolist() == [1.0, 2.5]
@@ -66,39 +68,73 @@ def test_spellings_of_one_table(csv_file, content):
 
 
 def test_row_count_column_is_noted(csv_file):
-    assert "left out" in data.read(csv_file(",a\n0,5\n1,6\n")).notes[0]
-    assert data.read(csv_file("a,b\n0,5\n1,6\n")).notes == ()
+    assert "left out" in read(csv_file(",a\n0,5\n1,6\n")).notes[0]
+    assert read(csv_file("a,b\n0,5\n1,6\n")).notes == ()
 
 
 def test_quoted_delimiters_quotes_and_newlines(csv_file):
-    table = data.read(csv_file('name,n\n"Doe, ""J""\nJr",1\nRoe,2\n'))
+    table = read(csv_file('name,n\n"Doe, ""J""\nJr",1\nRoe,2\n'))
     assert table.column("name").tolist() == ['Doe, "J"\nJr', "Roe"]
     assert list(table.lines) == [3, 4]
 
 
 def test_header_of_unicode_names(csv_file):
-    assert list(data.read(csv_file("größe,価格\n1,2\n")).columns) == ["größe", "価格"]
+    assert list(read(csv_file("größe,価格\n1,2\n")).columns) == ["größe", "価格"]
 
 
 def test_kinds_of_columns(csv_file):
-    table = data.read(csv_file("n,t,b,z\n1e3,a1,True,007\n-2,b,False,008\n"))
+    table = read(csv_file("n,t,b,z\n1e3,a1,True,007\n-2,b,False,008\n"))
     assert table.column("n").tolist() == [1000.0, -2.0]
     assert table.column("t").tolist() == ["a1", "b"]
     assert table.column("b").tolist() == ["True", "False"]
     assert table.column("z").tolist() == [7.0, 8.0]
-    assert table.column("z", text=True).tolist() == ["007", "008"]
+    assert table.text("z").tolist() == ["007", "008"]
 
 
 def test_a_word_for_missing_is_a_category_among_words(csv_file):
-    assert data.read(csv_file("garage\nNone\nAttached\n?\n")).column("garage").tolist() == [
+    assert read(csv_file("garage\nNone\nAttached\n?\n")).column("garage").tolist() == [
         "None",
         "Attached",
         "?",
     ]
 
 
+@given(st.lists(st.sampled_from(["1", "2.5", "-3e2", "1_0", "x", "NA", "?", "", "nan", "Y"]), min_size=1))
+def test_a_column_is_what_most_of_its_cells_are(cells):
+    n_numbers = n_others = 0
+    for cell in cells:
+        try:
+            number(cell)
+            n_numbers += 1
+        except ValueError:
+            n_others += cell.lower() not in MISSING
+    table = Table("t", {"a": np.array(cells, CELLS)})
+    try:
+        column = table.column("a")
+    except InputError as error:
+        assert " is not a number" in str(error) or "missing value" in str(error)
+    else:
+        assert isinstance(column, Text) == (0 < n_others >= n_numbers)
+        assert column.tolist() == (cells if isinstance(column, Text) else [float(cell) for cell in cells])
+
+
+def test_rows_beyond_a_block(csv_file):
+    """A file is read in blocks: rows, lines and faults are those of the file."""
+    rows = [f"{i},{'uv'[i % 2]} ,{i / 8}" for i in range(2 * BLOCK + 5)]
+    table = read(csv_file("\n".join(["a,b,c", *rows])))
+    assert table.n_rows == 2 * BLOCK + 5
+    assert table.column("a").tolist() == list(range(2 * BLOCK + 5))
+    assert table.column("b").tolist() == ["uv"[i % 2] for i in range(2 * BLOCK + 5)]
+    assert table.lines[-1] == 2 * BLOCK + 6
+    place = f"row {BLOCK + 1} (line {BLOCK + 2})"
+    rows[BLOCK] = "x,u,1"
+    fails(csv_file("\n".join(["a,b,c", *rows])), place, 'column "a"', '"x" is not a number')
+    rows[BLOCK] = "1,u"
+    fails(csv_file("\n".join(["a,b,c", *rows])), place, "2 cells")
+
+
 def test_unused_columns_may_be_faulty(csv_file):
-    table = data.read(csv_file("a,b\n1,\n2,\n"))
+    table = read(csv_file("a,b\n1,\n2,\n"))
     assert table.column("a").tolist() == [1.0, 2.0]
 
 
@@ -113,7 +149,7 @@ def test_numbers_survive(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     text = io.StringIO()
     csv.writer(text).writerows([["a", "b", "c"], *rows])
-    table = data.read(write(path, text.getvalue()))
+    table = read(write(path, text.getvalue()))
     assert np.array_equal(np.column_stack([table.column(name) for name in "abc"]), np.array(rows))
 
 
@@ -122,7 +158,7 @@ def test_any_bytes_are_a_table_or_an_input_error(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("fuzz")
     for name in ("t.csv", "t.npz"):
         try:
-            table = data.read(write(folder / name, content))
+            table = read(write(folder / name, content))
             for column in table.columns:
                 table.column(column)
         except InputError as error:
@@ -188,19 +224,17 @@ def save(path, **arrays):
 
 def test_npz(tmp_path, rng):
     x = rng.normal(size=(6, 2, 3))
-    table = data.read(save(tmp_path / "t.npz", X=x, y=np.arange(6)))
+    table = read(save(tmp_path / "t.npz", X=x, y=np.arange(6)))
     assert list(table.columns) == ["x0", "x1", "x2", "x3", "x4", "x5", "y"]
     assert table.target == ("y",)
     assert np.array_equal(table.column("x4"), x[:, 1, 1])
-    table = data.read(save(tmp_path / "u.npz", x=np.array([1, 2], np.uint8), y=np.array(["a", "b"])))
+    table = read(save(tmp_path / "u.npz", x=np.array([1, 2], np.uint8), y=np.array(["a", "b"])))
     assert table.column("x0").tolist() == [1.0, 2.0]
     assert table.column("y").tolist() == ["a", "b"]
-    assert data.read(save(tmp_path / "v.npz", X=x, y=rng.normal(size=(6, 2)))).target == ("y0", "y1")
-    assert data.read(save(tmp_path / "w.npz", X=x)).target == ()
-    assert data.read(save(tmp_path / "w.npz", X=x, y=x[:, 0] > 0)).column("y0", text=True)[0] in (
-        "True",
-        "False",
-    )
+    assert read(save(tmp_path / "v.npz", X=x, y=rng.normal(size=(6, 2)))).target == ("y0", "y1")
+    assert read(save(tmp_path / "w.npz", X=x)).target == ()
+    truths = read(save(tmp_path / "w.npz", X=x, y=x[:, 0] > 0)).text("y0").tolist()
+    assert truths == [str(value) for value in (x[:, 0, 0] > 0).tolist()]
 
 
 def test_faults_of_npz_files(tmp_path):
@@ -246,7 +280,7 @@ def test_parquet(parquet_file):
     import decimal
 
     pa, make = parquet_file
-    table = data.read(
+    table = read(
         make(
             i=pa.array([1, 2]),
             f=pa.array([0.5, 1.5], pa.float32()),
@@ -267,8 +301,8 @@ def test_parquet(parquet_file):
     assert table.column("s").tolist() == ["a", "b"]
     assert table.column("c").tolist() == ["u", "v"]
     assert table.column("b").tolist() == [1.0, 0.0]
-    assert table.column("b", text=True).tolist() == ["True", "False"]
-    assert table.column("i", text=True).tolist() == ["1", "2"]
+    assert table.text("b").tolist() == ["True", "False"]
+    assert table.text("i").tolist() == ["1", "2"]
     for name, part in {"n": "row 2", "m": "row 2", "when": "date32"}.items():
         with pytest.raises(InputError, match=part):
             table.column(name)
@@ -285,19 +319,19 @@ def test_faults_of_parquet_files(parquet_file, tmp_path):
 # ------------------------------------------------------------------------------------------------------- the rest
 
 
-@pytest.mark.parametrize("name", data.BUNDLED)
+@pytest.mark.parametrize("name", BUNDLED)
 def test_bundled(name):
-    table = data.read(name)
+    table = read(name)
     assert table.target == ("target",)
     assert table.n_rows > 100
-    assert all(table.column(column).shape == (table.n_rows,) for column in table.columns)
-    assert table.column("target").dtype == (np.float64 if name == "diabetes" else object)
+    assert all(len(table.column(column)) == table.n_rows for column in table.columns)
+    assert isinstance(table.column("target"), Text) == (name != "diabetes")
 
 
 def test_demanded_numbers(csv_file):
-    table = data.read(csv_file("a\nx\ny\n1\n"))
+    table = read(csv_file("a\nx\ny\n1\n"))
     with pytest.raises(InputError, match=r'row 1 \(line 2\), column "a": "x" is not a number$'):
-        table.column("a", text=False)
+        table.numbers("a")
     with pytest.raises(InputError, match='no column "b"; its columns are: a'):
         table.column("b")
 

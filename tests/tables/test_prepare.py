@@ -1,30 +1,30 @@
-"""Scaling, categories, classes and splits: learned on the training rows, kept with the model."""
+"""Choice of target and task, split, scaling, categories: learned on the training rows, every row encoded once."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fastbp.tables import read as data
-from fastbp.tables.preprocessing import Categorical, Numeric, Preprocessor, prepare
-from fastbp.tables.table import InputError, Table
+from fastbp.tables.columns import Text
+from fastbp.tables.errors import InputError
+from fastbp.tables.prepare import prepare
+from fastbp.tables.preprocessor import Categorical, Preprocessor
+from fastbp.tables.read import BUNDLED, read
+from fastbp.tables.table import Table
 
 
 def table_of(n=40, **columns):
-    """A table of arrays, named t."""
-    return Table("t", {name: np.asarray(values)[:n] for name, values in columns.items()})
-
-
-def text(values):
-    return np.array(values, dtype=object)
+    """A table named t of arrays and text."""
+    return Table(
+        "t", {name: (v if isinstance(v, Text) else np.asarray(v))[:n] for name, v in columns.items()}
+    )
 
 
 @pytest.fixture
 def mixed(rng):
     return table_of(
         a=rng.normal(5, 3, 40),
-        color=text(["red", "green", "blue", "red"] * 10),
+        color=Text.of(["red", "green", "blue", "red"] * 10),
         flag=rng.random(40) < 0.5,
         y=rng.normal(100, 20, 40),
     )
@@ -34,58 +34,76 @@ def test_scaling_knows_the_training_rows_only(mixed):
     prepared = prepare(mixed, dtype="float64")
     a, color, flag = prepared.preprocessor.features
     assert (a.name, color.name, flag.name) == ("a", "color", "flag")
-    train = mixed.columns["a"][prepared.train]
+    columns = {name: column[prepared.rows] for name, column in mixed.columns.items()}
+    train = columns["a"][prepared.train]
     assert a.mean == pytest.approx(train.mean())
     assert a.scale == pytest.approx(train.std())
     assert color.categories == ("blue", "green", "red")
     assert prepared.x.shape == (40, 5)
-    assert prepared.x[:, 0] == pytest.approx((mixed.columns["a"] - a.mean) / a.scale)
-    assert np.array_equal(prepared.x[:, 3] == 1, mixed.columns["color"] == "red")
+    assert prepared.x[:, 0] == pytest.approx((columns["a"] - a.mean) / a.scale)
+    assert [row == 1 for row in prepared.x[:, 3]] == [color == "red" for color in columns["color"].tolist()]
     assert prepared.y[prepared.train].mean() == pytest.approx(0)
     decoded = prepared.preprocessor.decode(prepared.y)
-    assert decoded[:, 0] == pytest.approx(mixed.columns["y"])
+    assert decoded[:, 0] == pytest.approx(columns["y"])
 
 
-@pytest.mark.parametrize("name", data.BUNDLED)
+@pytest.mark.parametrize("name", BUNDLED)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bundled_datasets(name, dtype):
-    prepared = prepare(data.read(name), dtype=dtype)
-    rows = np.concatenate([prepared.train, prepared.validation, prepared.test])
-    assert sorted(rows) == list(range(len(prepared.x)))
-    assert len(prepared.test) == -(-len(rows) // 5)
+    prepared = prepare(read(name), dtype=dtype)
+    assert sorted(prepared.rows) == list(range(len(prepared.x)))
+    assert sum(prepared.n_rows.values()) == len(prepared.x)
+    assert prepared.n_rows["test"] == -(-len(prepared.x) // 5)
     assert prepared.x.dtype == dtype and prepared.x.flags.c_contiguous
     assert prepared.x[prepared.train].mean() == pytest.approx(0, abs=1e-5)
     if prepared.preprocessor.task == "classification":
         assert prepared.y.dtype == np.int64
-        shares = [np.bincount(prepared.y[part]) / len(part) for part in (prepared.train, prepared.test)]
+        parts = [prepared.y[part] for part in (prepared.train, prepared.test)]
+        shares = [np.bincount(part) / len(part) for part in parts]
         assert np.abs(shares[0] - shares[1]).max() < 0.03
     assert Preprocessor.from_json(prepared.preprocessor.to_json()) == prepared.preprocessor
-    again = prepared.preprocessor.encode(data.read(name), dtype)
-    assert np.array_equal(again, prepared.x)
-    assert np.array_equal(prepared.preprocessor.encode_target(data.read(name), dtype), prepared.y)
+    again = prepared.preprocessor.encode(read(name), dtype)
+    assert np.array_equal(again[prepared.rows], prepared.x)
+    targets = prepared.preprocessor.encode_target(read(name), dtype)
+    assert np.array_equal(targets[prepared.rows], prepared.y)
+
+
+def test_each_column_is_read_once(mixed, monkeypatch):
+    read_values, asked = Table._values, []
+
+    def counted(table, name):
+        asked.append(name)
+        return read_values(table, name)
+
+    monkeypatch.setattr(Table, "_values", counted)
+    prepare(mixed)
+    prepare(mixed, target=["color"])
+    assert asked == ["a", "color", "flag", "y", "a", "flag", "y", "color"]
 
 
 def test_split_is_a_function_of_the_seed(mixed):
     first, same, other = (prepare(mixed, seed=seed) for seed in (1, 1, 2))
-    assert np.array_equal(first.train, same.train)
-    assert not np.array_equal(first.train, other.train)
+    assert np.array_equal(first.rows, same.rows)
+    assert not np.array_equal(first.rows, other.rows)
 
 
-@pytest.mark.parametrize("y", [text(["a", "b"] * 5), np.arange(10), text(["a", "b", "c", "d", "e"] * 2)])
+@pytest.mark.parametrize(
+    "y", [Text.of(["a", "b"] * 5), np.arange(10), Text.of(["a", "b", "c", "d", "e"] * 2)]
+)
 def test_smallest_table(y):
     prepared = prepare(table_of(10, x=np.arange(10.0), y=y))
-    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (7, 1, 2)
+    assert prepared.n_rows == {"train": 7, "validation": 1, "test": 2}
 
 
 def test_no_validation_rows_unless_asked_for(mixed):
     prepared = prepare(mixed, validation_size=0.0, test_size=0.5)
-    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (20, 0, 20)
+    assert prepared.n_rows == {"train": 20, "validation": 0, "test": 20}
 
 
 @pytest.mark.parametrize(
     ("y", "task", "classes"),
     [
-        (text(["no", "yes"] * 20), "classification", ("no", "yes")),
+        (Text.of(["no", "yes"] * 20), "classification", ("no", "yes")),
         ([0.0, 1.0, 2.0, 10.0] * 10, "classification", ("0", "1", "2", "10")),
         ([-1, 1] * 20, "classification", ("-1", "1")),
         ([True, False] * 20, "classification", ("False", "True")),
@@ -132,8 +150,12 @@ def test_targets(mixed):
     ("columns", "options", "message"),
     [
         ({"x": np.arange(40), "y": np.zeros(40)}, {}, r'column "y": one class only \("0" in all 40 rows\)'),
-        ({"x": np.arange(40), "y": text(["a"] * 40)}, {}, "one class only"),
-        ({"x": np.arange(40), "y": text([f"{i}" for i in range(40)])}, {}, "40 different values in 40 rows"),
+        ({"x": np.arange(40), "y": Text.of(["a"] * 40)}, {}, "one class only"),
+        (
+            {"x": np.arange(40), "y": Text.of([f"{i}" for i in range(40)])},
+            {},
+            "40 different values in 40 rows",
+        ),
         ({"x": np.arange(40), "y": np.full(40, 0.5)}, {}, "0.5 in every row"),
         ({"x": np.arange(9), "y": np.arange(9)}, {}, "at least 10 rows are needed, there are 9"),
         ({"x": np.arange(40), "y": np.arange(40)}, {"test_size": 0.99}, "0 rows would be left"),
@@ -151,7 +173,7 @@ def test_faults(columns, options, message):
 
 
 def test_too_many_categories():
-    names = text([f"name {i}" for i in range(1500)])
+    names = Text.of([f"name {i}" for i in range(1500)])
     with pytest.raises(InputError, match="leave it out: --drop"):
         prepare(table_of(1500, name=names, y=np.arange(1500)))
 
@@ -164,75 +186,10 @@ def test_columns_that_cannot_be_used_can_be_dropped():
 
 
 def test_rare_classes_do_not_stop_the_split():
-    prepared = prepare(table_of(x=np.arange(40.0), y=text(["a"] * 20 + ["b"] * 19 + ["rare"])))
+    prepared = prepare(table_of(x=np.arange(40.0), y=Text.of(["a"] * 20 + ["b"] * 19 + ["rare"])))
     assert prepared.preprocessor.classes == ("a", "b", "rare")
 
 
 def test_constant_columns_are_harmless():
     prepared = prepare(table_of(x=np.arange(40.0), c=np.full(40, 7.0), y=np.arange(40)))
     assert not prepared.x[:, 1].any()
-
-
-SCALED = Preprocessor(
-    "regression", (Numeric("a", 1.0, 2.0), Categorical("c", ("u", "v"))), ("y",), (), (10.0,), (5.0,)
-)
-
-
-def test_new_rows():
-    table = Table("new", {"c": ("v", "w"), "extra": ("", ""), "a": ("3", "1")})
-    notes = []
-    x = SCALED.encode(table, "float32", notes.append)
-    assert x.tolist() == [[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
-    assert notes == ['new: row 2, column "c": "w" was not among the training rows']
-    with pytest.raises(InputError, match='new: no column "a"'):
-        SCALED.encode(Table("new", {"c": ("v",)}), "float32")
-    with pytest.raises(InputError, match='row 1, column "a": too large for float32'):
-        SCALED.encode(Table("new", {"c": ("v",), "a": ("1e39",)}), "float32")
-
-
-def test_columns_by_position():
-    numbers = replace(SCALED, features=(Numeric("a", 0.0, 1.0), Numeric("b", 0.0, 1.0)))
-    table = Table(
-        "new.npz", {"x0": np.ones(3), "x1": np.zeros(3), "y": np.ones(3)}, target=("y",), positional=True
-    )
-    assert numbers.encode(table, "float64").tolist() == [[1.0, 0.0]] * 3
-    with pytest.raises(InputError, match="X has 2 columns, but the model takes 3"):
-        replace(numbers, features=numbers.features + (Numeric("c", 0.0, 1.0),)).encode(table, "float64")
-
-
-def test_probabilities():
-    classes = Preprocessor("classification", (Numeric("a", 0.0, 1.0),), ("y",), ("u", "v"))
-    p = classes.decode(np.array([[0.0, 0.0], [1000.0, -1000.0]], dtype=np.float32))
-    assert p.tolist() == [[0.5, 0.5], [1.0, 0.0]]
-    with pytest.raises(InputError, match='row 1, column "y": "w" is none of the classes: u, v'):
-        classes.encode_target(Table("t", {"y": ("w",)}), "float32")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"version": 2},
-        {"task": "clustering"},
-        {"task": ["regression"]},
-        {"task": "classification"},
-        {"features": []},
-        {"features": 3},
-        {"features": [{"name": "a"}]},
-        {"features": [{"name": "a", "mean": "x", "scale": 1}]},
-        {"features": [{"name": "a", "mean": 1e999, "scale": 1}]},
-        {"features": [{"name": "a", "mean": None, "scale": 1}]},
-        {"target": []},
-        {"target": ["y", "z"]},
-        {"target_mean": None},
-    ],
-)
-def test_a_damaged_record_is_refused(change):
-    fields = {**json.loads(SCALED.to_json()), **change}
-    with pytest.raises(InputError, match="damaged"):
-        Preprocessor.from_json(json.dumps(fields))
-
-
-@pytest.mark.parametrize("record", ["", "{", "[]", "3", "null", "{}", "[" * 100_000])
-def test_a_record_that_is_none_is_refused(record):
-    with pytest.raises(InputError, match="damaged"):
-        Preprocessor.from_json(record)

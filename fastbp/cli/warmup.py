@@ -1,0 +1,27 @@
+"""``fastbp warmup``: compile everything and keep it on disk."""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+
+from fastbp.cli.report import say
+from fastbp.tables.errors import InputError
+
+
+def run(_: Namespace) -> int:
+    """Compile all kernels for both dtypes; returns the exit code.
+
+    Raises
+    ------
+    InputError         There is no folder to keep the kernels in.
+    """
+    from fastbp.kernels import jit, warmup
+
+    if jit.cache_dir() is None:
+        raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
+    say("compiling the kernels for this machine (up to a minute; quick if it is done already) ...")
+    start = time.perf_counter()
+    warmup(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))
+    say(f"{time.perf_counter() - start:.1f} s; kept in {jit.cache_dir()}")
+    return 0

@@ -1,0 +1,128 @@
+"""The numbers of an explanation, without the command line: a user's own network, its formulas, its JSON."""
+
+import json
+
+import numpy as np
+import pytest
+
+import fastbp as fb
+from fastbp import reference as ref
+from fastbp.explaining import document
+from fastbp.explaining.agreement import SAME, agreement
+from fastbp.explaining.problem import Problem, layers_of
+from fastbp.explaining.steps import FORMULAS, explain
+from fastbp.explaining.text import Page, layout, verdict
+
+
+def problem_of(model, x, y):
+    layers, notes = layers_of(model)
+    return Problem(layers, x, y, "A test", notes)
+
+
+def test_every_activation_has_its_formula():
+    assert FORMULAS.keys() == ref.ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize("activation", ref.ACTIVATIONS)
+def test_formulas_are_true(activation):
+    """The printed formula, read by Python, is the function; so is the derivative written with the output f."""
+    words = {
+        "e^v": "exp(v)",
+        "e^-v": "exp(-v)",
+        "tanh v": "tanh(v)",
+        "f (1 - f)": "f * (1 - f)",
+        "f^2": "f**2",
+        "0.01 v": "0.01 * v",
+        "1.0507 (": "1.0507 * (",
+        "1.6733 (": "1.6733 * (",
+        "v Phi(v)": "v * Phi(v)",
+        "v phi(v)": "v * phi(v)",
+        "v s, s = sigmoid(v)": "v * sigmoid(v)",
+        "s + f (1 - s)": "sigmoid(v) + f * (1 - sigmoid(v))",
+        "|v|": "abs(v)",
+        "(1 - |f|)^2": "(1 - abs(f))**2",
+        "v tanh s, s = log(1 + exp(v))": "v * tanh(log(1 + exp(v)))",
+        "tanh s + v (1 - tanh^2 s) sigmoid(v)": (
+            "tanh(log(1 + exp(v))) + v * (1 - tanh(log(1 + exp(v)))**2) * sigmoid(v)"
+        ),
+        "v/6 + 1/2, within 0 and 1": "min(max(v/6 + 1/2, 0), 1)",
+        "v, within -1 and 1": "min(max(v, -1), 1)",
+    }
+    scope = {
+        "exp": np.exp,
+        "tanh": np.tanh,
+        "log": np.log,
+        "sigmoid": ref.sigmoid,
+        "Phi": ref.normal_cdf,
+        "phi": ref.normal_pdf,
+    }
+    entry = ref.ACTIVATIONS[activation]
+    for formula, exact in zip(FORMULAS[activation], entry, strict=True):
+        for text, code in words.items():
+            formula = formula.replace(text, code)
+        for v in (-4.0, -2.1, -0.3, 0.6, 1.7, 5.0):
+            assert eval(formula, {**scope, "v": v, "f": entry.f(v)}) == pytest.approx(
+                exact(v), rel=1e-4, abs=1e-6
+            )
+
+
+@pytest.fixture
+def net():
+    return fb.Sequential([fb.Dense(4, "tanh"), fb.Dense(2)], n_inputs=3, dtype="float64", seed=2)
+
+
+def test_a_network_of_the_users_own(net):
+    """Its explanation has the numbers that it computes itself."""
+    x, y, lr = [0.5, -1.0, 2.0], [1.0, 0.0], 0.25
+    explanation = explain(problem_of(net, x, y), lr)
+    found = {entry.name: entry.value for entry in explanation.steps[0]}
+    loss, grads = net.value_and_grad([x], [y], "half_squared_error", inputs=True)
+    assert found["y_hat"] == pytest.approx(net.predict([x])[0].tolist())
+    assert found["loss"] == pytest.approx([loss])
+    assert found["delta(0)"] == pytest.approx(grads.inputs[0].tolist())
+    for depth, (W, dW) in enumerate(zip(net.weights, grads.weights, strict=True)):
+        assert np.array(found[f"W({depth}->{depth + 1})"]) == pytest.approx(W - lr * dW)
+    assert max(agreement(explanation).values()) < SAME
+
+
+@pytest.mark.parametrize(
+    ("layers", "notes"),
+    [
+        ([fb.Dense(1)], 0),
+        ([fb.Dense(2), fb.Dropout(0.5), fb.Dense(1)], 1),
+        ([fb.Dense(2, l1=0.1), fb.Dense(1)], 1),
+        ([fb.Dense(2), fb.Dense(1, l2=0.1)], 1),
+    ],
+)
+def test_what_is_left_out_is_noted(layers, notes):
+    assert len(layers_of(fb.Sequential(layers, n_inputs=2))[1]) == notes
+
+
+def test_only_models_are_explained():
+    with pytest.raises(TypeError, match="Sequential, MLPClassifier or MLPRegressor"):
+        layers_of([[1.0]])
+
+
+def test_numbers_beyond_a_float():
+    layers, x, y = ref.example()
+    large = [layer._replace(activation="exp") for layer in layers]
+    with pytest.raises(OverflowError, match="beyond what a float can hold"):
+        explain(Problem(large, [1e4 * v for v in x], y), lr=0.5)
+
+
+def test_the_document_holds_every_digit(net):
+    explanation = explain(problem_of(net, [0.1, 0.2, 0.3], [0.0, 1.0]), 0.5, steps=2)
+    stored = json.loads(json.dumps(document.write(explanation, {})))
+    assert document.layers_in(stored) == explanation.problem.layers
+    assert [len(entries) for entries in stored["steps"]] == [len(entries) for entries in explanation.steps]
+    assert stored["input"] == [0.1, 0.2, 0.3] and stored["target"] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_text_for_any_page(net, width):
+    """No terminal is asked: a notebook or a page says how wide it is."""
+    explanation = explain(problem_of(net, [0.1, 0.2, 0.3], [0.0, 1.0]), 0.5)
+    plain = layout(explanation, Page(width)) + verdict(explanation.problem, {"E": 0.0}, True, Page(width))
+    assert max(map(len, plain)) <= width
+    styled = layout(explanation, Page(width, styled=True))
+    assert "\033[1m" in "".join(styled) and "\033" not in "".join(plain)
