@@ -19,8 +19,9 @@ from bench.benchmarks import make_run
 from bench.peers.workloads import WORKLOADS
 from fastbp.kernels import dense, gather, losses, network, optimizers
 from fastbp.kernels import plan as p
-from fastbp.kernels.jit import entry
-from fastbp.kernels.simd import fma_peak, lanes, load, store
+from fastbp.kernels.machine.jit import entry
+from fastbp.kernels.machine.peak import fma_peak
+from fastbp.kernels.machine.simd import lanes, load, store
 
 # One row at a time has no phases: its whole step is one sweep over registers.
 NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1]

@@ -11,17 +11,16 @@ from .elementary import erf, exp, expm1_nonpositive
 from .elementary import sigmoid as _sigmoid
 from .elementary import softplus as _softplus
 from .elementary import tanh as _tanh
-from .lanes import Lanes, absolute, select, splat
-from .simd import (
+from .machine.lanes import Lanes, absolute, select, splat
+from .machine.loops import dispatch, vector_loop
+from .machine.simd import (
     checked_pointer,
-    dispatch,
     lanes_of,
     load_at,
     load_twin,
     operation,
     store_at,
     store_twin,
-    vector_loop,
     vector_of,
 )
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import one
-from .jit import entry, kernel
+from .machine.jit import entry, kernel
+from .machine.simd import fill, lanes, load, scratch, store
 from .plan import (
     A_IN,
     CLASS_INDEX,
@@ -30,7 +31,6 @@ from .plan import (
     D,
     W,
 )
-from .simd import fill, lanes, load, scratch, store
 
 
 class State(NamedTuple):

@@ -5,7 +5,9 @@ place of the layer's record in the plan.
 """
 
 from . import activations
-from .jit import kernel
+from .machine.jit import kernel
+from .machine.simd import fill, fma, lanes, load, load_first, store, total
+from .machine.squares import transpose_squares
 from .matmul import product, product_asking
 from .plan import (
     ACTIVATION,
@@ -25,8 +27,6 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, fma, lanes, load, load_first, store, total
-from .squares import transpose_squares
 
 
 @kernel

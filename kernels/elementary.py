@@ -9,7 +9,7 @@ the last place, float32 / float64:
     tanh 3 / 3      sigmoid 3 / 3          softplus 3 / 3  erf 3 / 3
 """
 
-from .lanes import absolute, bits, copysign, equal, fma, from_bits, is_single, select, to_float
+from .machine.lanes import absolute, bits, copysign, equal, fma, from_bits, is_single, select, to_float
 
 INFINITY, NAN = float("inf"), float("nan")
 LOG2_E = 1.4426950408889634

@@ -1,8 +1,8 @@
 """Rows between the caller's arrays, unpadded and in any order, and the workspace, where rows are padded."""
 
-from .jit import kernel
+from .machine.jit import kernel
+from .machine.simd import fill, lanes, load, load_first, store
 from .plan import A_IN, CLASS_INDEX, FAN_IN, FAN_OUT, HEADER, LD, LD_IN, N_LAYERS, RECORD, D
-from .simd import fill, lanes, load, load_first, store
 
 
 @kernel(inline=True)

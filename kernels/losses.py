@@ -12,12 +12,11 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from .elementary import exp, log, sigmoid, softplus, tanh
-from .jit import kernel
-from .lanes import Lanes, absolute, copysign, equal, select, splat, total
-from .plan import FULL, HIGH, LOW, PARAMETER, SLOPE_SCALE, VALUE_SCALE
-from .simd import (
+from .machine.jit import kernel
+from .machine.lanes import Lanes, absolute, copysign, equal, select, splat, total
+from .machine.loops import dispatch, vector_loop
+from .machine.simd import (
     checked_pointer,
-    dispatch,
     fill,
     fill_twin,
     first,
@@ -35,12 +34,12 @@ from .simd import (
     store_at,
     store_twin,
     traced,
-    vector_loop,
     vector_of,
 )
-from .simd import select as choose
-from .simd import total as sum_lanes
-from .squares import transpose_squares
+from .machine.simd import select as choose
+from .machine.simd import total as sum_lanes
+from .machine.squares import transpose_squares
+from .plan import FULL, HIGH, LOW, PARAMETER, SLOPE_SCALE, VALUE_SCALE
 
 LN2 = 0.6931471805599453
 

@@ -12,7 +12,8 @@ import math
 import numpy as np
 
 from . import activations, dense, gather, losses, one, optimizers, random
-from .jit import entry, kernel
+from .machine.jit import entry, kernel
+from .machine.sync import MEMBERS, STOP, STOPPED, advance, claim, fetch_add, finished, read, wait
 from .plan import (
     A_IN,
     ACTIVATION,
@@ -57,7 +58,6 @@ from .plan import (
     W,
     Z,
 )
-from .sync import MEMBERS, STOP, STOPPED, advance, claim, fetch_add, finished, read, wait
 
 # What `run` is asked for.
 TRAIN, GRADIENT, VALUE, PREDICT = 0, 1, 2, 3

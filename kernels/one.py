@@ -8,7 +8,9 @@ threads.
 
 from . import activations, dense, losses
 from .dense import dot
-from .jit import kernel
+from .machine.jit import kernel
+from .machine.simd import fill, fma, lanes, load, store
+from .machine.tile import tile_1_1, tile_1_2, tile_1_4
 from .plan import (
     A_IN,
     ACTIVATION,
@@ -28,8 +30,6 @@ from .plan import (
     W,
     Z,
 )
-from .simd import fill, fma, lanes, load, store
-from .tile import tile_1_1, tile_1_2, tile_1_4
 
 
 @kernel(inline=True)

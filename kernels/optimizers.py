@@ -14,8 +14,25 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
-from .jit import kernel
-from .lanes import Lanes, copysign, equal, fma, select, splat, sqrt
+from .machine.jit import kernel
+from .machine.lanes import Lanes, copysign, equal, fma, select, splat, sqrt
+from .machine.loops import dispatch, vector_loop
+from .machine.simd import (
+    checked_pointer,
+    fill,
+    lanes,
+    lanes_of,
+    load,
+    load_at,
+    load_twin,
+    operation,
+    store_at,
+    store_twin,
+    total,
+    traced,
+    vector_of,
+)
+from .machine.simd import fma as multiply_add
 from .plan import (
     ALPHA,
     BETA1,
@@ -34,24 +51,6 @@ from .plan import (
     VELOCITY,
     WEIGHT_DECAY,
 )
-from .simd import (
-    checked_pointer,
-    dispatch,
-    fill,
-    lanes,
-    lanes_of,
-    load,
-    load_at,
-    load_twin,
-    operation,
-    store_at,
-    store_twin,
-    total,
-    traced,
-    vector_loop,
-    vector_of,
-)
-from .simd import fma as multiply_add
 
 # Places in the array of a step's coefficients, which `coefficients` fills once per batch.
 NAMES = (

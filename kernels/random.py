@@ -9,9 +9,9 @@ import numpy as np
 from llvmlite import ir
 from numba.core import types
 
-from .jit import kernel
-from .lanes import Lanes, is_single, splat, to_float
-from .simd import fill, lanes, lanes_of, load, operation, select, store, vector_of
+from .machine.jit import kernel
+from .machine.lanes import Lanes, is_single, splat, to_float
+from .machine.simd import fill, lanes, lanes_of, load, operation, select, store, vector_of
 
 
 def _mix32(x, key):

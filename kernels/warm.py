@@ -4,7 +4,7 @@ import numpy as np
 
 from . import compiled, network
 from . import plan as p
-from .sync import SYNC_SIZE
+from .machine.sync import SYNC_SIZE
 
 
 def _smallest(dtype):

@@ -231,7 +231,7 @@ def _fit(
 
 def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
-    from fastbp.kernels import jit
+    from fastbp.kernels.machine import jit
 
     def announce(line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -379,9 +379,9 @@ def info(arguments: Namespace) -> int:
     """Show what the kernels find on this machine."""
     from fastbp import __version__, specs
     from fastbp.engine import teams
-    from fastbp.kernels import jit, simd
+    from fastbp.kernels.machine import jit, target
 
-    vector = simd.describe()
+    vector = target.describe()
     folder = jit.cache_dir()
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     versions = {
@@ -425,8 +425,8 @@ def _cpu_name() -> str:
 
 def warmup(_: Namespace) -> int:
     """Compile everything and keep it on disk."""
-    from fastbp.kernels import jit
     from fastbp.kernels import warmup as compile_all
+    from fastbp.kernels.machine import jit
 
     if jit.cache_dir() is None:
         raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")

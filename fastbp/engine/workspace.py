@@ -11,11 +11,12 @@ import numpy as np
 
 from fastbp.engine import teams
 from fastbp.engine.memory import Array, aligned_zeros, flat, stride
-from fastbp.kernels import activations, losses, network, sync
+from fastbp.kernels import activations, losses, network
 from fastbp.kernels import plan as p
+from fastbp.kernels.machine import sync
+from fastbp.kernels.machine.target import VECTOR_BYTES
+from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.kernels.simd import VECTOR_BYTES
-from fastbp.kernels.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.specs import OBJECTIVE_NAMES, Objective
 
 if TYPE_CHECKING:

@@ -10,16 +10,21 @@ ROOT = Path(__file__).resolve().parents[2]
 # From the ground up. A room imports, at module level, rooms of lower floors only.
 FLOORS = {
     "kernels": [
-        {"pipeline"},
-        {"jit", "lanes", "plan"},
-        {"elementary", "simd"},
-        {"gather", "squares"},
-        {"activations", "losses", "optimizers", "random", "sync", "tile"},
+        {"machine", "plan"},
+        {"elementary", "gather"},
+        {"activations", "losses", "optimizers", "random"},
         {"matmul"},
         {"dense"},
         {"one"},
         {"compiled", "network"},
         {"warm"},
+        {"__init__"},
+    ],
+    "kernels/machine": [
+        {"pipeline", "target"},
+        {"jit", "lanes"},
+        {"simd"},
+        {"loops", "peak", "squares", "sync", "tile"},
         {"__init__"},
     ],
     "fastbp": [
@@ -37,6 +42,12 @@ FLOORS = {
         {"__init__"},
         {"__main__"},
     ],
+}
+
+PACKAGES = {
+    "kernels": ("fastbp", "kernels"),
+    "kernels/machine": ("fastbp", "kernels", "machine"),
+    "fastbp": ("fastbp",),
 }
 
 # The only calls that go up, each by an import inside the function: a model saves and loads itself, a callback
@@ -79,8 +90,7 @@ def sources(folder: str):
         parts = path.relative_to(ROOT / folder).with_suffix("").parts
         if folder == "fastbp" and parts[0] == "kernels":
             continue
-        package = ("fastbp", "kernels") if folder == "kernels" else ("fastbp", *parts[:-1])
-        yield parts[0], path, package
+        yield parts[0], path, (*PACKAGES[folder], *parts[:-1])
 
 
 def floor(folder: str, room: str) -> int:
@@ -93,7 +103,7 @@ def floor(folder: str, room: str) -> int:
 
 def room_of(name: str, folder: str) -> str | None:
     """Return the room of `folder` that a dotted name lies in, or None."""
-    prefix = ("fastbp", "kernels") if folder == "kernels" else ("fastbp",)
+    prefix = PACKAGES[folder]
     parts = tuple(name.split("."))
     if parts[: len(prefix)] != prefix or len(parts) == len(prefix):
         return None

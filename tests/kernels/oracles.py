@@ -10,7 +10,7 @@ from numba.core import config
 
 from fastbp import reference
 from fastbp.engine import Engine
-from fastbp.kernels.simd import lanes, load, store, traced
+from fastbp.kernels.machine.simd import lanes, load, store, traced
 from fastbp.specs import Layer
 
 INTERPRETED = bool(config.DISABLE_JIT)

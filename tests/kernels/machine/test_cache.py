@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.kernels import jit
+from fastbp.kernels.machine import jit
 from tests.kernels.oracles import INTERPRETED
 
 compiles = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode keeps nothing")
@@ -21,7 +21,8 @@ PROGRAM = """
 import numpy as np
 import fastbp
 from fastbp.engine import Engine
-from fastbp.kernels import compiled, jit
+from fastbp.kernels import compiled
+from fastbp.kernels.machine import jit
 from fastbp.specs import Layer
 engine = Engine(1, [Layer(1, "tanh", use_bias=False)], "float64")
 engine.weights[0][...] = 1.0
@@ -197,7 +198,7 @@ def test_another_users_folder_is_refused(fresh_choice, tmp_path):
         assert not jit.cache_is_warm()
 
 
-FOLDER = "from fastbp.kernels import jit; print(jit.cache_dir())"
+FOLDER = "from fastbp.kernels.machine import jit; print(jit.cache_dir())"
 
 
 @pytest.mark.slow

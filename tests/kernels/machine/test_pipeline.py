@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numba.core.types.functions import BaseFunction
 
-from fastbp.kernels.pipeline import remembering
+from fastbp.kernels.machine.pipeline import remembering
 from tests.kernels.oracles import INTERPRETED
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")

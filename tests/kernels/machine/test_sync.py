@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp.kernels import sync
+from fastbp.kernels.machine import sync
 from tests.kernels.oracles import INTERPRETED
 
 

@@ -2,7 +2,7 @@
 
 `kernel` compiles a building block, `entry` a function that Python calls; only entries are cached on disk, because a
 cached entry holds the machine code of everything it calls. Numba's own cache watches a single file, so an edit in a
-callee would be answered with stale numbers; this one is keyed by a hash of every file in kernels/.
+callee would be answered with stale numbers; this one is keyed by a hash of every file of the kernels.
 """
 
 import functools
@@ -25,9 +25,9 @@ from .pipeline import EntryCompiler, PartCompiler, remembering
 def _fingerprint() -> str:
     """Return the hash that names this version of the kernels, with all that changes the code made from them."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted(folder.glob("*.py")):
-        digest.update(path.name.encode())
+    folder = Path(__file__).parents[1]
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
         digest.update(path.read_bytes())
     for fact in (
         numba.__version__,
