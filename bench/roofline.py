@@ -17,6 +17,7 @@ import numpy as np
 
 from bench.benchmarks import make_run
 from bench.peers.workloads import WORKLOADS
+from fastbp.engine.rows import Rows
 from fastbp.kernels import dense, gather, losses, network, optimizers
 from fastbp.kernels import plan as p
 from fastbp.kernels.machine.jit import entry
@@ -152,7 +153,7 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     session, x, y, orders, _ = make_run(name, dtype, rows=batches * batch)
     engine, order = session.engine, orders[0]
     session.run(x, y, order, 1e-3)
-    space = session._workspace
+    space, rows = session._workspace, Rows(engine.layout, x, y, None, session.objective)
     plan, work, params = space.plan, space.work, engine.params
     peak = fma_peak(dtype, 0.5)
     item = engine.dtype.itemsize
@@ -169,7 +170,7 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     moved = 2.0 * item * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
         "gather rows and targets",
-        seconds(gather_batch, plan, work, x.ravel(), space.y, order, batch),
+        seconds(gather_batch, plan, work, x.ravel(), rows.y, order, batch),
         moved=moved,
     )
     weights, values = np.ones(batch), np.zeros(batch)

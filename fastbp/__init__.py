@@ -15,6 +15,7 @@ _ROOMS = {
         "Callback",
         "Checkpoint",
         "CSVLogger",
+        "DivergenceError",
         "EarlyStopping",
         "ProgressBar",
         "ReduceLROnPlateau",
@@ -35,7 +36,7 @@ _ROOMS = {
         "StepDecay",
     ),
     "sequential": ("Sequential",),
-    "training": ("DivergenceError", "History", "Trainer"),
+    "training": ("History", "Trainer"),
 }
 _HOME = {name: room for room, names in _ROOMS.items() for name in names}
 _SUBMODULES = frozenset(
@@ -107,6 +108,7 @@ if TYPE_CHECKING:
     from fastbp.callbacks import Callback as Callback
     from fastbp.callbacks import Checkpoint as Checkpoint
     from fastbp.callbacks import CSVLogger as CSVLogger
+    from fastbp.callbacks import DivergenceError as DivergenceError
     from fastbp.callbacks import EarlyStopping as EarlyStopping
     from fastbp.callbacks import ProgressBar as ProgressBar
     from fastbp.callbacks import ReduceLROnPlateau as ReduceLROnPlateau
@@ -133,7 +135,6 @@ if TYPE_CHECKING:
     from fastbp.schedules import OneCycle as OneCycle
     from fastbp.schedules import StepDecay as StepDecay
     from fastbp.sequential import Sequential as Sequential
-    from fastbp.training import DivergenceError as DivergenceError
     from fastbp.training import History as History
     from fastbp.training import Trainer as Trainer
 

@@ -1,4 +1,7 @@
-"""The pieces of a `Sequential`: `Dense` and `Dropout`. They describe; the numbers live in the engine."""
+"""The pieces of a `Sequential`: `Dense` and `Dropout`. They describe a model; the engine holds its numbers.
+
+`plan_layers` turns them into `Layer` entries, which is what an engine is told.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastbp import initializers, specs
+from fastbp import initializers
+from fastbp.reference import ACTIVATIONS
 from fastbp.validation import check_choice, check_count, check_number
 
-__all__ = ["Dense", "Dropout", "layer_from_config", "plan_layers"]
+__all__ = ["ACTIVATION_NAMES", "Dense", "Dropout", "Layer", "layer_from_config", "plan_layers"]
+
+ACTIVATION_NAMES = tuple(sorted(ACTIVATIONS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +27,7 @@ class Dense:
     units : int
         Number of outputs, >= 1.
     activation : str
-        f, one of `fastbp.specs.ACTIVATION_NAMES`. There is no softmax: the last layer gives logits and the
+        f, one of `fastbp.layers.ACTIVATION_NAMES`. There is no softmax: the last layer gives logits and the
         loss ``cross_entropy`` contains it.
     use_bias : bool
         Whether b exists; it starts at zero.
@@ -34,6 +40,8 @@ class Dense:
     >>> Dense(64, "relu", l2=1e-4).units
     64
     """
+
+    __module__ = "fastbp"
 
     units: int
     activation: str = "identity"
@@ -53,7 +61,7 @@ class Dense:
             )
         if self.activation in ("linear", "none", None):
             object.__setattr__(self, "activation", "identity")
-        check_choice(self.activation, "Dense: activation", specs.ACTIVATION_NAMES)
+        check_choice(self.activation, "Dense: activation", ACTIVATION_NAMES)
         if not isinstance(self.use_bias, bool):
             raise TypeError(f"Dense: use_bias must be True or False, got {self.use_bias!r}")
         object.__setattr__(self, "initializer", str(initializers.get(self.initializer)))
@@ -94,6 +102,8 @@ class Dropout:
     Dropout(rate=0.5)
     """
 
+    __module__ = "fastbp"
+
     rate: float
 
     def __post_init__(self) -> None:
@@ -103,6 +113,18 @@ class Dropout:
     def to_config(self) -> dict[str, Any]:
         """Return the layer as a dict of JSON types."""
         return {"class": "Dropout", "rate": self.rate}
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer as the engine takes it: a = f(x W + b), the penalty l1 sum |W| + l2 sum W^2, dropout of a."""
+
+    units: int
+    activation: str = "identity"
+    use_bias: bool = True
+    l1: float = 0.0
+    l2: float = 0.0
+    dropout: float = 0.0
 
 
 def layer_from_config(config: dict[str, Any]) -> Dense | Dropout:
@@ -120,7 +142,7 @@ def layer_from_config(config: dict[str, Any]) -> Dense | Dropout:
     raise ValueError(f"layer class must be 'Dense' or 'Dropout', got {kind!r}")
 
 
-def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[specs.Layer], float]:
+def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[Layer], float]:
     """Fold the dropouts into the layers before them: the engine's layers, and the dropout of the inputs.
 
     Two dropouts in a row are one: a value survives both with probability ``(1 - r1)(1 - r2)``.
@@ -144,7 +166,7 @@ def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[specs.Layer], f
             f"layer {len(layers) - 1} (Dropout) comes last: it would drop the model's outputs, not features"
         )
     planned = [
-        specs.Layer(
+        Layer(
             units=layer.units,
             activation=layer.activation,
             use_bias=layer.use_bias,

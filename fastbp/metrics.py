@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import objectives
-from fastbp.engine.engine import Engine
-from fastbp.specs import OBJECTIVE_NAMES, Objective
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
+
+if TYPE_CHECKING:  # naming a metric loads no engine
+    from fastbp.engine.engine import Engine
 
 __all__ = ["Metric", "compute", "is_better_when_larger", "named"]
 
@@ -79,7 +81,8 @@ def compute(
         if not isinstance(metric, str):
             value = metric(truth, answer)
         elif metric in OBJECTIVE_NAMES:
-            value = _loss(metric, engine, y, outputs)
+            target = objectives.to_targets(y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype)
+            value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
         else:
             value = _scorer(metric)(
                 _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
@@ -102,17 +105,6 @@ def is_better_when_larger(name: str) -> bool:
 
 def _flat(values: NDArray[Any]) -> NDArray[Any]:
     return values.reshape(-1) if values.ndim == 2 and values.shape[1] == 1 else values
-
-
-def _loss(name: str, engine: Engine, y: NDArray[Any], outputs: NDArray[Any]) -> float:
-    """A loss of given outputs: that of the network which hands its inputs on."""
-    from fastbp.specs import Layer
-
-    n_outputs = engine.n_outputs
-    targets = objectives.to_targets(y, Objective(name), len(outputs), n_outputs, engine.dtype)
-    through = Engine(n_outputs, [Layer(n_outputs, use_bias=False)], engine.dtype)
-    through.set_parameters([np.eye(n_outputs, dtype=engine.dtype)], [None])
-    return through.loss(np.ascontiguousarray(outputs), targets, Objective(name))
 
 
 def _scorer(name: str) -> Any:

@@ -20,16 +20,56 @@ target.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.specs import OBJECTIVE_NAMES, Objective
+from fastbp.reference import LOSSES
 from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
 
-__all__ = ["Loss", "apply_class_weight", "get", "labels", "probabilities", "to_targets"]
+__all__ = [
+    "OBJECTIVE_NAMES",
+    "Loss",
+    "Objective",
+    "apply_class_weight",
+    "get",
+    "labels",
+    "probabilities",
+    "to_targets",
+]
+
+OBJECTIVE_NAMES = tuple(sorted(LOSSES))
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A loss as the engine takes it: its name, its parameter, and how values of outputs and rows are put together.
+
+    Parameters
+    ----------
+    name : str
+        One of `OBJECTIVE_NAMES`.
+    parameter : float, optional
+        delta of ``huber``, q of ``quantile``; None is the default of the table above.
+    mean_outputs : bool
+        Divide the value, and not the gradient, by the number of outputs, as scikit-learn does (its issue 8349).
+    full : bool
+        Add what makes the Poisson loss 0 at the target: y log y - y.
+    clip : float
+        Keep probabilities in the *value* of a cross entropy in [clip, 1 - clip], as scikit-learn does.
+    summed : bool
+        Add the values of a row's outputs instead of averaging them.
+    """
+
+    name: str = "mse"
+    parameter: float | None = None
+    mean_outputs: bool = False
+    full: bool = False
+    clip: float = 0.0
+    summed: bool = False
+
 
 Loss = str | Objective
 
@@ -160,8 +200,7 @@ def apply_class_weight(
             "class_weight needs classes: loss='cross_entropy', or 'binary_cross_entropy' with one output; "
             f"got loss={objective.name!r}"
         )
-    codes = labels(targets, objective) if binary else targets if targets.ndim == 1 else targets.argmax(axis=1)
-    codes = codes.reshape(-1)
+    codes = labels(targets, objective).reshape(-1)
     present, counts = np.unique(codes, return_counts=True)
     if isinstance(class_weight, str):
         check_choice(class_weight, "class_weight", ("balanced",))

@@ -12,12 +12,58 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from fastbp.reference import RULES
 from fastbp.schedules import ConstantSchedule, Schedule
 from fastbp.schedules import from_config as schedule_from_config
-from fastbp.specs import Rule
 from fastbp.validation import check_choice, check_number
 
-__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "NAdam", "Optimizer", "RMSProp", "Rprop", "from_config", "get"]
+__all__ = [
+    "RULE_NAMES",
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "NAdam",
+    "Optimizer",
+    "RMSProp",
+    "Rprop",
+    "Rule",
+    "from_config",
+    "get",
+]
+
+RULE_NAMES = tuple(sorted(RULES))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """An update rule as the engine takes it: its name, and the hyper-parameters of all rules but the learning rate.
+
+    Formulas are PyTorch's. Two flags choose scikit-learn's instead: with `velocity` the momentum holds steps (v =
+    momentum v - lr g), and without `eps_inside` Adam adds eps before the bias correction of the second moment.
+    """
+
+    kind: str = "sgd"
+    momentum: float = 0.0
+    nesterov: bool = False
+    velocity: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    eps_inside: bool = True
+    momentum_decay: float = 0.004
+    alpha: float = 0.99
+    eta_minus: float = 0.5
+    eta_plus: float = 1.2
+    step_min: float = 1e-6
+    step_max: float = 50.0
+    initial_accumulator: float = 0.0
+
+    @property
+    def kernel(self) -> str:
+        """The kernel's name of the rule: SGD with momentum keeps a state and has a name of its own there."""
+        return "momentum" if self.kind == "sgd" and self.momentum != 0.0 else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +131,8 @@ class SGD(Optimizer):
     'sgd'
     """
 
+    __module__ = "fastbp"
+
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -114,6 +162,8 @@ class Adagrad(Optimizer):
     0.01
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     eps: float = 1e-10
     initial_accumulator: float = 0.0
@@ -140,6 +190,8 @@ class RMSProp(Optimizer):
     0.99
     """
 
+    __module__ = "fastbp"
+
     learning_rate: float | Schedule = 1e-2
     alpha: float = 0.99
     eps: float = 1e-8
@@ -160,6 +212,8 @@ class Adam(Optimizer):
     >>> Adam(1e-3).rule().beta2
     0.999
     """
+
+    __module__ = "fastbp"
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -184,6 +238,8 @@ class AdamW(Optimizer):
     0.01
     """
 
+    __module__ = "fastbp"
+
     beta1: float = 0.9
     beta2: float = 0.999
     eps: float = 1e-8
@@ -207,6 +263,8 @@ class NAdam(Optimizer):
     >>> NAdam().learning_rate
     0.002
     """
+
+    __module__ = "fastbp"
 
     learning_rate: float | Schedule = 2e-3
     beta1: float = 0.9
@@ -238,6 +296,8 @@ class Rprop(Optimizer):
     >>> Rprop().step_max
     50.0
     """
+
+    __module__ = "fastbp"
 
     learning_rate: float | Schedule = 1e-2
     eta_minus: float = 0.5

@@ -93,6 +93,8 @@ class ConstantSchedule(Schedule):
     0.1
     """
 
+    __module__ = "fastbp"
+
     def rates(self, t: Times) -> Times:
         """Return `learning_rate`, once per time."""
         return np.full(t.shape, float(self.learning_rate))
@@ -105,6 +107,8 @@ class StepDecay(Schedule):
     >>> [round(StepDecay(0.1, step_size=2)(t), 6) for t in range(5)]
     [0.1, 0.1, 0.01, 0.01, 0.001]
     """
+
+    __module__ = "fastbp"
 
     step_size: int = 10
     gamma: float = 0.1
@@ -128,6 +132,8 @@ class ExponentialDecay(Schedule):
     >>> ExponentialDecay(0.1, gamma=0.5)(2)
     0.025
     """
+
+    __module__ = "fastbp"
 
     gamma: float = 0.95
     per: str = field(default="epoch", kw_only=True)
@@ -168,6 +174,8 @@ class CosineDecay(Schedule):
     >>> schedule(0), schedule(1), schedule(10)
     (0.05, 0.1, 0.0)
     """
+
+    __module__ = "fastbp"
 
     total: int | None = None
     warmup: int | float = field(default=0, kw_only=True)
@@ -219,6 +227,8 @@ class OneCycle(Schedule):
     (0.04, 1.0, 4e-06)
     """
 
+    __module__ = "fastbp"
+
     total: int | None = None
     pct_start: float = field(default=0.3, kw_only=True)
     div_factor: float = field(default=25.0, kw_only=True)
@@ -257,6 +267,8 @@ class InverseScaling(Schedule):
     >>> InverseScaling(0.1)(3)
     0.05
     """
+
+    __module__ = "fastbp"
 
     power: float = 0.5
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
 from fastbp.engine.engine import Engine, Gradients
+from fastbp.engine.sources import inputs_in_blocks, prepare
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
-from fastbp.training import batches
-from fastbp.validation import check_count, resolve_dtype, to_inputs, to_matrix
+from fastbp.validation import check_count, resolve_dtype, to_matrix
 
 __all__ = ["Sequential"]
 
@@ -62,6 +62,8 @@ class Sequential:
     >>> net.evaluate(x, x**2) < 1e-3
     True
     """
+
+    __module__ = "fastbp"
 
     def __init__(
         self,
@@ -207,9 +209,8 @@ class Sequential:
                 return self.engine.predict(x, n_threads=n_threads)
             except (TypeError, ValueError):
                 pass
-        inputs = to_inputs(x, self.n_inputs, self.dtype, layer=batches.first_layer(self.engine), finite=False)
         parts = [
-            self.engine.predict(rows, n_threads=n_threads) for rows in batches.rows_of(self.engine, inputs)
+            self.engine.predict(rows, n_threads=n_threads) for rows in inputs_in_blocks(self.engine.layout, x)
         ]
         return (
             parts[0]
@@ -246,7 +247,7 @@ class Sequential:
         (5.0, {'loss': 9.0, 'mae': 3.0})
         """
         objective = objectives.get(loss)
-        data = batches.prepare(self.engine, x, y, sample_weight, objective)
+        data = prepare(self.engine.layout, x, y, sample_weight, objective)
         result = training.evaluate(self.engine, data, objective, named(metrics), n_threads)
         return result if len(result) > 1 else result["loss"]
 
@@ -282,11 +283,8 @@ class Sequential:
         (5.0, -7.0, -4.0)
         """
         objective = objectives.get(loss)
-        data = batches.prepare(self.engine, x, y, sample_weight, objective)
-        whole = to_matrix(data.x, self.dtype, "X") if data.foreign else data.x
-        return self.engine.value_and_grad(
-            whole, data.y, objective, sample_weight=data.weights, inputs=inputs, n_threads=n_threads
-        )
+        rows = prepare(self.engine.layout, x, y, sample_weight, objective).whole()
+        return self.engine.value_and_grad_of(rows, objective, inputs=inputs, n_threads=n_threads)
 
     def fit(
         self,

@@ -13,7 +13,9 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from bench.benchmarks import kernels, predicting, startup, threads, training, workloads
 from bench.peers.workloads import WORKLOADS
-from fastbp import specs
+from fastbp.layers import ACTIVATION_NAMES
+from fastbp.objectives import OBJECTIVE_NAMES
+from fastbp.optimizers import RULE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = (kernels, predicting, threads, training)
@@ -60,9 +62,9 @@ def test_parameters_are_named(cls):
 
 
 def test_new_registry_entries_are_timed_by_themselves():
-    assert kernels.Activation.params[0] == list(specs.ACTIVATION_NAMES)
-    assert kernels.Loss.params[0] == list(specs.OBJECTIVE_NAMES)
-    assert kernels.Optimizer.params[0] == list(specs.RULE_NAMES)
+    assert kernels.Activation.params[0] == list(ACTIVATION_NAMES)
+    assert kernels.Loss.params[0] == list(OBJECTIVE_NAMES)
+    assert kernels.Optimizer.params[0] == list(RULE_NAMES)
 
 
 def test_suite_and_peers_share_their_workloads():

@@ -6,8 +6,8 @@ import pytest
 
 from fastbp import objectives
 from fastbp.layers import Dense
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
 from fastbp.sequential import Sequential
-from fastbp.specs import OBJECTIVE_NAMES, Objective
 
 LOSSES = [*OBJECTIVE_NAMES, "huber(0.3)", "quantile(0.9)"]
 

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from fastbp import reference as ref
-from fastbp import specs
 from fastbp.engine import Engine
 from fastbp.engine.session import Session
+from fastbp.kernels import activations, losses, optimizers
+from fastbp.layers import ACTIVATION_NAMES, Layer
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.optimizers import RULE_NAMES, Rule
 
 SMOOTH_POINTS = [-30.0, -4.0, -2.2, -0.7, -1e-3, 1e-3, 0.4, 1.3, 2.9, 3.5, 30.0]
 KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
@@ -412,7 +415,7 @@ def test_training_brings_the_example_to_its_target(rule):
 
 def engine_and_layers(rng, sizes, activation, **extra):
     """The same random network for the compiled engine and for the specification."""
-    plan = [specs.Layer(units, activation, **extra) for units in sizes[1:]]
+    plan = [Layer(units, activation, **extra) for units in sizes[1:]]
     net = Engine(sizes[0], plan, np.dtype(np.float64))
     layers = [
         layer._replace(l1=extra.get("l1", 0.0), l2=extra.get("l2", 0.0))
@@ -422,10 +425,13 @@ def engine_and_layers(rng, sizes, activation, **extra):
     return net, layers
 
 
-def test_the_engine_has_the_same_tables():
-    assert set(specs.ACTIVATION_NAMES) == set(ref.ACTIVATIONS)
-    assert set(specs.OBJECTIVE_NAMES) == set(ref.LOSSES)
-    assert set(specs.RULE_NAMES) == set(ref.RULES)
+def test_the_kernels_have_the_same_tables():
+    """Names come from the specification, codes from the kernels: neither has an entry that the other lacks."""
+    assert set(activations.CODES) == set(ref.ACTIVATIONS) == set(ACTIVATION_NAMES)
+    assert set(losses.CODES) == set(ref.LOSSES) == set(OBJECTIVE_NAMES)
+    # The kernels have SGD with momentum as a rule of its own, since it keeps a state.
+    assert set(optimizers.CODES) == {*ref.RULES, "momentum"}
+    assert set(RULE_NAMES) == set(ref.RULES)
 
 
 @pytest.mark.parametrize("activation", ref.ACTIVATIONS)
@@ -434,7 +440,7 @@ def test_the_engine_computes_the_specification(activation, loss, rng):
     net, layers = engine_and_layers(rng, (2, 3, 2), activation, l1=0.01, l2=0.02)
     X, Y, w = rng.normal(size=(4, 2)), np.array(target_for(loss, rng, 4, 2)), rng.uniform(0, 2, 4)
     parameter = {"huber": 0.4, "quantile": 0.8}.get(loss)
-    value, grads = net.value_and_grad(X, Y, specs.Objective(loss, parameter), sample_weight=w, inputs=True)
+    value, grads = net.value_and_grad(X, Y, Objective(loss, parameter), sample_weight=w, inputs=True)
     expected, gradients, felt = ref.value_and_grad(
         layers, X.tolist(), Y.tolist(), loss, parameter, w.tolist()
     )
@@ -449,10 +455,10 @@ def test_the_engine_computes_the_specification(activation, loss, rng):
 @pytest.mark.parametrize("max_grad_norm", [None, 0.1])
 def test_the_engine_takes_the_steps_of_the_specification(kind, max_grad_norm, rng):
     net, layers = engine_and_layers(rng, (2, 3, 1), "tanh")
-    rule = specs.Rule(kind=kind)
+    rule = Rule(kind=kind)
     known = inspect.signature(ref.RULES[kind].rule).parameters
     hyper = {name: value for name, value in dataclasses.asdict(rule).items() if name in known}
-    session = Session(net, specs.Objective("mse"), rule, batch_size=4, max_grad_norm=max_grad_norm)
+    session = Session(net, Objective("mse"), rule, batch_size=4, max_grad_norm=max_grad_norm)
     X, Y, state = rng.normal(size=(4, 2)), rng.normal(size=(4, 1)), {}
     for t in range(1, 9):
         session.run(X, Y, np.arange(4), 0.05)

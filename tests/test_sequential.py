@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from fastbp.initializers import INITIALIZER_NAMES
-from fastbp.layers import Dense, Dropout, layer_from_config
+from fastbp.layers import ACTIVATION_NAMES, Dense, Dropout, layer_from_config
 from fastbp.sequential import Sequential
-from fastbp.specs import ACTIVATION_NAMES
 
 
 def make(dtype="float32", seed=0):

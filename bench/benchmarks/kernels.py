@@ -5,7 +5,7 @@ import numpy as np
 from . import DTYPES, QUICK, SHARE, Timed, randn
 
 try:
-    from fastbp.specs import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
+    from . import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
 except ImportError:  # a commit from before the engine: asv shows these benchmarks as failed there
     ACTIVATION_NAMES = OBJECTIVE_NAMES = RULE_NAMES = ()
 
@@ -35,8 +35,7 @@ class Product(Timed):
 
     def setup(self, shape, dtype):
         """Layer, rows and targets."""
-        from fastbp.engine import Engine
-        from fastbp.specs import Layer, Objective
+        from . import Engine, Layer, Objective
 
         n, i, o = (int(part) for part in shape.split("x"))
         self.engine = Engine(i, [Layer(o, use_bias=False)], dtype)
@@ -67,8 +66,7 @@ class Activation(Timed):
 
     def setup(self, activation, dtype):
         """A layer with 8 inputs, so that the activation weighs more than the product."""
-        from fastbp.engine import Engine
-        from fastbp.specs import Layer, Objective
+        from . import Engine, Layer, Objective
 
         self.engine = Engine(8, [Layer(512, activation)], dtype)
         self.engine.set_parameters([randn(8, 512, dtype=dtype, seed=1) / 8], [np.zeros(512, dtype)])
@@ -94,8 +92,7 @@ class Loss(Timed):
 
     def setup(self, loss, dtype):
         """Targets that every loss accepts: in [0, 1]; class codes for cross-entropy."""
-        from fastbp.engine import Engine
-        from fastbp.specs import Layer, Objective
+        from . import Engine, Layer, Objective
 
         self.engine = Engine(8, [Layer(64)], dtype)
         self.engine.set_parameters([randn(8, 64, dtype=dtype, seed=1)], [np.zeros(64, dtype)])
@@ -124,9 +121,7 @@ class Optimizer(Timed):
 
     def setup(self, rule, dtype):
         """One wide linear layer, batches of 2 rows."""
-        from fastbp.engine import Engine
-        from fastbp.engine.session import Session
-        from fastbp.specs import Layer, Objective, Rule
+        from . import Engine, Layer, Objective, Rule, Session
 
         engine = Engine(512, [Layer(512)], dtype)
         engine.set_parameters([randn(512, 512, dtype=dtype, seed=1) / 32], [np.zeros(512, dtype)])

@@ -76,9 +76,7 @@ class Dispatch(Timed):
         """A network of one weight."""
         import numpy as np
 
-        from fastbp.engine import Engine
-        from fastbp.engine.session import Session
-        from fastbp.specs import Layer, Objective, Rule
+        from . import Engine, Layer, Objective, Rule, Session
 
         self.engine = Engine(1, [Layer(1)], "float32")
         self.x, self.y, self.order = randn(1, 1), randn(1, 1, seed=1), np.zeros(1, np.int64)

@@ -11,8 +11,14 @@ from . import DTYPES
 SCRIPT = """
 import numpy as np
 from fastbp.engine import Engine
-from fastbp.engine.session import Session
-from fastbp.specs import Layer, Objective, Rule
+try:
+    from fastbp.engine import Session
+    from fastbp.layers import Layer
+    from fastbp.objectives import Objective
+    from fastbp.optimizers import Rule
+except ImportError:  # an earlier layout of the package
+    from fastbp.session import Session
+    from fastbp.specs import Layer, Objective, Rule
 engine = Engine(20, [Layer(64, "relu"), Layer(64, "relu"), Layer(1)], "{dtype}")
 x, y = np.ones((64, 20), "{dtype}"), np.ones((64, 1), "{dtype}")
 Session(engine, Objective("mse"), Rule("adam"), batch_size=32, n_threads=1).run(x, y, np.arange(64), 1e-3)

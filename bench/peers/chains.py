@@ -80,7 +80,8 @@ class Fastbp(Chain):
     def reset(self) -> None:
         """Parameters, and a session for the second example."""
         from fastbp.engine.session import Session
-        from fastbp.specs import Objective, Rule
+        from fastbp.objectives import Objective
+        from fastbp.optimizers import Rule
 
         biases = [*self.biases[:-1], None] if self.gradient_only else self.biases
         self.net.set_weights(self.weights, biases)

@@ -6,7 +6,8 @@ import fastbp
 from bench.peers.subject import Training
 from bench.peers.workloads import ADAM, MOMENTUM, Array
 from fastbp.engine.session import Session
-from fastbp.specs import Objective, Rule
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 
 
 class Fastbp(Training):

@@ -87,7 +87,8 @@ class Fastbp(Many):
     def reset(self) -> None:
         """New sessions."""
         from fastbp.engine.session import Session
-        from fastbp.specs import Objective, Rule
+        from fastbp.objectives import Objective
+        from fastbp.optimizers import Rule
 
         self.sessions = []
         for i, net in enumerate(self.nets):

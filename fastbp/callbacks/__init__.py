@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from fastbp.callbacks.builtin import (
-    Checkpoint,
-    CSVLogger,
-    EarlyStopping,
-    ProgressBar,
-    ReduceLROnPlateau,
-    TerminateOnNaN,
-    TimeLimit,
-)
+from fastbp.callbacks.checkpoint import Checkpoint
 from fastbp.callbacks.hooks import Callback, CallbackList, DivergenceError, Run
+from fastbp.callbacks.limits import TerminateOnNaN, TimeLimit
+from fastbp.callbacks.monitors import EarlyStopping, ReduceLROnPlateau
+from fastbp.callbacks.reports import CSVLogger, ProgressBar
 
 __all__ = [
     "CSVLogger",

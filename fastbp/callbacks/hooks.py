@@ -35,6 +35,8 @@ HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_f
 class DivergenceError(ArithmeticError):
     """The training left the finite numbers: the loss or the weights became infinite or NaN."""
 
+    __module__ = "fastbp"
+
 
 @dataclass(slots=True)
 class Run:
@@ -94,6 +96,8 @@ class Callback:
     ...     def on_epoch_end(self, epoch, logs):
     ...         print(epoch, sorted(logs))
     """
+
+    __module__ = "fastbp"
 
     saves = False
 

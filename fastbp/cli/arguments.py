@@ -128,7 +128,7 @@ def _batch_size(text: str) -> int | None:
 
 
 def _activation(text: str) -> str:
-    from fastbp.specs import ACTIVATION_NAMES
+    from fastbp.layers import ACTIVATION_NAMES
 
     if text not in ACTIVATION_NAMES:
         raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(ACTIVATION_NAMES)}")

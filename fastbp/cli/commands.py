@@ -377,9 +377,11 @@ def _write_predictions(file: IO[str], preprocessor: Preprocessor, outputs: NDArr
 
 def info(arguments: Namespace) -> int:
     """Show what the kernels find on this machine."""
-    from fastbp import __version__, specs
+    from fastbp import __version__
     from fastbp.engine import teams
     from fastbp.kernels.machine import jit, target
+    from fastbp.layers import ACTIVATION_NAMES
+    from fastbp.objectives import OBJECTIVE_NAMES
 
     vector = target.describe()
     folder = jit.cache_dir()
@@ -397,8 +399,8 @@ def info(arguments: Namespace) -> int:
         **versions,
         "cache": None if folder is None else str(folder),
         "warm": jit.cache_is_warm(),
-        "activations": list(specs.ACTIVATION_NAMES),
-        "losses": list(specs.OBJECTIVE_NAMES),
+        "activations": list(ACTIVATION_NAMES),
+        "losses": list(OBJECTIVE_NAMES),
         "optimizers": list(OPTIMIZERS),
     }
     if arguments.json:

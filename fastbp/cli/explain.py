@@ -62,7 +62,9 @@ def _kernels(problem: Problem, entries: list[Entry], lr: float, steps: int) -> d
 
     from fastbp.engine.engine import Engine
     from fastbp.engine.session import Session
-    from fastbp.specs import Layer, Objective, Rule
+    from fastbp.layers import Layer
+    from fastbp.objectives import Objective
+    from fastbp.optimizers import Rule
 
     objective = Objective("half_squared_error")
     x, y = np.array([problem.x]), np.array([problem.y])

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from fastbp.engine.engine import Engine, Gradients
+from fastbp.engine.session import Session
 
-__all__ = ["Engine", "Gradients"]
+__all__ = ["Engine", "Gradients", "Session"]

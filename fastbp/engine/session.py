@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastbp.engine import teams
+from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
-from fastbp.engine.workspace import EMPTY_ORDER, Data, Workspace
+from fastbp.engine.rows import Rows
+from fastbp.engine.workspace import EMPTY_ORDER, Workspace
 from fastbp.kernels import network, optimizers
 from fastbp.kernels import plan as p
-from fastbp.specs import RULE_NAMES, Objective, Rule
-
-if TYPE_CHECKING:
-    from fastbp.engine.engine import Engine
+from fastbp.objectives import Objective
+from fastbp.optimizers import RULE_NAMES, Rule
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # of a number of threads that may be the slower one
+# What a session of another batch size goes on with.
+_RUNNING = [network.LOSS_SUM, network.STEPS, network.PRODUCT]
 
 
 class Session:
@@ -40,9 +42,12 @@ class Session:
         Of the dropout masks, which depend on nothing else but `step`.
     n_threads : int or None
         None for all cores. Results are bit-identical for any number.
-    """
 
-    _rule: Rule
+    Attributes
+    ----------
+    slots : dict of str to ndarray
+        The optimizer's state, flat and live, each array laid out like ``engine.theta``.
+    """
 
     def __init__(
         self,
@@ -56,41 +61,53 @@ class Session:
         seed: int = 0,
         n_threads: int | None = 1,
     ) -> None:
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         if max_grad_norm is not None and not max_grad_norm > 0.0:
             raise ValueError(f"max_grad_norm must be positive, got {max_grad_norm}")
-        self.engine = engine
-        self.batch_size = int(batch_size)
+        _check_rule(rule)
+        self.engine, self.objective, self._rule = engine, objective, rule
+        self.max_grad_norm, self.alpha = max_grad_norm, alpha
         self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads = n_threads
-        team = teams.size_for(self.batch_size * engine.flops_per_row, n_threads)
-        self._pace = teams.Pace(team)
-        # Clipping needs the whole gradient before any of it is used.
-        clipped = max_grad_norm is not None
-        self._workspace = Workspace(
-            engine, self.batch_size, objective, gradient=True, by_block=not clipped, threads=team
-        )
-        self._workspace.plan[p.CLIPPED] = clipped
-        self._workspace.hyper[p.MAX_NORM] = max_grad_norm or 0.0
-        self._workspace.hyper[p.L2_PER_ROW] = alpha
-        self._plain = (
-            batch_size == 1
-            and alpha == 0.0
-            and max_grad_norm is None
-            and engine.input_dropout == 0.0
-            and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
-        )
-        self.rule = rule
         names = optimizers.SLOTS[rule.kernel]
-        size = engine._n_padded
-        self._workspace.state = aligned_zeros(len(names) * size, engine.dtype)
-        self.slots = {name: self._workspace.state[k * size : (k + 1) * size] for k, name in enumerate(names)}
+        size = engine.layout.size
+        self._state = aligned_zeros(len(names) * size, engine.dtype)
+        self.slots = {name: self._state[k * size : (k + 1) * size] for k, name in enumerate(names)}
         if "sum" in self.slots:
             self.slots["sum"][...] = rule.initial_accumulator
         self._fresh = True
         self._rate = np.zeros(1)
         self._seconds_per_row = 0.0
+        self.resize(batch_size)
+
+    def resize(self, batch_size: int) -> None:
+        """Go on with batches of up to this many rows; optimizer state and counters stay."""
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        engine, layout = self.engine, self.engine.layout
+        before: Workspace | None = getattr(self, "_workspace", None)
+        self.batch_size = int(batch_size)
+        team = teams.size_for(self.batch_size * layout.flops_per_row, self.n_threads)
+        self._pace = teams.Pace(team)
+        # Clipping needs the whole gradient before any of it is used.
+        clipped = self.max_grad_norm is not None
+        workspace = Workspace(
+            layout, self.batch_size, self.objective, gradient=True, by_block=not clipped, threads=team
+        )
+        workspace.plan[p.CLIPPED] = clipped
+        workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
+        workspace.hyper[p.L2_PER_ROW] = self.alpha
+        workspace.state = self._state
+        if before is not None:
+            workspace.numbers[_RUNNING] = before.numbers[_RUNNING]
+        self._plain = (
+            self.batch_size == 1
+            and self.alpha == 0.0
+            and not clipped
+            and layout.input_dropout == 0.0
+            and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
+        )
+        self._workspace = workspace
+        self.rule = self._rule
 
     @property
     def rule(self) -> Rule:
@@ -99,9 +116,8 @@ class Session:
 
     @rule.setter
     def rule(self, rule: Rule) -> None:
-        if rule.kind not in RULE_NAMES:
-            raise ValueError(f"unknown update rule {rule.kind!r}; known are {', '.join(RULE_NAMES)}")
-        if hasattr(self, "_rule") and rule.kernel != self._rule.kernel:
+        _check_rule(rule)
+        if rule.kernel != self._rule.kernel:
             raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
         self._rule = rule
         plan, hyper = self._workspace.plan, self._workspace.hyper
@@ -164,8 +180,13 @@ class Session:
         float
             Sum over the batches of mean loss (penalties included) times rows.
         """
+        rows = Rows(self.engine.layout, x, y, sample_weight, self.objective)
+        return self.train(rows, order, learning_rate)
+
+    def train(self, rows: Rows, order: Array, learning_rate: float | Array) -> float:
+        """Do what `run` does, on rows that are checked already."""
         before, self.loss_sum = self.loss_sum, 0.0
-        for _ in self.chunks(x, y, order, learning_rate, sample_weight=sample_weight):
+        for _ in self.chunks(rows, order, learning_rate):
             pass
         total, self.loss_sum = self.loss_sum, before
         return total
@@ -176,14 +197,15 @@ class Session:
         The parameters are as those of `run`. This is the path of user-written loops, where a call may take a few
         microseconds: nothing is prepared that one batch does not need.
         """
-        data = self._data(x)
-        if not 1 <= data.n <= self.batch_size:
+        return self.update(Rows(self.engine.layout, x, y, sample_weight, self.objective), learning_rate)
+
+    def update(self, rows: Rows, learning_rate: float) -> float:
+        """Do what `train_batch` does, on rows that are checked already."""
+        workspace, n = self._prepare(rows), rows.n
+        if not 1 <= n <= self.batch_size:
             raise ValueError(
-                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {data.n}"
+                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {n}"
             )
-        workspace = self._workspace
-        workspace.targets(data, y, sample_weight)
-        workspace.plan[p.ONLINE] = self._online and not data.sparse
         if self._fresh:
             self._begin(learning_rate)
         numbers = workspace.numbers
@@ -191,25 +213,34 @@ class Session:
         numbers[network.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
-        team = self._team_for(team, data.n)
+        team = self._team_for(team, n)
         begun = time.perf_counter()
         done = workspace.call(
-            network.TRAIN, data, begin=0, end=data.n, rates=self._rate, seed=self.seed, team=team
+            network.TRAIN,
+            self.engine.params,
+            rows,
+            begin=0,
+            end=n,
+            rates=self._rate,
+            seed=self.seed,
+            team=team,
         )
-        self._pace.note(team, time.perf_counter() - begun, data.n)
+        self._pace.note(team, time.perf_counter() - begun, n)
         total = float(numbers[network.LOSS_SUM])
         numbers[network.LOSS_SUM] = before
-        if done < data.n:
+        if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-        return total / data.n
+        return total / n
 
-    def _data(self, x: Any) -> Data:
-        data = Data(self.engine, x)
-        if data.sparse and self.engine.input_dropout > 0.0:
+    def _prepare(self, rows: Rows) -> Workspace:
+        """Return the workspace, ready for these rows."""
+        rows.check(self.engine.layout)
+        if rows.sparse and self.engine.layout.input_dropout > 0.0:
             raise ValueError(
                 "dropout of the inputs is not made for sparse x; use a dense x, or drop hidden units"
             )
-        return data
+        self._workspace.plan[p.ONLINE] = self._online and not rows.sparse
+        return self._workspace
 
     def _begin(self, learning_rate: float) -> None:
         """Set what the state takes from the first learning rate: Rprop's steps start from it."""
@@ -217,32 +248,33 @@ class Session:
             self.slots["step_size"][...] = learning_rate
         self._fresh = False
 
-    def chunks(
-        self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
-    ) -> Iterator[tuple[int, float]]:
-        """Train as `run` does, in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
+    def chunks(self, rows: Rows, order: Array, learning_rate: float | Array) -> Iterator[tuple[int, float]]:
+        """Train on rows[order] in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
 
         Between two pieces the model is in the state of the last finished batch; that is where Ctrl-C is answered.
+
+        Parameters
+        ----------
+        rows : Rows
+        order : ndarray (k,), int64
+        learning_rate : float, or ndarray (batches,) float64
         """
-        data = self._data(x)
-        workspace = self._workspace
-        workspace.targets(data, y, sample_weight)
+        workspace = self._prepare(rows)
         order = np.ascontiguousarray(order, np.int64)
         size = int(order.size)
         # Rows in their own order, 0 to size - 1 and each above the one before, are read in place.
         in_order = (
             order.ndim == 1
-            and 0 < size <= data.n
+            and 0 < size <= rows.n
             and order[0] == 0
             and order[-1] == size - 1
             and bool(np.all(order[1:] > order[:-1]))
         )
         if not in_order and (
-            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < data.n)
+            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < rows.n)
         ):
-            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {data.n - 1}")
+            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {rows.n - 1}")
         order = EMPTY_ORDER if in_order else flat(order)
-        workspace.plan[p.ONLINE] = self._online and not data.sparse
         batch = self.batch_size
         n_batches = -(-size // batch)
         rates = flat(np.ascontiguousarray(learning_rate, np.float64))
@@ -255,27 +287,28 @@ class Session:
         done = 0
         while done < size:
             team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
-            rows = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
-            team = self._team_for(team, rows)
+            piece = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
+            team = self._team_for(team, piece)
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
             finished = workspace.call(
                 network.TRAIN,
-                data,
+                self.engine.params,
+                rows,
                 begin=done,
-                end=done + rows,
+                end=done + piece,
                 order=order,
-                rates=rates[first_rate : first_rate + -(-rows // batch)] if rates.size > 1 else rates,
+                rates=rates[first_rate : first_rate + -(-piece // batch)] if rates.size > 1 else rates,
                 seed=self.seed,
                 team=team,
-                apart=self._seconds_per_row * rows > 2 * CHUNK_SECONDS,
+                apart=self._seconds_per_row * piece > 2 * CHUNK_SECONDS,
             )
             elapsed = time.perf_counter() - started
-            self._seconds_per_row = elapsed / rows
-            self._pace.note(team, elapsed, rows)
+            self._seconds_per_row = elapsed / piece
+            self._pace.note(team, elapsed, piece)
             done += finished
-            if finished < rows:
+            if finished < piece:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             yield finished, self.loss_sum - before
 
@@ -283,13 +316,18 @@ class Session:
         """Return how many threads a call of so many rows gets: one row at a time is a loop that nobody can share."""
         if self._workspace.plan[p.ONLINE]:
             return 1
-        return teams.for_call(team, rows * self.engine.flops_per_row)
+        return teams.for_call(team, rows * self.engine.layout.flops_per_row)
 
     def _guess(self) -> float:
         """Return the seconds a row takes: as in the last piece, before the first one a guess from the work."""
-        return self._seconds_per_row or self.engine.flops_per_row / 2e10
+        return self._seconds_per_row or self.engine.layout.flops_per_row / 2e10
 
     def _piece(self, left: int, length: float) -> int:
         """Return how many rows take `length` seconds."""
         batches = max(1, int(length / (self._guess() * self.batch_size)))
         return min(left, batches * self.batch_size)
+
+
+def _check_rule(rule: Rule) -> None:
+    if rule.kind not in RULE_NAMES:
+        raise ValueError(f"unknown update rule {rule.kind!r}; known are {', '.join(RULE_NAMES)}")

@@ -1,74 +1,26 @@
-"""Plan and buffers for one kind of kernel call, and the checks of what is computed on.
-
-Kernels trust their callers: what passed `Data` and `Workspace.targets` has the shapes, dtypes, ranges they assume.
-"""
+"""Plan and buffers for one kind of kernel call. What is computed on are `Rows`, which are checked already."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastbp.engine import teams
-from fastbp.engine.memory import Array, aligned_zeros, flat, stride
+from fastbp.engine.layout import Layout
+from fastbp.engine.memory import Array, aligned_zeros, stride
+from fastbp.engine.rows import Rows
 from fastbp.kernels import activations, losses, network
 from fastbp.kernels import plan as p
 from fastbp.kernels.machine import sync
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.specs import OBJECTIVE_NAMES, Objective
-
-if TYPE_CHECKING:
-    from fastbp.engine.engine import Engine
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
 
 # A larger batch goes through in parts of so many rows, or of so many bytes.
 PART_ROWS, PART_BYTES = 512, 1 << 19
 NARROW_BYTES = 512  # all activations of a row: with less, the calls per block are a tenth of the work
 EMPTY_ORDER = np.zeros(0, np.int64)
-_EMPTY_INDEX = np.zeros(0, np.int32)
 _NO_RATES = np.zeros(1)
-_NO_WEIGHTS = np.zeros(0)
-
-
-class Data:
-    """The rows of a data set as the kernels take them: flat values, and CSR's index arrays or empty ones."""
-
-    def __init__(self, engine: Engine, x: Any) -> None:
-        self.sparse = not isinstance(x, np.ndarray)
-        if self.sparse and getattr(x, "format", None) != "csr":
-            raise TypeError(f"x must be a NumPy array or a SciPy CSR matrix, got {type(x).__name__}")
-        if x.ndim != 2 or x.shape[1] != engine.n_inputs:
-            raise ValueError(f"x must have shape (n, {engine.n_inputs}), got {x.shape}")
-        if x.dtype != engine.dtype:
-            raise TypeError(f"x must be {engine.dtype} as the network is, got {x.dtype}")
-        self.n = int(x.shape[0])
-        if self.sparse:
-            if x.nnz >= 2**31:
-                raise ValueError(f"x has {x.nnz} entries; a sparse matrix may have 2^31 - 1")
-            if not x.has_canonical_format:
-                x = x.copy()
-                x.sum_duplicates()
-            self.values = flat(x.data)
-            self.indices = flat(x.indices.astype(np.int32, copy=False))
-            self.indptr = flat(x.indptr.astype(np.int32, copy=False))
-            if (
-                self.indices.size
-                and not 0 <= int(self.indices.min()) <= int(self.indices.max()) < engine.n_inputs
-            ):
-                raise ValueError(f"x holds column indices outside 0..{engine.n_inputs - 1}")
-            if (
-                len(self.indptr) != self.n + 1
-                or int(self.indptr[0]) != 0
-                or int(self.indptr[-1]) > self.indices.size
-                or np.any(np.diff(self.indptr) < 0)
-            ):
-                raise ValueError("x is not a valid CSR matrix: indptr does not fit indices")
-        else:
-            if not x.flags.c_contiguous:
-                raise ValueError("x must be C-contiguous; use numpy.ascontiguousarray")
-            self.values = flat(x)
-            self.indices = self.indptr = _EMPTY_INDEX
 
 
 def _block_size(record: Array) -> int:
@@ -78,11 +30,11 @@ def _block_size(record: Array) -> int:
 
 
 class Workspace:
-    """Plan and buffers of an engine for batches of up to `batch` rows; allocated once, used for every call."""
+    """Plan and buffers of a layout for batches of up to `batch` rows; allocated once, used for every call."""
 
     def __init__(
         self,
-        engine: Engine,
+        layout: Layout,
         batch: int,
         objective: Objective | None = None,
         *,
@@ -95,35 +47,35 @@ class Workspace:
 
         `gradient` makes room for the whole gradient; `by_block`, if a batch is a single part, for one block per thread.
         """
-        self.engine = engine
+        self.layout = layout
         self.batch = max(1, batch)
         self.threads = threads
         self.objective = objective or Objective()
-        size = engine.dtype.itemsize
-        n = len(engine.layers)
+        size = layout.dtype.itemsize
+        n = len(layout.layers)
         self.plan = np.zeros(p.HEADER + n * p.RECORD, np.int64)
         self.hyper = np.zeros(p.HYPER + n * p.LAYER_HYPER)
         self.records = self.plan[p.HEADER :].reshape(n, p.RECORD)
-        self.records[...] = engine._record
+        self.records[...] = layout.records
         plan = self.plan
-        plan[p.N_LAYERS], plan[p.N_PARAMS], plan[p.BATCH] = n, engine._n_padded, self.batch
-        plan[p.N_BLOCKS], plan[p.N_OUT], plan[p.WANT_INPUTS] = engine._n_blocks, engine.n_outputs, inputs
-        offset = stride(max(engine.n_inputs, *(layer.units for layer in engine.layers)), size)
+        plan[p.N_LAYERS], plan[p.N_PARAMS], plan[p.BATCH] = n, layout.size, self.batch
+        plan[p.N_BLOCKS], plan[p.N_OUT], plan[p.WANT_INPUTS] = layout.n_blocks, layout.n_outputs, inputs
+        offset = stride(max(layout.n_inputs, *(layer.units for layer in layout.layers)), size)
         # The first row stays zero: where sums without bias start.
         plan[p.ZEROS] = 0
         # Activations of a part of a large batch stay in the second cache, and memory does not grow with the batch.
-        widths = engine.n_inputs + sum(2 * layer.units for layer in engine.layers)
+        widths = layout.n_inputs + sum(2 * layer.units for layer in layout.layers)
         self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
         # Few tall blocks where each reads all weights anew, or where rows are narrow; else many, for the threads.
-        tiles = 64 if engine.params.nbytes > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
+        tiles = 64 if layout.full_size * size > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
         self._row_block = TILE_ROWS * tiles
         plan[p.PART] = self.part
-        a_in, ld_in, d_in = offset, stride(engine.n_inputs, size), -1
+        a_in, ld_in, d_in = offset, stride(layout.n_inputs, size), -1
         offset += self.part * ld_in
         if inputs:
             d_in = offset
             offset += self.part * ld_in
-        for record, layer in zip(self.records, engine.layers, strict=True):
+        for record, layer in zip(self.records, layout.layers, strict=True):
             record[p.A_IN], record[p.LD_IN], record[p.D_IN] = a_in, ld_in, d_in
             ld = stride(layer.units, size)
             record[p.LD], record[p.A] = ld, offset
@@ -141,38 +93,35 @@ class Workspace:
             self.records[:, p.D_IN] = -1
         # Negative, and of no size, where no weights are copied.
         plan[p.PANEL] = -1
-        if engine._largest_matrix >= PACKED_BYTES and self.part >= PACKED_ROWS:
-            widest = max(engine.n_inputs, *(layer.units for layer in engine.layers))
+        if layout.largest_matrix >= PACKED_BYTES and self.part >= PACKED_ROWS:
+            widest = max(layout.n_inputs, *(layer.units for layer in layout.layers))
             plan[p.PANEL], plan[p.PANEL_SIZE] = offset, widest * TILE_VECTORS * VECTOR_BYTES // size
             offset += threads * int(plan[p.PANEL_SIZE])
         plan[p.WORK_SIZE] = offset
-        self.work = aligned_zeros(offset, engine.dtype)
-        self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * engine._n_blocks)
+        self.work = aligned_zeros(offset, layout.dtype)
+        self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * layout.n_blocks)
         self.numbers[network.PRODUCT] = 1.0
-        empty = np.zeros(0, engine.dtype)
+        empty = np.zeros(0, layout.dtype)
         self.grad = empty
         if by_block and self.batch <= self.part:
             for record in self.records:
                 record[p.IN_SLOT] = plan[p.SLOT]
                 plan[p.SLOT] += _block_size(record)
-            self.grad = aligned_zeros(threads * int(plan[p.SLOT]), engine.dtype)
+            self.grad = aligned_zeros(threads * int(plan[p.SLOT]), layout.dtype)
         elif gradient:
-            self.grad = aligned_zeros(engine._n_padded, engine.dtype)
+            self.grad = aligned_zeros(layout.size, layout.dtype)
         self.state = empty
         self.out = empty
-        self.y = empty
-        self.sample_weight = np.zeros(0)
         self.sync = np.zeros(sync.SYNC_SIZE, np.int64)
-        self.whole = 0.0
-        for place, layer in zip(self.hyper[p.HYPER :].reshape(n, p.LAYER_HYPER), engine.layers, strict=True):
+        for place, layer in zip(self.hyper[p.HYPER :].reshape(n, p.LAYER_HYPER), layout.layers, strict=True):
             place[p.DROPOUT], place[p.L1], place[p.L2] = layer.dropout, layer.l1, 2.0 * layer.l2
-        self.hyper[p.INPUT_DROPOUT] = engine.input_dropout
+        self.hyper[p.INPUT_DROPOUT] = layout.input_dropout
         self._set_objective(self.objective)
 
     def _set_objective(self, objective: Objective) -> None:
         if objective.name not in losses.CODES:
             raise ValueError(f"unknown loss {objective.name!r}; known are {', '.join(OBJECTIVE_NAMES)}")
-        outputs = self.engine.n_outputs
+        outputs = self.layout.n_outputs
         name, hyper = objective.name, self.hyper
         self.plan[p.LOSS] = losses.CODES[name]
         per_element = (
@@ -187,53 +136,12 @@ class Workspace:
         hyper[p.PARAMETER] = default if objective.parameter is None else objective.parameter
         hyper[p.FULL] = float(objective.full)
 
-    def targets(self, data: Data, y: Any, sample_weight: Any) -> None:
-        """Check targets and weights against the rows and keep them for the next calls."""
-        engine = self.engine
-        outputs = engine.n_outputs
-        if (
-            type(y) is np.ndarray
-            and y.shape == (data.n, outputs)
-            and y.dtype is engine.dtype
-            and sample_weight is None
-        ):
-            flags = y.flags
-            if flags.c_contiguous and flags.writeable:
-                self.plan[p.CLASS_INDEX] = 0
-                self.y, self.sample_weight = y.reshape(-1), _NO_WEIGHTS
-                return
-        y = np.asarray(y)
-        if self.objective.name == "cross_entropy" and y.ndim == 1 and y.dtype.kind in "iu":
-            if y.shape != (data.n,):
-                raise ValueError(f"y must have one class code per row, {data.n}, got shape {y.shape}")
-            if data.n and not 0 <= int(y.min()) <= int(y.max()) < outputs:
-                raise ValueError(
-                    f"y must hold class codes from 0 to {outputs - 1}, got {int(y.min())} to {int(y.max())}"
-                )
-            self.plan[p.CLASS_INDEX] = 1
-            y = y.astype(engine.dtype)
-        else:
-            if y.shape != (data.n, outputs):
-                raise ValueError(f"y must have shape {(data.n, outputs)}, got {y.shape}")
-            if y.dtype != engine.dtype:
-                raise TypeError(f"y must be {engine.dtype} as the network is, got {y.dtype}")
-            self.plan[p.CLASS_INDEX] = 0
-            y = np.ascontiguousarray(y)
-        self.y = flat(y)
-        self.sample_weight = _NO_WEIGHTS
-        if sample_weight is not None:
-            weight = np.ascontiguousarray(sample_weight, dtype=np.float64)
-            if weight.shape != (data.n,):
-                raise ValueError(f"sample_weight must have shape {(data.n,)}, got {weight.shape}")
-            self.sample_weight = flat(weight)
-
-    def total(self, mode: int, data: Data, team: int = 1) -> float:
+    def total(self, mode: int, params: Array, rows: Rows, team: int = 1) -> float:
         """Return the weighted mean loss of all rows; in mode GRADIENT the gradient is left in `grad`."""
-        self.whole = float(self.sample_weight.sum()) if self.sample_weight.size else float(data.n)
-        if self.whole == 0.0:
+        if rows.mass == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         self.numbers[network.LOSS_SUM] = 0.0
-        self.call(mode, data, out=self.out, begin=0, end=data.n, team=team)
+        self.call(mode, params, rows, out=self.out, begin=0, end=rows.n, team=team)
         return float(self.numbers[network.LOSS_SUM])
 
     def stop(self) -> None:
@@ -243,7 +151,8 @@ class Workspace:
     def call(
         self,
         mode: int,
-        data: Data,
+        params: Array,
+        rows: Rows,
         *,
         begin: int,
         end: int,
@@ -255,7 +164,7 @@ class Workspace:
         team: int = 1,
         apart: bool = False,
     ) -> int:
-        """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the rows done.
+        """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
         `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
         """
@@ -264,27 +173,27 @@ class Workspace:
         # A row comes out the same in a block of any height: every thread of a team gets one at least.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
-        self.plan[p.SPARSE] = data.sparse
+        self.plan[p.SPARSE], self.plan[p.CLASS_INDEX] = rows.sparse, rows.codes
         self.sync[:] = 0
         arguments = (
             self.plan,
             self.hyper,
-            self.engine.params,
+            params,
             self.grad,
             self.state,
             self.work,
             self.numbers,
-            data.values,
-            data.indices,
-            data.indptr,
-            self.y,
-            self.sample_weight,
+            rows.values,
+            rows.indices,
+            rows.indptr,
+            rows.y,
+            rows.weights,
             order,
             begin,
             end,
             rates,
-            self.whole,
-            layers or len(self.engine.layers),
+            rows.mass,
+            layers or len(self.layout.layers),
             self.out if out is None else out,
             seed,
             self.sync,

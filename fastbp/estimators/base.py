@@ -23,19 +23,22 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 from sklearn.utils.validation import _check_sample_weight
 
+from fastbp import reference
 from fastbp.estimators.lbfgs import Problem, minimize
 from fastbp.estimators.loop import CALLER, Training, TrainingData, ValidationData
 from fastbp.estimators.optimizer import Array, DType, StochasticOptimizer
 from fastbp.estimators.predict import PredictMixin, as_rows
-from fastbp.specs import Layer, Objective
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
 
 SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
+# Ours have scikit-learn's names; exp is only the output of a Poisson regression.
 ACTIVATIONS = (
-    *SKLEARN_ACTIVATIONS, "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "hard_sigmoid",
-    "hard_tanh", "mish",
-)  # fmt: skip
+    *SKLEARN_ACTIVATIONS,
+    *(name for name in reference.ACTIVATIONS if name not in (*SKLEARN_ACTIVATIONS, "sigmoid", "exp")),
+)
 SKLEARN_SOLVERS = ("lbfgs", "sgd", "adam")
-STOCHASTIC_SOLVERS = ("sgd", "adam", "adagrad", "rmsprop", "adamw", "nadam", "rprop")
+STOCHASTIC_SOLVERS = tuple(reference.RULES)
 
 # Per-epoch records, and the bests among them: what a warm start goes on with and a new fit begins anew.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")

@@ -24,7 +24,7 @@ from sklearn.utils.validation import validate_data
 from fastbp.estimators.base import STOCHASTIC_SOLVERS, BaseMLP
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.optimizer import Array, DType
-from fastbp.specs import Objective
+from fastbp.objectives import Objective
 
 
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
@@ -146,6 +146,8 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     >>> clf.score(X, y) > 0.95
     True
     """
+
+    __module__ = "fastbp"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,

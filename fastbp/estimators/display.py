@@ -47,6 +47,8 @@ class LossCurveDisplay:
     [1.0, 0.5, 0.25]
     """
 
+    __module__ = "fastbp"
+
     def __init__(
         self,
         loss_curve: Sequence[float],

@@ -11,12 +11,14 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.callbacks.hooks import CallbackList, Run
 from fastbp.engine.engine import PREDICT_ROWS, Engine
+from fastbp.engine.rows import Rows
 from fastbp.engine.teams import Pace, for_call, size_for
-from fastbp.engine.workspace import Data, Workspace
+from fastbp.engine.workspace import Workspace
 from fastbp.estimators.loop import TrainingData, check_finite
 from fastbp.estimators.optimizer import Array, DType
 from fastbp.kernels import network
-from fastbp.specs import Layer, Objective
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
 
 if TYPE_CHECKING:
     from fastbp.estimators.base import BaseMLP
@@ -61,13 +63,12 @@ class Problem:
         self.engine = Engine(n_inputs, layers, dtype)
         self.n_rows = len(data)
         # All that does not change from one gradient to the next, which for a small network takes a few microseconds.
-        self._data = Data(self.engine, data.x)
+        self._data = Rows(self.engine.layout, data.x, data.y, data.sample_weight, objective)
         batch = min(PREDICT_ROWS, len(data))
         team = size_for(batch * self.engine.flops_per_row, n_threads)
         team = for_call(team, self.n_rows * self.engine.flops_per_row)
         self._pace = Pace(team)
-        self._workspace = Workspace(self.engine, batch, objective, gradient=True, threads=team)
-        self._workspace.targets(self._data, data.y, data.sample_weight)
+        self._workspace = Workspace(self.engine.layout, batch, objective, gradient=True, threads=team)
         total = len(data) if data.sample_weight is None else float(np.sum(data.sample_weight))
         if total == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
@@ -84,7 +85,7 @@ class Problem:
         self.engine.theta[self.places] = packed
         team, _ = self._pace.choose()
         begun = time.perf_counter()
-        loss = self._workspace.total(network.GRADIENT, self._data, team)
+        loss = self._workspace.total(network.GRADIENT, self.engine.params, self._data, team)
         self._pace.note(team, time.perf_counter() - begun)
         gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)

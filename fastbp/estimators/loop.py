@@ -16,6 +16,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from fastbp.callbacks.hooks import CallbackList, Run
+from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.estimators.optimizer import Array, StochasticOptimizer, say
 
@@ -76,6 +77,7 @@ class Training:
     ) -> None:
         self.estimator, self.session, self.data, self.validation = estimator, session, data, validation
         self.loss_dtype = loss_dtype
+        self.rows = Rows(session.engine.layout, data.x, data.y, data.sample_weight, session.objective)
         self.order = np.arange(len(data), dtype=np.int64)
         self.best: Array | None = None  # the parameters of the best validation score of this call
         self.view = Run(estimator, session.engine.theta, estimator.max_iter, len(data))
@@ -143,9 +145,7 @@ class Training:
         view.learning_rate = estimator._optimizer.base_rate * view.learning_rate_scale
         self.session.loss_sum = 0.0  # added up there, the sum does not depend on the cuts into chunks
         begun = time.perf_counter()
-        for rows, _ in self.session.chunks(
-            data.x, data.y, self.order, view.learning_rate, sample_weight=data.sample_weight
-        ):
+        for rows, _ in self.session.chunks(self.rows, self.order, view.learning_rate):
             view.samples_done += rows
             view.loss_sum = self.session.loss_sum
             now = time.perf_counter()

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.engine.engine import Engine
-from fastbp.engine.session import Session
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 
 if TYPE_CHECKING:
+    from fastbp.engine.engine import Engine
+    from fastbp.engine.session import Session
     from fastbp.estimators.base import BaseMLP
 
 Array = np.ndarray[Any, Any]
@@ -106,6 +108,9 @@ class StochasticOptimizer:
         What scikit-learn reads anew at each call (alpha, activation, batch size ...) may have changed since the
         last one; then the session is made again around the old moments.
         """
+        from fastbp.engine.engine import Engine
+        from fastbp.engine.session import Session
+
         alpha = float(estimator.alpha)
         key = (
             estimator.coefs_[0].shape[0], layers, dtype, objective, batch_size, alpha, estimator.max_grad_norm,

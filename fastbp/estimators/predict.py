@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.engine.engine import Engine
 from fastbp.estimators.optimizer import Array, DType
-from fastbp.specs import Layer
+from fastbp.layers import Layer
+
+if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
+    from fastbp.engine.engine import Engine
 
 # Rows whose raw outputs exist at one time while predicting.
 BLOCK_ROWS = 16384
@@ -56,6 +58,8 @@ class PredictMixin:
 
     def _engine(self, dtype: DType) -> Engine:
         """Return an engine that holds the present coefs_ and intercepts_."""
+        from fastbp.engine.engine import Engine
+
         shapes = tuple([coef.shape for coef in self.coefs_])
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
         key = (shapes, activation, self.out_activation_, dtype)

@@ -20,7 +20,7 @@ from fastbp.estimators.base import ACTIVATIONS, BaseMLP, engine_activation
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.optimizer import Array, DType
 from fastbp.estimators.predict import BLOCK_ROWS
-from fastbp.specs import Objective
+from fastbp.objectives import Objective
 
 OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).
@@ -172,6 +172,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     >>> net.score(X, y) > 0.99
     True
     """
+
+    __module__ = "fastbp"
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,

@@ -29,6 +29,8 @@ class History:
     (2, [2.0, 1.0], [], [0.5, 0.75])
     """
 
+    __module__ = "fastbp"
+
     def __init__(self, logs: Mapping[str, list[float]] | None = None) -> None:
         self.logs: dict[str, list[float]] = {name: list(values) for name, values in (logs or {}).items()}
         for name in ("loss", "val_loss", "epoch_seconds", "learning_rate"):

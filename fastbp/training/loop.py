@@ -23,8 +23,9 @@ from fastbp import objectives, optimizers
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
 from fastbp.callbacks.hooks import CallbackList, DivergenceError, Run
 from fastbp.engine.engine import Engine
-from fastbp.specs import Objective
-from fastbp.training import batches, checkpoints
+from fastbp.engine.sources import Source, Stream, prepare
+from fastbp.objectives import Objective
+from fastbp.training import checkpoints
 from fastbp.training.history import History
 from fastbp.training.trainer import Trainer
 from fastbp.validation import check_count, check_number
@@ -39,7 +40,7 @@ CHUNK_SECONDS = 0.05  # how often `on_chunk_end` is called when the batches come
 
 def evaluate(
     engine: Engine,
-    data: batches.Rows,
+    data: Source,
     objective: Objective,
     metrics: Mapping[str, figures.Metric],
     n_threads: int | None,
@@ -49,16 +50,15 @@ def evaluate(
     """Return ``loss`` (unless told not to) and the metrics of a model on checked data, by name."""
     total = mass = 0.0
     outputs = []
-    for x, y, order, weights in data.pieces(np.arange(len(data)), 1):
-        share = float(len(order)) if weights is None else float(weights.sum(dtype=np.float64))
-        if loss and share > 0:
-            value = engine.loss(x, y, objective, sample_weight=weights, n_threads=n_threads)
-            total, mass = total + value * share, mass + share
+    for rows in data.blocks():
+        if loss and rows.mass > 0:
+            total += engine.loss_of(rows, objective, n_threads=n_threads) * rows.mass
+            mass += rows.mass
         if metrics:
-            outputs.append(engine.predict(x, n_threads=n_threads))
+            outputs.append(engine.predict(rows, n_threads=n_threads))
     logs = {"loss": total / mass} if loss else {}
     if metrics:
-        logs.update(figures.compute(metrics, engine, objective, data.y, np.concatenate(outputs)))
+        logs.update(figures.compute(metrics, engine, objective, data.targets, np.concatenate(outputs)))
     return logs
 
 
@@ -90,7 +90,7 @@ def fit(
         raise ValueError(f"verbose must be 0 or 1, got {verbose!r}")
     objective, named = objectives.get(loss), figures.named(metrics)
     engine = net.engine
-    data: batches.Rows | batches.Stream
+    data: Source | Stream
     if y is None and (callable(x) or not hasattr(x, "shape")):
         for name, value in (("sample_weight", sample_weight), ("class_weight", class_weight)):
             if value is not None:
@@ -103,20 +103,21 @@ def fit(
             )
         if not callable(x) and not isinstance(x, Iterable):
             raise TypeError(f"X without y must be an iterable of batches (x, y), got {type(x).__name__}")
-        data = batches.Stream(x, engine, objective)
+        data = Stream(engine.layout, x, objective)
     else:
-        data = batches.prepare(engine, x, y, sample_weight, objective)
+        data = prepare(engine.layout, x, y, sample_weight, objective)
     validation = _validation(engine, validation_data, objective)
-    if check_number(validation_split, "validation_split", 0.0, 1.0, open_high=True) and isinstance(
-        data, batches.Rows
-    ):
-        if validation is not None:
-            raise ValueError("pass validation_data or validation_split, not both")
-        data, validation = data.split(validation_split)
-    if isinstance(data, batches.Rows):
-        data.weights = objectives.apply_class_weight(
-            class_weight, data.y, data.weights, objective, engine.dtype
-        )
+    check_number(validation_split, "validation_split", 0.0, 1.0, open_high=True)
+    if not isinstance(data, Stream):
+        if validation_split:
+            if validation is not None:
+                raise ValueError("pass validation_data or validation_split, not both")
+            data, validation = _split(data, validation_split)
+        if class_weight is not None:
+            own = data.weights.astype(engine.dtype) if data.weights.size else None
+            data = data.weighted(
+                objectives.apply_class_weight(class_weight, data.targets, own, objective, engine.dtype)
+            )
     rng = np.random.default_rng(seed)
     trainer = Trainer(
         net,
@@ -142,7 +143,15 @@ def fit(
         raise
 
 
-def _validation(engine: Engine, given: Sequence[Any] | None, objective: Objective) -> batches.Rows | None:
+def _split(data: Source, fraction: float) -> tuple[Source, Source]:
+    """Cut off the last `fraction` of the rows (Keras' ``validation_split``)."""
+    cut = int(len(data) * (1.0 - fraction))
+    if not 0 < cut < len(data):
+        raise ValueError(f"validation_split={fraction} of {len(data)} rows leaves one side empty")
+    return data.split(cut)
+
+
+def _validation(engine: Engine, given: Sequence[Any] | None, objective: Objective) -> Source | None:
     if given is None:
         return None
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
@@ -150,7 +159,7 @@ def _validation(engine: Engine, given: Sequence[Any] | None, objective: Objectiv
             f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}"
         )
     weights = given[2] if len(given) == 3 else None
-    return batches.prepare(engine, given[0], given[1], weights, objective, "validation_data: ")
+    return prepare(engine.layout, given[0], given[1], weights, objective, "validation_data: ")
 
 
 class _Loop:
@@ -159,8 +168,8 @@ class _Loop:
     def __init__(
         self,
         trainer: Trainer,
-        data: batches.Rows | batches.Stream,
-        validation: batches.Rows | None,
+        data: Source | Stream,
+        validation: Source | None,
         metrics: dict[str, figures.Metric],
         epochs: int,
         batch_size: int | None,
@@ -175,10 +184,10 @@ class _Loop:
         self.seconds = 0.0  # of the current epoch, before it was interrupted
         self.hooks: CallbackList
         self.rows, self.batch_size, steps = np.empty(0, np.int64), 0, None
-        if isinstance(data, batches.Rows):
+        if not isinstance(data, Stream):
             # A row of weight 0 is no row: a batch of nothing but such rows would have no mean.
             weights = data.weights
-            self.rows = np.arange(len(data)) if weights is None or weights.all() else np.flatnonzero(weights)
+            self.rows = np.arange(len(data)) if weights.all() else np.flatnonzero(weights)
             if len(self.rows) == 0:
                 raise ValueError("every row of X has weight 0: there is nothing to learn from")
             wanted = len(self.rows) if batch_size is None else check_count(batch_size, "batch_size")
@@ -232,8 +241,8 @@ class _Loop:
         view = self.view
         began = time.perf_counter() - self.seconds
         last, waiting = time.perf_counter(), 0
-        by_chunk = isinstance(
-            self.data, batches.Rows
+        by_chunk = not isinstance(
+            self.data, Stream
         )  # otherwise batch by batch: hooks are called now and then
         for rows, total in self.chunks():
             view.samples_done += rows
@@ -259,17 +268,13 @@ class _Loop:
         """Train what is left of the epoch; yield the rows of each compiled call and the epoch's loss sum so far."""
         trainer, view = self.trainer, self.view
         schedule, scale = trainer.schedule, view.learning_rate_scale
-        if isinstance(self.data, batches.Stream):
-            for piece in itertools.islice(self.data.pieces(), self.batches_done, None):
-                rows = len(piece.order)
-                trainer.reserve(rows)
-                session = trainer.session
+        if isinstance(self.data, Stream):
+            for rows in itertools.islice(self.data.batches(), self.batches_done, None):
+                session = trainer.reserve(rows.n)
                 view.learning_rate = scale * schedule(view.epoch if schedule.per == "epoch" else session.step)
-                total = session.run(
-                    piece.x, piece.y, piece.order, view.learning_rate, sample_weight=piece.weights
-                )
+                total = session.train(rows, np.arange(rows.n), view.learning_rate)
                 self.batches_done += 1
-                yield rows, view.loss_sum + total
+                yield rows.n, view.loss_sum + total
             return
         session, size, order = trainer.session, self.batch_size, self.rows
         if self.shuffle and size < len(order):  # in a full batch the order changes nothing but rounding
@@ -280,17 +285,14 @@ class _Loop:
         left = order[first * size :]
         # Added up by the session the sum does not depend on the cuts into chunks.
         session.loss_sum = view.loss_sum
-        for piece in self.data.pieces(left, size) if len(left) else ():
+        for rows, part in self.data.pieces(left, size) if len(left) else ():
             done = 0
-            steps = -(-len(piece.order) // size)
-            parts = session.chunks(
-                piece.x, piece.y, piece.order, rates[first : first + steps], sample_weight=piece.weights
-            )
-            for rows, _ in parts:
-                done += rows
+            steps = -(-len(part) // size)
+            for finished, _ in session.chunks(rows, part, rates[first : first + steps]):
+                done += finished
                 self.batches_done = first + -(-done // size)
                 view.learning_rate = float(rates[self.batches_done - 1])
-                yield rows, session.loss_sum
+                yield finished, session.loss_sum
             first = self.batches_done
 
     def evaluate(self) -> dict[str, float]:
@@ -298,7 +300,7 @@ class _Loop:
         view, trainer = self.view, self.trainer
         began = time.perf_counter()
         logs = {"loss": view.loss_sum / view.samples_done}
-        if self.metrics and isinstance(self.data, batches.Rows):
+        if self.metrics and not isinstance(self.data, Stream):
             logs.update(
                 evaluate(
                     trainer.engine, self.data, trainer.objective, self.metrics, trainer.n_threads, loss=False
@@ -365,9 +367,9 @@ class _Loop:
                     f"this call has {value!r}"
                 )
         trainer.engine.set_parameters(stored["weights"], stored["biases"])
-        trainer.seed = state["seed"]
-        trainer.reserve(max(1, self.batch_size), anew=True)
-        trainer.session.step = state["step"]
+        session = trainer.session
+        trainer.seed = session.seed = state["seed"]
+        session.step = state["step"]
         for name, values in checkpoints.unpack(state["slots"], trainer.engine).items():
             trainer.slots[name][...] = values
         trainer.epoch = view.epoch = state["epoch"]

@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbp import objectives, optimizers
 from fastbp.engine.engine import Engine
+from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
+from fastbp.engine.sources import prepare
 from fastbp.schedules import Schedule
-from fastbp.training import batches
 from fastbp.validation import check_count, check_number
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Trainer:
     [4.0, 1.44, 0.5184]
     """
 
+    __module__ = "fastbp"
+
     def __init__(
         self,
         net: Sequential,
@@ -86,8 +89,7 @@ class Trainer:
         self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
         self._dtype = self.engine.dtype
         self._codes = self.objective.name == "cross_entropy"
-        self._capacity = 1
-        self.session = self._new_session(1)
+        self._session: Session | None = None  # made when the size of a batch is known
 
     def step(self, x: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Train on one batch: forward, backward, update. Returns its loss before the update.
@@ -119,16 +121,21 @@ class Trainer:
             )
             and x.flags.c_contiguous
         ):
-            data = batches.prepare(self.engine, x, y, sample_weight, self.objective)
-            (piece,) = data.pieces(np.arange(len(data)), len(data))
-            x, y, sample_weight = piece.x, piece.y, piece.weights
-        n = int(x.shape[0])
-        if n > self._capacity:
-            self.reserve(n)
+            rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
+        else:
+            rows = Rows(self.engine.layout, x, y, None, self.objective)
+        session = self._session
+        if session is None or rows.n > session.batch_size:
+            session = self.reserve(rows.n)
         rate = self._rate
         if rate is None:
-            rate = self.schedule(self.epoch if self.schedule.per == "epoch" else self.session.step)
-        return self.session.train_batch(x, y, rate, sample_weight)
+            rate = self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
+        return session.update(rows, rate)
+
+    @property
+    def session(self) -> Session:
+        """The engine's part of the training: batches through the kernels, and the optimizer's state."""
+        return self._session or self.reserve(1)
 
     @property
     def steps(self) -> int:
@@ -144,25 +151,19 @@ class Trainer:
         """The optimizer's state: live flat arrays, laid out like ``net.engine.theta``."""
         return self.session.slots
 
-    def reserve(self, rows: int, *, anew: bool = False) -> None:
-        """Make room for batches of `rows` rows; the optimizer's state is kept, unless it is to start `anew`."""
-        if rows <= self._capacity and not anew:
-            return
-        old = self.session
-        self._capacity = max(rows, self._capacity)
-        self.session = self._new_session(self._capacity)
-        if not anew:
-            self.session.step = old.step
-            for name, values in old.slots.items():
-                self.session.slots[name][...] = values
-
-    def _new_session(self, rows: int) -> Session:
-        return Session(
-            self.engine,
-            self.objective,
-            self.optimizer.rule(),
-            batch_size=rows,
-            max_grad_norm=self.max_grad_norm,
-            seed=self.seed,
-            n_threads=self.n_threads,
-        )
+    def reserve(self, rows: int) -> Session:
+        """Make room for batches of `rows` rows, and return the session; the optimizer's state is kept."""
+        session = self._session
+        if session is None:
+            session = self._session = Session(
+                self.engine,
+                self.objective,
+                self.optimizer.rule(),
+                batch_size=rows,
+                max_grad_norm=self.max_grad_norm,
+                seed=self.seed,
+                n_threads=self.n_threads,
+            )
+        elif rows > session.batch_size:
+            session.resize(rows)
+        return session

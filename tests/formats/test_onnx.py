@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp import specs
 from fastbp.formats import _network
+from fastbp.layers import ACTIVATION_NAMES
 
 onnx = pytest.importorskip("onnx")
 runtime = pytest.importorskip("onnxruntime")
@@ -38,7 +38,7 @@ def network(activation, dtype, seed=0):
 
 
 def test_every_activation_of_the_engine_is_known():
-    assert set(_network.ACTIVATIONS) == set(specs.ACTIVATION_NAMES)
+    assert set(_network.ACTIVATIONS) == set(ACTIVATION_NAMES)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

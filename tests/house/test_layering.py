@@ -29,9 +29,10 @@ FLOORS = {
     ],
     "fastbp": [
         {"kernels", "reference"},
-        {"specs", "validation"},
+        {"validation"},
         {"descent", "initializers", "objectives", "schedules", "tables"},
-        {"engine", "layers", "optimizers"},
+        {"layers", "optimizers"},
+        {"engine"},
         {"metrics"},
         {"callbacks"},
         {"training"},

@@ -4,7 +4,9 @@ import doctest
 import importlib
 import inspect
 import json
+import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +79,37 @@ def test_every_public_object_is_documented(name):
                 assert inspect.getdoc(getattr(thing, method)), f"fastbp.{name}.{method} has no docstring"
 
 
+CLASSES = [name for name in fastbp.__all__ if inspect.isclass(getattr(fastbp, name))]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_pickles_name_the_package_and_no_room(name):
+    """So that a class may move to another room without breaking the pickles of it."""
+    thing = getattr(fastbp, name)
+    assert thing.__module__ == "fastbp"
+    assert thing.__qualname__ == name
+    assert pickle.loads(pickle.dumps(thing)) is thing
+    assert b"fastbp." not in pickle.dumps(thing)
+
+
+def test_pickles_of_objects_name_no_room():
+    net = fastbp.Sequential(
+        [fastbp.Dense(3, "relu"), fastbp.Dropout(0.5), fastbp.Dense(2)], n_inputs=4, seed=1
+    )
+    things = [
+        net,
+        fastbp.SGD(fastbp.CosineDecay(0.1, warmup=0.1), momentum=0.9),
+        fastbp.EarlyStopping(patience=3),
+        fastbp.History({"loss": [1.0]}),
+        fastbp.MLPRegressor((3,), max_iter=2),
+    ]
+    for thing in things:
+        dumped = pickle.dumps(thing)
+        assert b"cfastbp." not in pickle.dumps(thing, protocol=0)
+        assert type(pickle.loads(dumped)) is type(thing)
+    assert (pickle.loads(pickle.dumps(net)).predict([[1.0] * 4]) == net.predict([[1.0] * 4])).all()
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_doctests(name, tmp_path, monkeypatch):
     """Every example of every docstring, run in an empty folder."""
@@ -99,11 +132,21 @@ def need(name: str) -> None:
             pytest.importorskip(package)
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds classes where they are written: the public ones say that they are of `fastbp` itself."""
+
+    def _from_module(self, module, thing):
+        if inspect.isclass(thing) and thing.__module__.startswith("fastbp"):
+            source = inspect.getsource(module)
+            return re.search(rf"^class {thing.__name__}\b", source, re.MULTILINE) is not None
+        return super()._from_module(module, thing)
+
+
 def run_examples(thing, name: str) -> int:
     """Run the examples in the docstrings of a thing and of what is in it; return how many there were."""
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     report: list[str] = []
-    for test in doctest.DocTestFinder(exclude_empty=True).find(thing, name):
+    for test in Finder(exclude_empty=True).find(thing, name):
         runner.run(test, out=report.append)
     assert not runner.failures, "".join(report)
     return runner.tries
@@ -111,7 +154,7 @@ def run_examples(thing, name: str) -> int:
 
 def loaded_by(statement: str) -> set[str]:
     """Top-level packages in sys.modules after a statement in a new process."""
-    code = f"{statement}; import sys, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
+    code = f"{statement}\nimport sys, json; print(json.dumps([m for m in sys.modules if '.' not in m]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(json.loads(done.stdout))
 
@@ -120,6 +163,26 @@ def test_import_loads_nothing_heavy(tmp_path):
     heavy = {"sklearn", "matplotlib", "pandas", "torch", "jax", "onnx", "pyarrow", "polars", "IPython"}
     assert not loaded_by("import fastbp") & heavy
     assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import fastbp as fb; fb.Dense(3, 'relu'); fb.Dropout(0.5)",
+        "import fastbp as fb; fb.Adam(); fb.SGD(fb.OneCycle(0.1), momentum=0.9).rule()",
+        "from fastbp import objectives; objectives.get('huber(2.0)')",
+        "from fastbp import metrics; metrics.named(['mae', max])",
+        "import fastbp as fb; fb.EarlyStopping(); fb.Checkpoint('x'); fb.ProgressBar(); fb.TimeLimit(1)",
+        "from fastbp import layers; layers.plan_layers([layers.Dense(3, 'gelu')])",
+        "import fastbp.cli, contextlib, io; f = io.StringIO()\n"
+        "with contextlib.redirect_stdout(f), contextlib.suppress(SystemExit): fastbp.cli.main(['train', '--help'])\n"
+        "assert '--activation' in f.getvalue()",
+    ],
+    ids=["layers", "optimizers", "losses", "metrics", "callbacks", "plan", "train --help"],
+)
+def test_naming_loads_no_numba(statement):
+    """Names come from the specification's tables: the kernels are loaded by what computes."""
+    assert not loaded_by(statement) & {"numba", "llvmlite"}
 
 
 def test_installed_package_is_typed():

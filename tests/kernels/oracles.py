@@ -11,7 +11,7 @@ from numba.core import config
 from fastbp import reference
 from fastbp.engine import Engine
 from fastbp.kernels.machine.simd import lanes, load, store, traced
-from fastbp.specs import Layer
+from fastbp.layers import Layer
 
 INTERPRETED = bool(config.DISABLE_JIT)
 BOUNDSCHECK = bool(config.BOUNDSCHECK)

@@ -7,8 +7,11 @@ import pytest
 import scipy.sparse
 
 from fastbp.engine import teams, workspace
+from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import INTERPRETED, Specification, assert_near, assert_same_parameters, random_net
 
 SMALL = INTERPRETED
@@ -141,7 +144,7 @@ def test_a_batch_at_a_time_leaves_the_sum_alone(dtype, rng):
     assert session.loss_sum == 5.0
     session.run(x, y, np.arange(4), 0.1)
     assert session.loss_sum == 5.0
-    for _ in session.chunks(x, y, np.arange(4), 0.1):
+    for _ in session.chunks(Rows(net.engine.layout, x, y), np.arange(4), 0.1):
         pass
     assert session.loss_sum > 5.0
     with pytest.raises(ZeroDivisionError, match="Weights sum to zero"):

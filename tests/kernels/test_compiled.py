@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from fastbp import kernels, reference
 from fastbp.kernels.compiled import predict_row
 from fastbp.kernels.machine import peak
-from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
+from fastbp.layers import Layer
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
 from tests.kernels.oracles import (
     INTERPRETED,
     MOST_ROWS,

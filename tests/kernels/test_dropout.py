@@ -12,7 +12,9 @@ from fastbp.engine import session as module
 from fastbp.engine.session import Session
 from fastbp.kernels import random
 from fastbp.kernels.machine.simd import lanes, store
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import INTERPRETED, Guarded, assert_near, compiled, random_net, rows
 
 

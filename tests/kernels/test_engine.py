@@ -8,7 +8,9 @@ import scipy.sparse
 
 from fastbp.engine import Engine
 from fastbp.engine.session import Session
-from fastbp.specs import ACTIVATION_NAMES, Layer, Objective, Rule
+from fastbp.layers import ACTIVATION_NAMES, Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import random_net
 
 

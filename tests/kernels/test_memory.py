@@ -10,7 +10,9 @@ from fastbp.engine import Engine, teams
 from fastbp.engine import session as runs
 from fastbp.engine.session import Session
 from fastbp.kernels import network
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import INTERPRETED, random_net
 
 compiled_only = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode makes temporary arrays")
@@ -226,7 +228,7 @@ def test_one_row_of_very_many_inputs(dtype):
     code = f"""
 import numpy as np
 from fastbp.engine import Engine
-from fastbp.specs import Layer
+from fastbp.layers import Layer
 engine = Engine(3_000_000, [Layer(2)], "{dtype}")
 engine.weights[0][...] = 1.0
 assert engine.predict(np.ones((1, 3_000_000), "{dtype}"))[0, 0] == 3_000_000

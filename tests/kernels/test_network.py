@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from fastbp import reference
 from fastbp.engine import Engine
-from fastbp.specs import OBJECTIVE_NAMES, Layer, Objective
+from fastbp.layers import Layer
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
 from tests.kernels.oracles import (
     INTERPRETED,
     MOST_ROWS,

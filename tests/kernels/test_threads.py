@@ -17,7 +17,9 @@ from fastbp.engine import teams as module
 from fastbp.engine.session import Session
 from fastbp.kernels import plan
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 from tests.kernels.oracles import INTERPRETED, random_net
 
 pytestmark = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode runs one thread at a time")
@@ -368,7 +370,9 @@ import numpy as np
 from fastbp.engine import teams as module
 from fastbp.engine import Engine
 from fastbp.engine.session import Session
-from fastbp.specs import Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
 module.TEAM_FLOPS = module.CALL_FLOPS = 1e-9
 module.default_threads = lambda: 8
 module.Pace.choose = lambda self, costly=False: (self.team, False)

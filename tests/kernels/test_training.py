@@ -9,8 +9,11 @@ import scipy.sparse
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
-from fastbp.specs import OBJECTIVE_NAMES, RULE_NAMES, Layer, Objective, Rule
+from fastbp.layers import Layer
+from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.optimizers import RULE_NAMES, Rule
 from tests.kernels.oracles import (
     INTERPRETED,
     Specification,
@@ -222,7 +225,7 @@ def test_chunks_are_the_run(dtype, rng, monkeypatch):
         monkeypatch.setattr(module, "CHUNK_SECONDS", seconds)
         engine = random_net(np.random.default_rng(4), 4, [Layer(5, "tanh"), Layer(2)], dtype).engine
         session = Session(engine, Objective(), Rule("adam"), batch_size=4)
-        pieces = list(session.chunks(x, y, np.arange(50), 0.01))
+        pieces = list(session.chunks(Rows(engine.layout, x, y), np.arange(50), 0.01))
         assert sum(done for done, _ in pieces) == 50
         results.append((len(pieces), sum(loss for _, loss in pieces), engine.theta.copy()))
     assert results[0][0] == 1

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from fastbp import optimizers
-from fastbp.layers import Dense
-from fastbp.optimizers import SGD, Adagrad, Adam, AdamW, NAdam, RMSProp, Rprop
+from fastbp.layers import ACTIVATION_NAMES, Dense
+from fastbp.objectives import OBJECTIVE_NAMES
+from fastbp.optimizers import RULE_NAMES, SGD, Adagrad, Adam, AdamW, NAdam, RMSProp, Rprop
 from fastbp.schedules import ExponentialDecay
 from fastbp.sequential import Sequential
-from fastbp.specs import ACTIVATION_NAMES, OBJECTIVE_NAMES, RULE_NAMES
 from fastbp.training import Trainer
 
 torch = pytest.importorskip("torch")

@@ -23,7 +23,7 @@ import fastbp
 from fastbp.engine import Engine
 from fastbp.kernels import compiled
 from fastbp.kernels.machine import jit
-from fastbp.specs import Layer
+from fastbp.layers import Layer
 engine = Engine(1, [Layer(1, "tanh", use_bias=False)], "float64")
 engine.weights[0][...] = 1.0
 value = float(engine.predict(np.ones((1, 1)))[0, 0])

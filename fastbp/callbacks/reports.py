@@ -1,0 +1,127 @@
+"""Callbacks that report: a line per epoch in a CSV file, a progress bar on the terminal."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from typing import Any, TextIO
+
+from fastbp.callbacks.hooks import Callback, Logs, Run
+
+
+class CSVLogger(Callback):
+    """Append a line per epoch to a CSV file: epoch, then the logs. It is there before the next epoch begins.
+
+    A new `fit` starts a new file; a resumed one keeps the lines of the epochs it does not repeat.
+
+    Parameters
+    ----------
+    path : path
+
+    >>> CSVLogger("log.csv").path
+    'log.csv'
+    """
+
+    __module__ = "fastbp"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        self._columns: list[str] = []
+
+    def on_fit_begin(self, run: Run | None = None) -> None:
+        """Start the file, or cut it to the epochs that are done."""
+        lines: list[list[str]] = []
+        if run is not None and run.epoch and os.path.exists(self.path):
+            with open(self.path, newline="", encoding="utf-8") as file:
+                lines = [line for line in csv.reader(file) if line]
+            lines = lines[:1] + [line for line in lines[1:] if line[0].isdigit() and int(line[0]) < run.epoch]
+        self._columns = lines[0] if lines else []
+        with open(self.path, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(lines)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
+        """Write the line."""
+        values = {"epoch": epoch, **logs}
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            if not self._columns:
+                self._columns = list(values)
+                csv.writer(file).writerow(self._columns)
+            csv.writer(file).writerow([values.get(column, "") for column in self._columns])
+        return None
+
+
+class ProgressBar(Callback):
+    """A bar (tqdm) with loss and samples per second, on a terminal only.
+
+    Parameters
+    ----------
+    file : text file, optional
+        None: standard error.
+
+    >>> ProgressBar().file is None
+    True
+    """
+
+    __module__ = "fastbp"
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.file = file
+        self._bar: Any = None
+        self._run: Run | None = None
+
+    def on_fit_begin(self, run: Run | None = None) -> None:
+        """Draw the bar."""
+        from tqdm import tqdm
+
+        self._run = run
+        samples = run.samples if run is not None else 0
+        self._bar = tqdm(
+            total=samples * run.epochs or None if run is not None else None,
+            initial=samples * run.epoch + run.samples_done if run is not None else 0,
+            unit=" samples",
+            unit_scale=True,
+            **_width(self.file or sys.stderr),
+            file=self.file,
+            disable=None,  # None: no bar unless the file is a terminal
+        )
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Name the epoch."""
+        if self._bar is not None:
+            epochs = self._run.epochs if self._run is not None else 0
+            self._bar.set_description(f"epoch {epoch + 1}" + (f"/{epochs}" if epochs else ""), refresh=False)
+
+    def on_chunk_end(self, seconds: float, samples: int) -> bool | None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(samples)
+        return None
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
+        """Show the numbers of the epoch."""
+        if self._bar is not None:
+            shown = {
+                name: value for name, value in logs.items() if name not in ("epoch_seconds", "learning_rate")
+            }
+            self._bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()}, refresh=False)
+        return None
+
+    def on_fit_end(self, run: Run | None = None) -> None:
+        """Leave the finished bar on the screen."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the bar, also after an exception."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = self._run = None
+
+
+def _width(file: TextIO) -> dict[str, Any]:
+    """Return tqdm's arguments for a bar as wide as the terminal, or 80 columns where it does not know its width."""
+    try:
+        columns = os.get_terminal_size(file.fileno()).columns
+    except (OSError, ValueError, AttributeError):  # no terminal of the operating system
+        return {"dynamic_ncols": True}
+    return {"dynamic_ncols": True} if columns else {"ncols": 80}
