@@ -5,24 +5,12 @@ few that need z say so in NEEDS_Z. Reference: ACTIVATIONS in fastbp/reference.py
 asked for, never z above 0. Conventions at kinks are PyTorch's.
 """
 
-from numba.core import types
-
 from .elementary import erf, exp, expm1_nonpositive
 from .elementary import sigmoid as _sigmoid
 from .elementary import softplus as _softplus
 from .elementary import tanh as _tanh
-from .machine.lanes import Lanes, absolute, select, splat
-from .machine.loops import dispatch, vector_loop
-from .machine.simd import (
-    checked_pointer,
-    lanes_of,
-    load_at,
-    load_twin,
-    operation,
-    store_at,
-    store_twin,
-    vector_of,
-)
+from .machine.lanes import absolute, select
+from .machine.loops import map_by_code, multiply_by_code
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. (2017)
 SQRT_HALF, INV_SQRT_2PI = 0.7071067811865476, 0.3989422804014327
@@ -194,76 +182,9 @@ CODES = {name: code for code, name in enumerate(TABLE)}
 NEEDS_Z = frozenset({"gelu", "silu", "mish"})
 # f(0) != 0: the padding of their outputs has to be cleared.
 MOVES_ZERO = tuple(CODES[name] for name in ("sigmoid", "softplus", "hard_sigmoid", "exp"))
-_PAIRS = list(TABLE.values())
 
-
-def _forward_twin(code, Z, z0, A, a0, count):
-    f = _PAIRS[code][0]
-    for j in range(0, count, lanes_of(Z)):
-        store_twin(A, a0 + j, f(load_twin(Z, z0 + j)))
-
-
-@operation(twin=_forward_twin)
-def forward(typingctx, code, Z, z0, A, a0, count):
-    """forward(code, Z, z0, A, a0, count): A = f(Z) on `count` elements, a multiple of the row padding.
-
-    One branch for the whole block of rows, then a loop of vectors for the function it leads to.
-    """
-    width = vector_of(Z.dtype).lanes
-
-    def codegen(context, builder, sig, args):
-        code, Z, z0, A, a0, count = args
-        source = checked_pointer(context, builder, sig.args[1], Z, z0, count)
-        target = checked_pointer(context, builder, sig.args[3], A, a0, count)
-        zero = context.get_constant(types.intp, 0)
-
-        def body(f):
-            with vector_loop(builder, zero, count, width) as (j, _):
-                store_at(
-                    builder, builder.gep(target, [j]), f(load_at(builder, builder.gep(source, [j]), width))
-                )
-
-        dispatch(builder, code, {number: (body, f) for number, (f, _) in enumerate(_PAIRS) if f})
-        return context.get_dummy_value()
-
-    p = types.intp
-    return types.void(p, Z, p, A, p, p), codegen
-
-
-def _backward_twin(code, Z, z0, A, a0, D, d0, count, scale):
-    prime = _PAIRS[code][1]
-    for j in range(0, count, lanes_of(Z)):
-        a = load_twin(A, a0 + j) * A.dtype.type(scale)
-        store_twin(D, d0 + j, load_twin(D, d0 + j) * prime(load_twin(Z, z0 + j), a))
-
-
-@operation(twin=_backward_twin)
-def backward(typingctx, code, Z, z0, A, a0, D, d0, count, scale):
-    """backward(code, Z, z0, A, a0, D, d0, count, scale): D = D * f'(z), the second half of BP2.
-
-    `scale` undoes the division of a by dropout's keep rate.
-    """
-    width = vector_of(Z.dtype).lanes
-
-    def codegen(context, builder, sig, args):
-        code, Z, z0, A, a0, D, d0, count, scale = args
-        z_pointer = checked_pointer(context, builder, sig.args[1], Z, z0, count)
-        a_pointer = checked_pointer(context, builder, sig.args[3], A, a0, count)
-        d_pointer = checked_pointer(context, builder, sig.args[5], D, d0, count)
-        factor = Lanes(
-            builder, splat(builder, context.cast(builder, scale, types.float64, sig.args[1].dtype), width)
-        )
-        zero = context.get_constant(types.intp, 0)
-
-        def body(prime):
-            with vector_loop(builder, zero, count, width) as (j, _):
-                z = load_at(builder, builder.gep(z_pointer, [j]), width)
-                a = load_at(builder, builder.gep(a_pointer, [j]), width) * factor
-                place = builder.gep(d_pointer, [j])
-                store_at(builder, place, load_at(builder, place, width) * prime(z, a))
-
-        dispatch(builder, code, {number: (body, prime) for number, (_, prime) in enumerate(_PAIRS) if prime})
-        return context.get_dummy_value()
-
-    p = types.intp
-    return types.void(p, Z, p, A, p, D, p, p, types.float64), codegen
+# forward(code, work, z0, a0, count): work[a0:] = f(work[z0:]).
+forward = map_by_code({CODES[name]: f for name, (f, _) in TABLE.items() if f})
+# backward(code, work, z0, a0, d0, count, scale): work[d0:] *= f'(z), the second half of BP2; `scale` undoes the
+# division of a by dropout's keep rate.
+backward = multiply_by_code({CODES[name]: slope for name, (_, slope) in TABLE.items() if slope})

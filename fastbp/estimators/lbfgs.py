@@ -16,7 +16,7 @@ from fastbp.engine.teams import Pace, for_call, size_for
 from fastbp.engine.workspace import Workspace
 from fastbp.estimators.loop import TrainingData, check_finite
 from fastbp.estimators.optimizer import Array, DType
-from fastbp.kernels import network
+from fastbp.kernels import plan as p
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
 
@@ -85,7 +85,7 @@ class Problem:
         self.engine.theta[self.places] = packed
         team, _ = self._pace.choose()
         begun = time.perf_counter()
-        loss = self._workspace.total(network.GRADIENT, self.engine.params, self._data, team)
+        loss = self._workspace.total(p.GRADIENT, self.engine.params, self._data, team)
         self._pace.note(team, time.perf_counter() - begun)
         gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)

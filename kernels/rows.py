@@ -1,0 +1,142 @@
+"""Phase 1 of a part: blocks of rows go forward, through the loss, and back. No row needs another.
+
+    forward    a = x;  z = a W + b, a = f(z) in each layer
+    loss       delta = dC/da f'(z) of the output                 (BP1)
+    backward   delta = (delta W') f'(z) of the layer below       (BP2)
+
+Reference: fastbp/reference.py.
+"""
+
+from . import dense, gather, losses, optimizers, random
+from .machine.jit import kernel
+from .machine.sync import STOP, STOPPED, advance, claim, finished, read, wait
+from .plan import PREDICT, TRAIN, VALUE, layer_of
+from .tuples import Block
+
+
+@kernel(inline=True)
+def forward(call, net, rows, part, block, in_place, ahead):
+    """z = a W + b and a = f(z), layer by layer, for a block of rows; dropout of a while training.
+
+    The first layer reads its rows of x `in_place`, or a copy; rows that are `ahead` in the order are asked for then.
+    """
+    plan, first = net.plan, part.first + block.row
+    if plan.sparse == 0 and not in_place:
+        gather.inputs(net, rows, first, block.row, block.m)
+        drop(call, net, part, block, layer_of(net.plan, 0).a_in, layer_of(net.plan, 0).ld_in, -1)
+    for k in range(call.layers):
+        layer = layer_of(net.plan, k)
+        if k == 0 and plan.sparse != 0:
+            dense.forward_sparse(layer, net.params, net.work, rows, first, block)
+        else:
+            x = gather.below(net, rows, layer, first, block.row, k == 0 and in_place)
+            next_row = first + ahead if k == 0 and rows.order.size > 0 else -1
+            dense.forward(layer, net.params, net.work, x, block, rows, next_row)
+        drop(call, net, part, block, layer.a, layer.ld, k)
+
+
+@kernel(inline=True)
+def backward(call, net, part, block):
+    """delta = (delta W') f'(z), from the output down: there delta was dC/da, the inputs' is for who asked for it."""
+    last = net.plan.n_layers - 1
+    dense.derive(layer_of(net.plan, last), net.work, block.row, block.m, 0.0)
+    for down in range(last + 1):
+        k = last - down
+        layer = layer_of(net.plan, k)
+        if layer.d_in >= 0:
+            dense.propagate(layer, net.params, net.work, block)
+            drop(call, net, part, block, layer.d_in, layer.ld_in, k - 1)
+            if k > 0:
+                dense.derive(
+                    layer_of(net.plan, k - 1), net.work, block.row, block.m, dropout(call, net, k - 1)
+                )
+
+
+@kernel(inline=True)
+def dropout(call, net, k):
+    """Return the rate of dropout of layer k's output, or of the inputs for k = -1: 0 if not training."""
+    if call.mode != TRAIN:
+        return 0.0
+    return layer_of(net.plan, k).dropout if k >= 0 else net.plan.input_dropout
+
+
+@kernel(inline=True)
+def drop(call, net, part, block, start, ld, k):
+    """Zero a share of what layer k has at work[start:], and scale up the rest: the same mask forward and back."""
+    rate = dropout(call, net, k)
+    if rate > 0.0:
+        key = random.key_of(call.seed, part.step, k)
+        random.drop(net.work, start + block.row * ld, ld, part.offset + block.row, block.m, rate, key)
+
+
+@kernel(inline=True)
+def loss(net, rows, sums, part, block):
+    """The rows' values, and dC/da of the output in the place of delta."""
+    top = layer_of(net.plan, net.plan.n_layers - 1)
+    first, row, m = part.first + block.row, block.row, block.m
+    gather.targets(net, rows, first, row, m)
+    gather.weights(sums, rows, first, row, m)
+    weights, values = sums.weights[row : row + m], sums.values[row : row + m]
+    start = row * top.ld
+    losses.evaluate(
+        net.plan, net.work, top.a + start, top.d + start, top.ld, m, weights, 1.0 / part.whole, values
+    )
+
+
+@kernel(inline=True)
+def give(net, start, ld, width, out, part, block):
+    """Write what the rows have at work[start:], a vector of `width` numbers each, to the caller's `out`."""
+    gather.copy_out(
+        net.work, start + block.row * ld, ld, out, (part.first + block.row) * width, width, block.m
+    )
+
+
+@kernel(inline=True)
+def through(call, net, rows, sums, part, block, in_place, ahead, out):
+    """Take a block of rows as far as the call asks."""
+    forward(call, net, rows, part, block, in_place, ahead)
+    if call.mode == PREDICT:
+        top = layer_of(net.plan, call.layers - 1)
+        give(net, top.a, top.ld, top.fan_out, out, part, block)
+        return
+    loss(net, rows, sums, part, block)
+    if call.mode != VALUE:
+        backward(call, net, part, block)
+        if net.plan.want_inputs != 0:
+            bottom = layer_of(net.plan, 0)
+            give(net, bottom.d_in, bottom.ld_in, bottom.fan_in, out, part, block)
+
+
+@kernel(inline=True)
+def finish(call, net, sums, part):
+    """Add the mean of the rows' weighted values, times the rows it stands for; prepare the step that follows."""
+    value = 0.0
+    for r in range(part.m):
+        value += sums.values[r]
+    sums.totals.loss_sum += value / part.whole * part.share
+    if part.last:
+        product = sums.totals.product
+        sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.step, product, sums.step)
+
+
+@kernel(inline=True)
+def rows_phase(call, net, rows, sums, part, team, phase, in_place, out):
+    """Blocks of rows, until none is left; returns whether the call was stopped."""
+    height = net.plan.row_block
+    blocks = (part.m + height - 1) // height
+    panel = net.plan.panel + team.member * net.plan.panel_size
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        block = Block(k * height, min(height, part.m - k * height), panel)
+        if read(team.sync, STOP) == 0:
+            through(call, net, rows, sums, part, block, in_place, height * team.size, out)
+        if finished(team, k, blocks):
+            stopped = read(team.sync, STOP)
+            if stopped != 0:
+                sums.totals.loss_sum = sums.totals.loss_kept
+            elif call.mode != PREDICT:
+                finish(call, net, sums, part)
+            advance(team, phase, stopped)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+    return read(team.sync, STOPPED) != 0

@@ -1,0 +1,179 @@
+"""Phase 2 of a part: blocks of weights gather their gradient over all its rows, and are updated while it is in cache.
+
+    dW = x' delta  (BP4),  db = sum over the rows of delta  (BP3)
+    theta = what the optimizer makes of theta and its gradient
+
+Reference: fastbp/reference.py.
+"""
+
+import math
+from typing import NamedTuple
+
+from . import dense, gather, optimizers
+from .machine.jit import kernel
+from .machine.sync import advance, claim, finished, wait
+from .plan import layer_of
+
+
+class Piece(NamedTuple):
+    """A block of weights: rows [begin, end) of layer k, and its bias (`biased`) with the first of them.
+
+    Their gradients are grad[g0:] and grad[gb:].
+    """
+
+    number: int
+    k: int
+    begin: int
+    end: int
+    biased: bool
+    g0: int
+    gb: int
+
+
+@kernel(inline=True)
+def piece_of(net, number, member):
+    """Return block `number` of the network's weights.
+
+    If nothing has to add up (plan.slot > 0), its gradient is not written to where the whole one would be, but to a
+    place of this thread, which stays in its caches. Each layer has its own there, whose padding stays zero.
+    """
+    k = 0
+    while number >= layer_of(net.plan, k).first_block + layer_of(net.plan, k).blocks:
+        k += 1
+    layer = layer_of(net.plan, k)
+    begin = (number - layer.first_block) * layer.block_rows
+    end = min(begin + layer.block_rows, dense.stored_rows(layer))
+    g0, gb = layer.w + begin * layer.ldw, layer.b
+    if net.plan.slot > 0:
+        gb = member * net.plan.slot + layer.in_slot
+        g0 = gb + layer.ld
+    return Piece(number, k, begin, end, number == layer.first_block and layer.b >= 0, g0, gb)
+
+
+@kernel(inline=True)
+def gradient(net, rows, part, piece, in_place):
+    """dW = x' delta and db = sum of delta, over the rows of the part."""
+    layer, m = layer_of(net.plan, piece.k), part.m
+    if piece.k == 0 and net.plan.sparse != 0:
+        dense.weight_gradients_sparse(
+            layer, rows, part.first, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
+        )
+    else:
+        x = gather.below(net, rows, layer, part.first, 0, piece.k == 0 and in_place)
+        dense.weight_gradients(
+            layer, x, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
+        )
+    if piece.biased:
+        dense.bias_gradients(layer, net.work, net.grad, piece.gb, m, part.accumulate)
+
+
+@kernel(inline=True)
+def penalties(net, part, layer):
+    """Return l1 and l2 of a layer's weights, scikit-learn's share for this batch included."""
+    return layer.l1, layer.l2 + net.plan.l2_per_row / part.whole
+
+
+@kernel(inline=True)
+def measure(net, sums, part, piece, clipped):
+    """Note what the piece's penalty costs and, for clipping, the square of its gradient."""
+    layer = layer_of(net.plan, piece.k)
+    l1, l2 = penalties(net, part, layer)
+    start, stop = layer.w + piece.begin * layer.ldw, layer.w + piece.end * layer.ldw
+    cost = 0.0
+    if l1 != 0.0 or l2 != 0.0:
+        cost = optimizers.penalty(net.params, start, stop, l1, l2)
+    sums.blocks[2 * piece.number] = cost
+    if clipped:
+        square = optimizers.norm_squared(net.params, net.grad, start, stop, l1, l2)
+        if piece.biased:
+            square += optimizers.norm_squared(net.params, net.grad, layer.b, layer.b + layer.ld, 0.0, 0.0)
+        sums.blocks[2 * piece.number + 1] = square
+
+
+@kernel(inline=True)
+def update(net, sums, part, piece, scale):
+    """One step of the optimizer with the piece's gradient, scaled; then the copy T, if another batch reads it."""
+    layer = layer_of(net.plan, piece.k)
+    l1, l2 = penalties(net, part, layer)
+    start, stop = layer.w + piece.begin * layer.ldw, layer.w + piece.end * layer.ldw
+    plan, params, grad, state = net.plan, net.params, net.grad, net.state
+    optimizers.update(plan, sums.step, params, grad, piece.g0, state, start, stop, l1, l2, scale)
+    if piece.biased:
+        b0 = layer.b
+        optimizers.update(plan, sums.step, params, grad, piece.gb, state, b0, b0 + layer.ld, 0.0, 0.0, scale)
+    if part.more:
+        dense.transpose_rows(layer, params, piece.begin, piece.end, True)
+
+
+@kernel(inline=True)
+def finish(plan, sums, part):
+    """Add the penalties of all blocks to the sum: the batch is done."""
+    value = 0.0
+    for number in range(plan.n_blocks):
+        value += sums.blocks[2 * number]
+    sums.totals.loss_sum += value * part.share
+    sums.totals.loss_kept = sums.totals.loss_sum
+    sums.totals.steps = part.step
+
+
+@kernel
+def clipping(plan, blocks):
+    """Return the factor that the gradient is scaled by, as torch.nn.utils.clip_grad_norm_ does."""
+    square = 0.0
+    for number in range(plan.n_blocks):
+        square += blocks[2 * number + 1]
+    scale = plan.max_norm / (math.sqrt(square) + 1e-6)
+    # NaN compares false and leaves the gradient as it is: divergence must show.
+    return scale if scale < 1.0 else 1.0
+
+
+@kernel(inline=True)
+def weights_phase(net, rows, sums, part, team, phase, in_place, clipped):
+    """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        piece = piece_of(net, k, team.member)
+        gradient(net, rows, part, piece, in_place)
+        if part.last:
+            measure(net, sums, part, piece, clipped)
+            if not clipped:
+                update(net, sums, part, piece, 1.0)
+        if finished(team, k, blocks):
+            if clipped:
+                sums.totals.scale = clipping(net.plan, sums.blocks)
+            elif part.last:
+                finish(net.plan, sums, part)
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+
+@kernel(inline=True)
+def clipped_phase(net, sums, part, team, phase):
+    """Blocks of weights once more: the update with the whole gradient scaled to its largest norm."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        update(net, sums, part, piece_of(net, k, team.member), sums.totals.scale)
+        if finished(team, k, blocks):
+            finish(net.plan, sums, part)
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+
+@kernel(inline=True)
+def copies_phase(net, sums, team, phase, backward):
+    """Blocks of weights before the first batch: the copies T that the call will read; the sums are kept."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        piece = piece_of(net, k, team.member)
+        dense.transpose_rows(layer_of(net.plan, piece.k), net.params, piece.begin, piece.end, backward)
+        if finished(team, k, blocks):
+            sums.totals.steps_before = sums.totals.steps
+            sums.totals.loss_kept = sums.totals.loss_sum
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
