@@ -231,19 +231,19 @@ def _fit(
 
 def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
-    from fastbp.kernels.machine import jit
+    from fastbp.kernels.machine import cache
 
     def announce(line: str) -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    if not jit.cache_is_warm():
+    if not cache.cache_is_warm():
         announce(f"compiling the kernels for this machine (once; about {COMPILE_SECONDS} s) ...")
     # The cache may lack this dtype only, which shows in the time alone.
     line = f"loading or compiling the kernels (the latter once; about {COMPILE_SECONDS} s) ..."
     late = threading.Timer(PATIENT_SECONDS, announce, [line])
     late.daemon = True
-    if jit.cache_is_warm():
+    if cache.cache_is_warm():
         late.start()
     start = time.perf_counter()
     try:
@@ -379,12 +379,12 @@ def info(arguments: Namespace) -> int:
     """Show what the kernels find on this machine."""
     from fastbp import __version__
     from fastbp.engine import teams
-    from fastbp.kernels.machine import jit, target
+    from fastbp.kernels.machine import cache, target
     from fastbp.layers import ACTIVATION_NAMES
     from fastbp.objectives import OBJECTIVE_NAMES
 
     vector = target.describe()
-    folder = jit.cache_dir()
+    folder = cache.cache_dir()
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     versions = {
         name: metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "numba", "llvmlite")
@@ -398,7 +398,7 @@ def info(arguments: Namespace) -> int:
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         **versions,
         "cache": None if folder is None else str(folder),
-        "warm": jit.cache_is_warm(),
+        "warm": cache.cache_is_warm(),
         "activations": list(ACTIVATION_NAMES),
         "losses": list(OBJECTIVE_NAMES),
         "optimizers": list(OPTIMIZERS),
@@ -428,12 +428,12 @@ def _cpu_name() -> str:
 def warmup(_: Namespace) -> int:
     """Compile everything and keep it on disk."""
     from fastbp.kernels import warmup as compile_all
-    from fastbp.kernels.machine import jit
+    from fastbp.kernels.machine import cache
 
-    if jit.cache_dir() is None:
+    if cache.cache_dir() is None:
         raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
     say("compiling the kernels for this machine (up to a minute; quick where it is done already) ...")
     start = time.perf_counter()
     compile_all(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))
-    say(f"{time.perf_counter() - start:.1f} s; kept in {jit.cache_dir()}")
+    say(f"{time.perf_counter() - start:.1f} s; kept in {cache.cache_dir()}")
     return 0

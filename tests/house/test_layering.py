@@ -20,7 +20,8 @@ FLOORS = {
         {"__init__"},
     ],
     "kernels/machine": [
-        {"pipeline", "target"},
+        {"cache", "pipeline", "target"},
+        {"disk"},
         {"jit", "lanes"},
         {"simd"},
         {"loops", "peak", "records", "squares", "sync", "tile"},
