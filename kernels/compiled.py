@@ -55,7 +55,7 @@ def _predict(plan, params, work, x, out):
     """Every layer for the row x; the outputs of the last one."""
     _inputs(plan, work, x)
     for k in range(plan.n_layers):
-        one.forward(layer_of(plan, k), params, work)
+        one.forward(layer_of(plan, k), params, work, False)
     top = layer_of(plan, plan.n_layers - 1)
     a0 = top.a
     for j in range(top.fan_out):
@@ -212,7 +212,7 @@ def value_and_grad_one(state, x, y, grad):
     _inputs(plan, work, x)
     _targets(plan, work, y)
     for k in range(plan.n_layers):
-        one.forward(layer_of(plan, k), state.params, work)
+        one.forward(layer_of(plan, k), state.params, work, True)
     one.error(plan, work, weight, value)
     for down in range(plan.n_layers):
         k = plan.n_layers - 1 - down

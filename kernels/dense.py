@@ -13,15 +13,15 @@ from .plan import ZEROS
 
 
 @kernel
-def activate(layer, work, row, m):
-    """a = f(z) on m rows, padding kept at zero."""
+def activate(layer, work, row, m, training):
+    """a = f(z) on m rows, padding kept at zero; while training, f'(z) takes the place of z if that is kept."""
     code = layer.activation
     if code == 0:
         return
     ld = layer.ld
     a0 = layer.a + row * ld
     z0 = a0 if layer.z < 0 else layer.z + row * ld
-    activations.forward(code, work, z0, a0, m * ld)
+    activations.forward(code, work, z0, a0, m * ld, training)
     if code in activations.MOVES_ZERO:
         for r in range(m):
             for j in range(layer.fan_out, ld):
@@ -56,7 +56,7 @@ def dot(X, x0, P, w0, count):
 
 
 @kernel(inline=True)
-def forward(layer, params, work, x, block, rows, next_row):
+def forward(layer, params, work, x, block, rows, next_row, training):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
 
     x is a Matrix, the layer below's rows or the caller's. Meanwhile rows order[next_row:] of the data set are asked
@@ -80,11 +80,11 @@ def forward(layer, params, work, x, block, rows, next_row):
         )  # fmt: skip
     else:
         product(x.data, x0, step, 1, params, w0, ldw, start, b0, 0, work, z0, ld, m, o, i, work, block.panel)
-    activate(layer, work, row, m)
+    activate(layer, work, row, m, training)
 
 
 @kernel(inline=True)
-def forward_sparse(layer, params, work, rows, first, block):
+def forward_sparse(layer, params, work, rows, first, block, training):
     """The first layer on CSR rows: z = b + sum over the row's entries of x_k W[k, :], no densification."""
     o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
     z0 = (layer.a if layer.z < 0 else layer.z) + block.row * ld
@@ -106,7 +106,7 @@ def forward_sparse(layer, params, work, rows, first, block):
                 for k in range(begin, end):
                     acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
                 store(work, z + j, acc)
-    activate(layer, work, block.row, block.m)
+    activate(layer, work, block.row, block.m, training)
 
 
 @kernel(inline=True)

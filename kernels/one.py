@@ -30,7 +30,7 @@ def row_times_rows(X, x0, P, w0, ldw, I, i0, Z, z0, N, K):  # noqa: E741
 
 
 @kernel
-def forward(layer, params, work):
+def forward(layer, params, work, training):
     """z = x W + b, a = f(z) for the row in the workspace."""
     z0 = layer.a if layer.z < 0 else layer.z
     x0, w0, ldw, b0 = layer.a_in, layer.w, layer.ldw, layer.b
@@ -44,7 +44,7 @@ def forward(layer, params, work):
     else:
         row_times_rows(work, x0, params, w0, ldw, work, ZEROS, work, z0, o, i)
     if layer.activation != 0:
-        dense.activate(layer, work, 0, 1)
+        dense.activate(layer, work, 0, 1, training)
 
 
 @kernel
@@ -112,7 +112,7 @@ def error(plan, work, weight, value):
 def train_row(plan, params, work, weight, value, rate):
     """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
     for k in range(plan.n_layers):
-        forward(layer_of(plan, k), params, work)
+        forward(layer_of(plan, k), params, work, True)
     error(plan, work, weight, value)
     for down in range(plan.n_layers):
         k = plan.n_layers - 1 - down

@@ -54,8 +54,8 @@ network_at = record_at(NETWORK)
 
 # A layer. Places in `params`: weights and the distance of their rows, bias (-1: none), copy T and its distance.
 FAN_IN, FAN_OUT, TRANSPOSED, W, LDW, B, T, LDT = range(8)
-# Places in `work`, of the part's first row: the layer's input, and the distance of its rows; output; z, if it is kept
-# (-1: it is not); delta; delta of the input (-1: nobody asks).
+# Places in `work`, of the part's first row: the layer's input, with the distance of its rows; its output, likewise; z,
+# or while training f'(z), if it is kept (-1: it is not); delta; delta of the input (-1: nobody asks).
 ACTIVATION, A_IN, LD_IN, A, LD, Z, D, D_IN = range(8, 16)
 # Blocks of weights: rows of each, number of the first one, how many. Place of their gradient in a slot.
 BLOCK_ROWS, FIRST_BLOCK, BLOCKS, IN_SLOT = range(16, 20)

@@ -10,7 +10,7 @@ Reference: fastbp/reference.py.
 from . import dense, gather, losses, optimizers, random
 from .machine.jit import kernel
 from .machine.sync import STOP, STOPPED, advance, claim, finished, read, wait
-from .plan import PREDICT, TRAIN, VALUE, layer_of
+from .plan import GRADIENT, PREDICT, TRAIN, VALUE, layer_of
 from .tuples import Block
 
 
@@ -20,18 +20,18 @@ def forward(call, net, rows, part, block, in_place, ahead):
 
     The first layer reads its rows of x `in_place`, or a copy; rows that are `ahead` in the order are asked for then.
     """
-    plan, first = net.plan, part.first + block.row
+    plan, first, training = net.plan, part.first + block.row, call.mode <= GRADIENT
     if plan.sparse == 0 and not in_place:
         gather.inputs(net, rows, first, block.row, block.m)
         drop(call, net, part, block, layer_of(net.plan, 0).a_in, layer_of(net.plan, 0).ld_in, -1)
     for k in range(call.layers):
         layer = layer_of(net.plan, k)
         if k == 0 and plan.sparse != 0:
-            dense.forward_sparse(layer, net.params, net.work, rows, first, block)
+            dense.forward_sparse(layer, net.params, net.work, rows, first, block, training)
         else:
             x = gather.below(net, rows, layer, first, block.row, k == 0 and in_place)
             next_row = first + ahead if k == 0 and rows.order.size > 0 else -1
-            dense.forward(layer, net.params, net.work, x, block, rows, next_row)
+            dense.forward(layer, net.params, net.work, x, block, rows, next_row, training)
         drop(call, net, part, block, layer.a, layer.ld, k)
 
 

@@ -65,80 +65,103 @@ class _Writer:
         return self.loop(count, self.width)
 
     def branch(self, code, cases, write):
-        """Branch on an integer: `cases` maps a value to an argument of `write`, which writes the code for it."""
+        """Branch on an integer: `cases` maps values, one or a tuple, to an argument of `write`, which writes code."""
         builder = self.builder
         done = builder.append_basic_block("branch.done")
         switch = builder.switch(code, done)
-        for number, argument in cases.items():
+        for values, argument in cases.items():
             block = builder.append_basic_block("branch.case")
-            switch.add_case(ir.Constant(code.type, number), block)
+            for value in values if isinstance(values, tuple) else (values,):
+                switch.add_case(ir.Constant(code.type, value), block)
             builder.position_at_end(block)
             write(argument)
             builder.branch(done)
         builder.position_at_end(done)
 
 
-def map_by_code(functions):
-    """Return forward(code, work, z0, a0, count): work[a0:] = f(work[z0:]) on `count` elements.
+def map_by_code(functions, slopes):
+    """Return forward(code, work, z0, a0, count, training): work[a0:] = f(work[z0:]) on `count` elements.
+
+    While training, work[z0:] = f'(z, a) in the same pass for those functions that have `slopes`.
 
     Parameters
     ----------
     functions : dict
         f by code. `count` is a multiple of the row padding.
+    slopes : dict
+        f' by code, a function of z and a, for some of the codes.
     """
 
-    def twin(code, work, z0, a0, count):
+    def twin(code, work, z0, a0, count, training):
         for j in range(0, count, lanes_of(work)):
-            store_twin(work, a0 + j, functions[code](load_twin(work, z0 + j)))
+            z = load_twin(work, z0 + j)
+            a = functions[code](z)
+            if training and code in slopes:
+                store_twin(work, z0 + j, slopes[code](z, a))
+            store_twin(work, a0 + j, a)
+
+    # While training the code is larger by so much; most functions are the same then.
+    more = 1 + max(functions)
+    cases = {(code, more + code): (f, None) for code, f in functions.items() if code not in slopes}
+    cases |= {code: (functions[code], None) for code in slopes}
+    cases |= {more + code: (functions[code], slope) for code, slope in slopes.items()}
 
     @operation(twin=twin)
-    def forward(typingctx, code, work, z0, a0, count):
+    def forward(typingctx, code, work, z0, a0, count, training):
         def codegen(context, builder, sig, args):
-            code, work, z0, a0, count = args
+            code, work, z0, a0, count, training = args
             w = _Writer(context, builder, sig.args[1].dtype)
-            z = w.pointer(sig.args[1], work, z0, count)
-            a = w.pointer(sig.args[1], work, a0, count)
+            z_base, a_base = (w.pointer(sig.args[1], work, start, count) for start in (z0, a0))
 
-            def write(f):
+            def write(pair):
+                f, slope = pair
                 with w.vectors(count) as (j, _):
-                    w.store(a, j, f(w.load(z, j)))
+                    z = w.load(z_base, j)
+                    a = f(z)
+                    if slope:
+                        w.store(z_base, j, slope(z, a))
+                    w.store(a_base, j, a)
 
-            w.branch(code, functions, write)
+            w.branch(builder.select(training, builder.add(code, w.word(more)), code), cases, write)
             return context.get_dummy_value()
 
-        return types.void(P, work, P, P, P), codegen
+        return types.void(P, work, P, P, P, types.boolean), codegen
 
     return forward
 
 
-def multiply_by_code(slopes):
-    """Return backward(code, work, z0, a0, d0, count, scale): work[d0:] *= f'(z, a scale) on `count` elements.
+def multiply_by_code(slopes, others):
+    """Return backward(code, work, z0, a0, d0, count, scale): work[d0:] *= f'(a scale) on `count` elements.
+
+    Of the `others` f' lies at work[z0:] already.
 
     Parameters
     ----------
     slopes : dict
-        f' by code, a function of z and a.
+        f' by code, a function of a.
+    others : collection of int
     """
 
     def twin(code, work, z0, a0, d0, count, scale):
         for j in range(0, count, lanes_of(work)):
             a = load_twin(work, a0 + j) * work.dtype.type(scale)
-            store_twin(work, d0 + j, load_twin(work, d0 + j) * slopes[code](load_twin(work, z0 + j), a))
+            slope = slopes[code](a) if code in slopes else load_twin(work, z0 + j)
+            store_twin(work, d0 + j, load_twin(work, d0 + j) * slope)
 
     @operation(twin=twin)
     def backward(typingctx, code, work, z0, a0, d0, count, scale):
         def codegen(context, builder, sig, args):
             code, work, z0, a0, d0, count, scale = args
             w = _Writer(context, builder, sig.args[1].dtype)
-            z, a, d = (w.pointer(sig.args[1], work, start, count) for start in (z0, a0, d0))
+            z_base, a_base, d_base = (w.pointer(sig.args[1], work, start, count) for start in (z0, a0, d0))
             factor = w.spread(scale)
 
             def write(slope):
                 with w.vectors(count) as (j, _):
-                    z_j, a_j = w.load(z, j), w.load(a, j) * factor
-                    w.store(d, j, w.load(d, j) * slope(z_j, a_j))
+                    there = slope(w.load(a_base, j) * factor) if slope else w.load(z_base, j)
+                    w.store(d_base, j, w.load(d_base, j) * there)
 
-            w.branch(code, slopes, write)
+            w.branch(code, {**slopes, tuple(others): None}, write)
             return context.get_dummy_value()
 
         return types.void(P, work, P, P, P, P, F), codegen

@@ -18,8 +18,8 @@ KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
 
 
 @compiled
-def forward(code, work, z0, a0, count):
-    activations.forward(code, work, z0, a0, count)
+def forward(code, work, z0, a0, count, training):
+    activations.forward(code, work, z0, a0, count, training)
 
 
 @compiled
@@ -46,15 +46,25 @@ def points(dtype):
     return np.concatenate([z, np.zeros(-len(z) % 16, dtype)])
 
 
-def run(name, z):
-    """Return f(z), f'(z) from the kernels, as a layer calls them."""
+def passed(name, z, training):
+    """Return what lies in place of z, and a, after the kernel's forward pass."""
     work = Guarded(z, np.zeros_like(z))
     with np.errstate(all="ignore"):
-        forward(activations.CODES[name], work.whole, *work.starts, z.size)
+        forward(activations.CODES[name], work.whole, *work.starts, z.size, training)
     assert work.intact()
-    assert np.array_equal(work.content, z, equal_nan=True)
-    a = work.parts[1].copy()
-    return a, multiplied(name, z if name in activations.NEEDS_Z else a, a, np.ones_like(z))
+    return [part.copy() for part in work.parts]
+
+
+def run(name, z):
+    """Return f(z), f'(z) from the kernels, as a layer calls them."""
+    kept, a = passed(name, z, False)
+    assert np.array_equal(kept, z, equal_nan=True)
+    kept, again = passed(name, z, True)
+    assert np.array_equal(again, a, equal_nan=True)
+    if name not in activations.NEEDS_Z:
+        assert np.array_equal(kept, z, equal_nan=True)
+        kept = np.full_like(z, np.nan)  # is not looked at
+    return a, multiplied(name, kept, a, np.ones_like(z))
 
 
 def test_every_activation_has_a_twin():
@@ -91,7 +101,7 @@ def test_numpy_route(name, dtype):
     a, slope = run(name, z)
     with np.errstate(all="ignore"):
         mine = f(z)
-        their = prime(z if name in activations.NEEDS_Z else mine, mine)
+        their = prime(z, mine) if name in activations.NEEDS_Z else prime(mine)
     assert mine.dtype == their.dtype == dtype
     for got, want in ((mine, a), (their, slope)):
         size = np.maximum(1.0, np.maximum(np.abs(want), np.abs(z) if name in activations.NEEDS_Z else 0.0))
@@ -124,8 +134,7 @@ def test_nan_is_never_hidden(name, dtype):
 def test_a_nan_delta_stays_nan(name, dtype):
     """Divergence found by a later layer passes through, dead units (f' = 0) included."""
     z = np.linspace(-4, 4, 32).astype(dtype)
-    a, _ = run(name, z)
-    kept = z if name in activations.NEEDS_Z else a
+    kept, a = passed(name, z, True)
     assert np.all(np.isnan(multiplied(name, kept, a, np.full(32, np.nan, dtype))))
 
 
@@ -147,7 +156,8 @@ def test_extremes(name, dtype):
 def test_flags_of_the_table(name):
     """NEEDS_Z and MOVES_ZERO say what the functions do."""
     z = np.linspace(-2, 2, 32)
-    a, prime = run(name, z)
+    kept, a = passed(name, z, True)
+    assert np.array_equal(kept, z) == (name not in activations.NEEDS_Z)
     without_z = multiplied(name, np.full(32, np.nan), a, np.ones(32))
     assert np.any(np.isnan(without_z)) == (name in activations.NEEDS_Z)
     at_zero, _ = run(name, np.zeros(16))
@@ -159,10 +169,10 @@ def test_flags_of_the_table(name):
 def test_backward_multiplies_and_undoes_dropout(name, dtype, rng):
     """D = D f'(z) where a arrives divided by dropout's keep rate."""
     z = rng.normal(size=32).astype(dtype)
-    a, prime = run(name, z)
+    _, prime = run(name, z)
+    kept, a = passed(name, z, True)
     delta = rng.normal(size=32).astype(dtype)
     keep = 0.75
-    kept = z if name in activations.NEEDS_Z else a
     D = multiplied(name, kept, (a / dtype.type(keep)).astype(dtype), delta, keep)
     kinked = (np.abs(prime) > 0) & np.isin(
         name, ["hard_tanh", "hard_sigmoid"]
@@ -181,7 +191,7 @@ def test_a_block_of_rows_and_nothing_else(dtype):
     code = activations.CODES["relu"]
     z = np.linspace(-1, 1, 64).astype(dtype)
     work = Guarded(z, np.zeros(32, dtype))
-    forward(code, work.whole, work.start + 16, work.starts[1], 32)
+    forward(code, work.whole, work.start + 16, work.starts[1], 32, True)
     assert np.array_equal(work.content, z)
     assert np.array_equal(work.parts[1], np.maximum(z[16:48], 0))
     assert work.intact()
@@ -195,7 +205,7 @@ def test_reaching_outside_raises(dtype):
     work = np.zeros(48, dtype)
     for places in ((17, 0), (0, 17), (-1, 0), (0, -1)):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            forward(code, work, *places, 32)
+            forward(code, work, *places, 32, False)
     for places in ((17, 0, 0), (0, 17, 0), (0, 0, 17), (-1, 0, 0)):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
             backward(code, work, *places, 32, 1.0)
