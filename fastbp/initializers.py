@@ -2,7 +2,7 @@
 
 The draws are made in float64 from a seeded NumPy generator and then rounded to the model's dtype, so that a
 float32 and a float64 model with one seed start from the same numbers. Normal distributions are not truncated:
-PyTorch's ``kaiming_normal_`` and ``xavier_normal_``, where Keras cuts them at two standard deviations.
+PyTorch's ``kaiming_normal_`` and ``xavier_normal_``; Keras cuts them at two standard deviations.
 
 | name | distribution | source |
 |---|---|---|
@@ -115,7 +115,7 @@ zeros = Initializer("zeros")
 
 
 def normal(std: float = 0.05) -> Initializer:
-    """Normal distribution with mean 0 and standard deviation `std`, whatever the layer's size.
+    """Normal distribution with mean 0 and standard deviation `std`, for layers of any size.
 
     >>> str(normal(0.02))
     'normal(0.02)'
@@ -124,7 +124,7 @@ def normal(std: float = 0.05) -> Initializer:
 
 
 def uniform(a: float = -0.05, b: float = 0.05) -> Initializer:
-    """Uniform distribution on [a, b), whatever the layer's size.
+    """Uniform distribution on [a, b), for layers of any size.
 
     >>> str(uniform(-0.1, 0.1))
     'uniform(-0.1, 0.1)'

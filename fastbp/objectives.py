@@ -239,7 +239,7 @@ def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
 
 
 def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
-    """Turn *targets* (not logits) into class codes: the largest of a row, or ``>= 1/2`` where each stands alone.
+    """Turn *targets* (not logits) into class codes: the largest of a row, or ``>= 1/2`` for each binary output.
 
     >>> labels(np.array([[0.1, 0.9]]), Objective("cross_entropy"))
     array([1])

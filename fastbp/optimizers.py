@@ -1,7 +1,7 @@
 """The optimizers by name: hyper-parameters only. State lives in the run, arithmetic in kernels/optimizers.py.
 
-An optimizer object may be shared by any number of models and runs. Defaults and formulas are PyTorch's where
-it and Keras differ, and each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch
+Any number of models and runs may share an optimizer object. If PyTorch and Keras differ, defaults and formulas are
+PyTorch's; each is tested for 60 steps against ``torch.optim``. g is the gradient of the batch
 loss, lr the learning rate of the step, t the number of the step from 1. With ``weight_decay`` = d > 0, g + d
 theta takes the place of g (all parameters, biases included, as in PyTorch), except in `AdamW`.
 """
@@ -62,7 +62,7 @@ class Rule:
 
     @property
     def kernel(self) -> str:
-        """The kernel's name of the rule: SGD with momentum keeps a state and has a name of its own there."""
+        """The kernel's name of the rule: there, SGD with momentum is another rule than SGD, since it keeps a state."""
         return "momentum" if self.kind == "sgd" and self.momentum != 0.0 else self.kind
 
 
@@ -79,7 +79,7 @@ class Optimizer:
     learning_rate: float | Schedule = 1e-3
 
     def __post_init__(self) -> None:
-        """Check every hyper-parameter by its name: what is called the same is bounded the same."""
+        """Check every hyper-parameter by its name: the same name has the same bounds."""
         kind = type(self).__name__
         if not isinstance(self.learning_rate, Schedule):
             check_number(self.learning_rate, f"{kind}: learning_rate", 0.0, open_low=True)
@@ -289,8 +289,8 @@ class NAdam(Optimizer):
 class Rprop(Optimizer):
     """Steps by the sign of the gradient only (Riedmiller and Braun, 1993); for full batches.
 
-    Each parameter has its own step, first `learning_rate`: it grows by `eta_plus` while the sign of its
-    gradient stays, shrinks by `eta_minus` when it turns (and that step is left out), within [step_min,
+    Each parameter has its own step, which begins at `learning_rate`. It grows by `eta_plus` while the sign of the
+    gradient stays. When the sign turns, it shrinks by `eta_minus` and this step is left out. It stays within [step_min,
     step_max].
 
     >>> Rprop().step_max

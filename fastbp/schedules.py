@@ -68,7 +68,7 @@ class Schedule:
         raise NotImplementedError(f"{type(self).__name__} must define rates(t)")
 
     def bind(self, steps_per_epoch: int, epochs: int) -> Self:
-        """Return the schedule with the length of the run filled in where it is open (``total=None``)."""
+        """Return the schedule with the length of the run as its ``total`` if that is None."""
         if getattr(self, "total", 0) is not None:
             return self
         total = epochs if self.per == "epoch" else steps_per_epoch * epochs

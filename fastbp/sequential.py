@@ -205,7 +205,7 @@ class Sequential:
         if type(x) is np.ndarray:
             if n_threads is None and len(x) <= 256:
                 n_threads = 1  # to count the cores takes longer than such a prediction
-            try:  # the engine's own checks first: they take a microsecond; the friendly ones only when those fail
+            try:  # the engine's own checks take a microsecond; if they fail, the data are converted or explained below
                 return self.engine.predict(x, n_threads=n_threads)
             except (TypeError, ValueError):
                 pass
@@ -317,9 +317,8 @@ class Sequential:
         ----------
         x : array-like of shape (n, n_inputs), or iterable of batches
             See the notes of the class. Without `y`: a list, data loader or other re-iterable of batches ``(x,
-            y)`` or ``(x, y, sample_weight)``, or a function that returns a new iterator for each epoch; then
-            `batch_size`, `shuffle`, `validation_split`, `sample_weight` and `class_weight` are the iterable's
-            affair.
+            y)`` or ``(x, y, sample_weight)``, or a function that returns a new iterator for each epoch. Then the
+            batches are trained as they come, and `validation_split`, `sample_weight` and `class_weight` are refused.
         y : array-like
             (n, n_outputs), or (n,) for one output; class codes 0, 1, ... of shape (n,) for ``cross_entropy``.
         loss : str
@@ -351,7 +350,7 @@ class Sequential:
             Of shuffling and dropout. The same seed gives the same weights, bit by bit, for any number of
             threads.
         n_threads : int or None
-            None: all cores this process may use, where they pay.
+            None: all cores this process may use, if they make it faster.
         verbose : int
             1: a progress bar, if standard error is a terminal. 0: nothing.
         max_grad_norm : float, optional
@@ -373,12 +372,9 @@ class Sequential:
         DivergenceError
             The loss or the weights became infinite or NaN.
         """
-        return training.fit(
-            self,
-            x,
-            y,
-            loss=loss,
-            optimizer=optimizer,
+        settings = training.Fit(
+            objective=objectives.get(loss),
+            optimizer=optimizers.get(optimizer),
             epochs=epochs,
             batch_size=batch_size,
             validation_data=validation_data,
@@ -386,7 +382,7 @@ class Sequential:
             callbacks=callbacks,
             sample_weight=sample_weight,
             class_weight=class_weight,
-            metrics=metrics,
+            metrics=named(metrics),
             shuffle=shuffle,
             seed=seed,
             n_threads=n_threads,
@@ -394,6 +390,7 @@ class Sequential:
             max_grad_norm=max_grad_norm,
             resume_from=resume_from,
         )
+        return training.fit(self, x, y, settings)
 
     def compiled(self, loss: Loss = "mse") -> Any:
         """Return the model for the user's own ``@njit`` code: a NamedTuple of arrays that share its parameters.
@@ -453,7 +450,7 @@ class Sequential:
         np.True_
         """
         twin = object.__new__(type(self))
-        twin.__dict__.update(self.__dict__)  # whatever a subclass keeps as well
+        twin.__dict__.update(self.__dict__)  # with the attributes of a subclass
         twin.layers = list(self.layers)
         twin.metadata = dict(self.metadata)
         twin.engine = self.engine.copy()

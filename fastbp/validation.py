@@ -1,10 +1,9 @@
 """Checks at the door: what came, what was expected, in which argument.
 
-The kernels trust their callers and say so; this room is where that trust is earned, once per call. Everything
-that enters a model becomes either a C-contiguous NumPy array of the model's dtype or a SciPy CSR matrix of
-it. The rule for other dtypes is Keras': integers, booleans and the other float type are converted to the
-model's dtype (a copy, made once), because each of their values has a nearest number there; text, dates,
-complex numbers and missing values have none and are refused.
+The kernels do not check anything, so everything is checked here, once per call. What enters a model becomes a
+C-contiguous NumPy array of the model's dtype, or a SciPy CSR matrix of it. The rule for other dtypes is Keras':
+integers, booleans and the other float type are converted to the model's dtype (a copy, made once), because each of
+their values has a nearest number there. Text, dates, complex numbers and missing values have none and are refused.
 """
 
 from __future__ import annotations

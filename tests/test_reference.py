@@ -425,7 +425,7 @@ def engine_and_layers(rng, sizes, activation, **extra):
     return net, layers
 
 
-def test_the_kernels_have_the_same_tables():
+def test_the_engine_has_the_same_tables():
     """Names come from the specification, codes from the kernels: neither has an entry that the other lacks."""
     assert set(activations.CODES) == set(ref.ACTIVATIONS) == set(ACTIVATION_NAMES)
     assert set(losses.CODES) == set(ref.LOSSES) == set(OBJECTIVE_NAMES)

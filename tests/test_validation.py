@@ -83,7 +83,7 @@ def test_torch_tensors(net, x):
 def test_memmaps_of_any_dtype_block_by_block(dtype, tmp_path, monkeypatch):
     from fastbp.engine import sources
 
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 3 * 10 * 4 * 10)  # blocks of 100 rows
+    monkeypatch.setattr(sources, "CONVERTED_BYTES", 3 * 10 * 4 * 10)  # blocks of 100 rows
     rng = np.random.default_rng(0)
     mapped = np.memmap(tmp_path / "x.dat", dtype, "w+", shape=(537, 3))
     mapped[:] = rng.integers(0, 200, mapped.shape) / (1 if dtype == "uint8" else 7.0)

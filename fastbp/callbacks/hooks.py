@@ -102,7 +102,7 @@ class Callback:
     saves = False
 
     def on_fit_begin(self, run: Run | None = None) -> None:
-        """Start anew: called before the first epoch."""
+        """Called before the first epoch: forget the last training."""
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called before each epoch."""

@@ -12,7 +12,7 @@ from fastbp.validation import check_number
 
 
 class TerminateOnNaN(Callback):
-    """End a training that has left the finite numbers; `fit` always has one.
+    """End a training whose loss or weights are no longer finite; `fit` always has one.
 
     Parameters
     ----------

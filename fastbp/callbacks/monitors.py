@@ -13,7 +13,7 @@ from fastbp.validation import check_choice, check_count, check_number
 
 
 class _Monitor(Callback):
-    """What `EarlyStopping` and `ReduceLROnPlateau` share: which number to watch, and which way is up."""
+    """What `EarlyStopping` and `ReduceLROnPlateau` share: the number to watch, and whether larger is better."""
 
     def __init__(self, monitor: str | None, mode: str) -> None:
         name = type(self).__name__
@@ -132,7 +132,7 @@ class EarlyStopping(_Monitor):
 class ReduceLROnPlateau(_Monitor):
     """Lower the learning rate when a number has stopped improving; PyTorch's scheduler of this name.
 
-    It multiplies whatever rate the optimizer or its schedule gives.
+    The rate of the optimizer, or of its schedule, is multiplied by it.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ class ReduceLROnPlateau(_Monitor):
         self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
-        """Compare, and lower the rate when patience is at its end."""
+        """Compare, and lower the rate when the patience is used up."""
         _, value = self.value(logs)
         if math.isinf(self._best) or value < self._best - self.threshold * abs(self._best):
             self._best, self._bad = value, 0

@@ -11,7 +11,7 @@ from fastbp.callbacks.hooks import Callback, Logs, Run
 
 
 class CSVLogger(Callback):
-    """Append a line per epoch to a CSV file: epoch, then the logs. It is there before the next epoch begins.
+    """Append a line per epoch to a CSV file: epoch, then the logs. It is written before the next epoch begins.
 
     A new `fit` starts a new file; a resumed one keeps the lines of the epochs it does not repeat.
 
@@ -119,7 +119,7 @@ class ProgressBar(Callback):
 
 
 def _width(file: TextIO) -> dict[str, Any]:
-    """Return tqdm's arguments for a bar as wide as the terminal, or 80 columns where it does not know its width."""
+    """Return tqdm's arguments for a bar as wide as the terminal, or of 80 columns if it does not tell its width."""
     try:
         columns = os.get_terminal_size(file.fileno()).columns
     except (OSError, ValueError, AttributeError):  # no terminal of the operating system

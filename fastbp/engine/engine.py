@@ -115,7 +115,7 @@ class Engine:
         Raises
         ------
         ValueError
-            If the number of layers or a shape differs, or a bias is given where there is none.
+            If the number of layers or a shape differs, or if a layer without bias is given one.
         """
         if len(weights) != len(self.layers) or len(biases) != len(self.layers):
             raise ValueError(
@@ -184,7 +184,7 @@ class Engine:
         if type(x) is np.ndarray and x.shape == self._one_row and layer is None and out is None:
             flags = x.flags
             if x.dtype == self.dtype and flags.c_contiguous and flags.aligned and flags.writeable:
-                # One row: a call into compiled code is most of its time, so nothing is prepared for it.
+                # One row: the call into compiled code takes most of the time, so nothing is prepared for it.
                 if self._row_plan is None:
                     self._row_plan = self.compiled().plan
                 row = np.empty((1, self.layout.n_outputs), self.dtype)
@@ -215,7 +215,7 @@ class Engine:
             workspace = self._predictor.pop(member, None) or Workspace(layout, min(PREDICT_ROWS, max(1, n)))
             if workspace.batch < min(PREDICT_ROWS, n):
                 workspace = Workspace(layout, PREDICT_ROWS)
-            # Whole passes to each thread, so that a row is computed alike for any number of them.
+            # Each thread gets whole passes, so that a row is computed alike for any number of threads.
             passes = -(-n // PREDICT_ROWS)
             start = passes * member // team * PREDICT_ROWS
             stop = min(n, passes * (member + 1) // team * PREDICT_ROWS)
@@ -225,7 +225,7 @@ class Engine:
         if team == 1:
             part(0)
         else:
-            # T copies of transposed layers are refreshed by every thread with the same numbers.
+            # Every thread refreshes the copies T of transposed layers, with the same numbers.
             helpers = [threading.Thread(target=part, args=(member,)) for member in range(1, team)]
             for helper in helpers:
                 helper.start()
@@ -290,14 +290,14 @@ class Engine:
         return value + (self.penalty() if penalty else 0.0)
 
     def loss_of_outputs(self, outputs: Array, y: Array, objective: Objective) -> float:
-        """Return the mean loss of outputs (n, n_outputs) that are there already; `y` as in `loss`."""
-        # The loss of the network that hands its inputs on.
+        """Return the mean loss of given outputs (n, n_outputs); `y` as in `loss`."""
+        # A network whose outputs are its inputs has this loss.
         through = Engine(self.n_outputs, [Layer(self.n_outputs, use_bias=False)], self.dtype)
         through.weights[0][...] = np.eye(self.n_outputs, dtype=self.dtype)
         return through.loss(outputs, y, objective)
 
     def _borrow(self, n: int, objective: Objective, inputs: bool, team: int) -> Workspace:
-        """Return a workspace for losses and gradients; one of each kind is kept, and a second thread makes its own."""
+        """Return a workspace for losses and gradients: the kept one of its kind, or a new one if it is in use."""
         rows = min(PREDICT_ROWS, max(1, n))
         kept = self._evaluators.pop((objective, inputs, rows), None)
         if kept is None or kept.threads < team:

@@ -1,4 +1,4 @@
-"""Where the parameters of a network stand in one flat buffer: worked out once per architecture and dtype.
+"""The places of a network's parameters in one flat buffer, worked out once per architecture and dtype.
 
 Each layer's weights are rows padded to whole cache lines: W (fan_in, fan_out), or its transpose if that takes much less
 room. The bias follows. Behind the parameters come copies of the weights in the other orientation, which the kernels
@@ -20,7 +20,7 @@ from fastbp.kernels import plan as p
 from fastbp.layers import ACTIVATION_NAMES, Layer
 
 BLOCK_BYTES = 16384  # weights of one block: its gradient, state and parameters stay in the nearest caches
-WIDE_BYTES = 16384  # rows of weights from here on make blocks of twice the height: each reads all deltas anew
+WIDE_BYTES = 16384  # blocks of longer rows are twice as high, since each block reads all deltas
 TRANSPOSE_RATIO = 2  # W' is stored if that shrinks a layer's padded size by this factor
 STACK_BYTES = (
     1 << 18
@@ -28,7 +28,7 @@ STACK_BYTES = (
 
 
 class Place(NamedTuple):
-    """Where one layer stands: offsets of weights and bias (-1: none), and the shape of what is stored."""
+    """The place of one layer: offsets of its weights and its bias (-1: none), and the shape of the weights."""
 
     weights: int
     row: int
@@ -50,7 +50,7 @@ class Layout:
         float32 or float64.
     input_dropout : float
     records : ndarray (layers, plan.RECORD), int64, read-only
-        What the kernels must know of each layer; a `Workspace` adds where activations stand.
+        What the kernels must know of each layer; a `Workspace` adds the places of activations.
     size : int
         Numbers in theta, padding included.
     full_size : int
@@ -185,11 +185,11 @@ def _place_parameters(
 
 
 def _place_copies(records: Array, offset: int, itemsize: int) -> int:
-    """Give the transposed copies their places from `offset` on; return where they end."""
+    """Give the transposed copies their places from `offset` on; return the offset behind them."""
     for number, record in enumerate(records):
         rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
         if number > 0 and rows == 1 and record[p.TRANSPOSED]:
-            # One output of padded rows: sums of products with the one row of W', which nobody needs turned.
+            # One output: both products read the one row of W' as it is, so no copy is needed.
             record[p.T] = -1
             continue
         record[p.T], record[p.LDT] = offset, stride(rows, itemsize)

@@ -25,14 +25,14 @@ def stride(count: int, itemsize: int) -> int:
 
 
 def aligned_zeros(size: int, dtype: np.dtype[Any]) -> Array:
-    """Return a zero array whose first element starts a cache line: a vector that straddles two costs half the speed."""
+    """Return an array of zeros that begins at the start of a cache line."""
     raw = np.zeros(size * dtype.itemsize + LINE, np.uint8)
     start = -raw.ctypes.data % LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
 class _Writable:
-    """A read-only array presented as a writable one, uncopied: kernels only read it, one type is one compilation."""
+    """A read-only array shown as a writable one, without a copy: kernels know one type, and only read it."""
 
     def __init__(self, array: Array) -> None:
         self._owner = array

@@ -1,8 +1,8 @@
 """`Rows`: inputs, targets and weights as the kernels take them, checked once and kept.
 
-Kernels trust their callers: nothing looks at a row again after this. So whatever a kernel uses as a place in memory is
-copied first, and the copy is checked: class codes, and the index arrays of a sparse matrix. Values are different: any
-number is harmless to a kernel, so dense inputs, targets and the entries of a sparse matrix may stay the caller's.
+Kernels trust their callers, and nothing checks a row again after this. Class codes and the index arrays of a sparse
+matrix are addresses to a kernel, so they are copied first, and the copies are checked. Any other number is harmless to
+a kernel: dense inputs, targets and the entries of a sparse matrix are not copied and may be the caller's memory.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Rows:
         ):
             if y.shape != (n,):
                 raise ValueError(f"y must have one class code per row, {n}, got shape {y.shape}")
-            codes = y.astype(dtype)  # a copy: nobody can change what is checked here
+            codes = y.astype(dtype)  # a copy: nobody else can change what is checked here
             if n and not 0 <= codes.min() <= codes.max() < outputs:
                 raise ValueError(
                     f"y must hold class codes from 0 to {outputs - 1}, got {int(codes.min())} to {int(codes.max())}"

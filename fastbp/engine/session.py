@@ -19,8 +19,8 @@ from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
-TRIAL_SECONDS = 0.02  # of a number of threads that may be the slower one
-# What a session of another batch size goes on with.
+TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
+# Places in `numbers` that a workspace takes over from the one before it.
 _RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
 
 
@@ -39,7 +39,7 @@ class Session:
     alpha : float
         scikit-learn's L2: alpha / 2 sum W^2 / S is added to a batch's loss, S its rows or the sum of their weights.
     seed : int
-        Of the dropout masks, which depend on nothing else but `step`.
+        Of the dropout masks; they depend on it and on `step`, and on nothing else.
     n_threads : int or None
         None for all cores. Results are bit-identical for any number.
 
@@ -121,7 +121,7 @@ class Session:
             raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
         self._rule = rule
         plan, hyper = self._workspace.plan, self._workspace.hyper
-        # One row at a time with nothing but the gradient: the kernel has a path of its own.
+        # The kernel has a separate path for single rows and plain SGD.
         self._online = self._plain and rule.kernel == "sgd" and rule.weight_decay == 0.0
         plan[p.RULE] = optimizers.CODES[rule.kernel]
         plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
@@ -194,8 +194,8 @@ class Session:
     def train_batch(self, x: Any, y: Any, learning_rate: float, sample_weight: Any = None) -> float:
         """Train on all rows of x as one batch of at most `batch_size` rows; return its mean loss, penalties included.
 
-        The parameters are as those of `run`. This is the path of user-written loops, where a call may take a few
-        microseconds: nothing is prepared that one batch does not need.
+        The parameters are those of `run`. Loops that users write come here. A call may take only a few microseconds, so
+        nothing is prepared that one batch does not need.
         """
         return self.update(Rows(self.engine.layout, x, y, sample_weight, self.objective), learning_rate)
 
@@ -251,7 +251,7 @@ class Session:
     def chunks(self, rows: Rows, order: Array, learning_rate: float | Array) -> Iterator[tuple[int, float]]:
         """Train on rows[order] in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
 
-        Between two pieces the model is in the state of the last finished batch; that is where Ctrl-C is answered.
+        Between two pieces the model is as the last finished batch has left it. Ctrl-C takes effect there.
 
         Parameters
         ----------
@@ -262,7 +262,7 @@ class Session:
         workspace = self._prepare(rows)
         order = np.ascontiguousarray(order, np.int64)
         size = int(order.size)
-        # Rows in their own order, 0 to size - 1 and each above the one before, are read in place.
+        # If the order is 0, 1, ..., size - 1, the kernel reads the rows in place.
         in_order = (
             order.ndim == 1
             and 0 < size <= rows.n
@@ -313,13 +313,13 @@ class Session:
             yield finished, self.loss_sum - before
 
     def _team_for(self, team: int, rows: int) -> int:
-        """Return how many threads a call of so many rows gets: one row at a time is a loop that nobody can share."""
+        """Return how many threads a call of so many rows gets; training row by row cannot be shared."""
         if self._workspace.plan[p.ONLINE]:
             return 1
         return teams.for_call(team, rows * self.engine.layout.flops_per_row)
 
     def _guess(self) -> float:
-        """Return the seconds a row takes: as in the last piece, before the first one a guess from the work."""
+        """Return the seconds that a row took in the last piece; before the first piece, a guess from its work."""
         return self._seconds_per_row or self.engine.layout.flops_per_row / 2e10
 
     def _piece(self, left: int, length: float) -> int:

@@ -18,9 +18,8 @@ from fastbp.engine.rows import Rows
 from fastbp.objectives import Objective
 from fastbp.validation import to_inputs, to_matrix, to_weights
 
-BLOCK_BYTES = (
-    32 * 2**20
-)  # a map of another dtype is converted in blocks of this size: large enough to read disks well
+# A map of another dtype is converted in blocks of this size: large enough to read disks well.
+CONVERTED_BYTES = 32 * 2**20
 
 
 class MappedRows:
@@ -170,8 +169,8 @@ def _is_foreign(inputs: Any, layout: Layout) -> bool:
 
 
 def _blocks(layout: Layout, n: int, batch_size: int = 1) -> Iterator[slice]:
-    """Yield slices of n rows, in whole batches, whose inputs take about `BLOCK_BYTES` each."""
+    """Yield slices of n rows, in whole batches, whose inputs take about `CONVERTED_BYTES` each."""
     row_bytes = layout.n_inputs * layout.dtype.itemsize
-    rows = batch_size * max(1, BLOCK_BYTES // (batch_size * row_bytes))
+    rows = batch_size * max(1, CONVERTED_BYTES // (batch_size * row_bytes))
     for start in range(0, n, rows):
         yield slice(start, start + rows)

@@ -11,20 +11,22 @@ import threading
 import time
 from collections.abc import Callable
 
-# The least work of a batch for a team: below it a second thread cannot pay for two phases, however idle the machine.
+# The least work of a batch for a team: with less, a second thread cannot pay for two phases even on an idle machine.
 TEAM_FLOPS = 2e6
-# The least work of a call: below it a helper cannot pay for being started (docs/decisions.rst, "by the clock").
+# The least work of a call: with less, starting a helper costs more than it saves (docs/decisions.rst, "by the clock").
 CALL_FLOPS = 5e7
-FIRST_TRIAL = 2  # calls before the slower choice is tried; twice as many each time it stays the slower,
-LONGEST_PAUSE = 32  # up to this
-COSTLY = 4  # times as many where each call is a whole large batch: a trial cannot be shorter than that
+FIRST_TRIAL = 2  # calls before the slower choice is tried; the pause doubles while it stays the slower,
+LONGEST_PAUSE = 32  # up to this many calls
+COSTLY = (
+    4  # times longer pauses if a call is a whole large batch, since a trial cannot be shorter than a call
+)
 
 _active = 0
 _active_lock = threading.Lock()
 
 
 def default_threads() -> int:
-    """Return how many cores this process may use: affinity, container limits, and what joblib's workers are given."""
+    """Return how many cores this process may use: affinity, limits of a container, limits that joblib sets."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     allowed = _allowed(os.getpid(), affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))
     for name in ("FASTBP_NUM_THREADS", "OMP_NUM_THREADS"):
@@ -36,14 +38,14 @@ def default_threads() -> int:
 
 @functools.lru_cache(maxsize=4)
 def _allowed(pid: int, affinity: int, limit: str | None) -> int:
-    """Return joblib's count, which takes a millisecond, once for all that it depends on and that may change."""
+    """Return joblib's count of cores. It takes a millisecond, so it is kept for all that it depends on."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def size_for(flops: float, n_threads: int | None) -> int:
-    """Return how many threads a run may use: no more than asked for, than a batch of so much work feeds, than are left.
+    """Return how many threads a run may use: as many as asked for, and one if a batch has too little work for two.
 
     Raises
     ------
@@ -58,16 +60,16 @@ def size_for(flops: float, n_threads: int | None) -> int:
 
 
 def for_call(team: int, flops: float) -> int:
-    """Return how many threads a call of so much work gets of the team that its run may use."""
+    """Return how many threads of a run's team a call of so much work gets."""
     return team if flops >= CALL_FLOPS else 1
 
 
 class Pace:
-    """The choice between one thread and a team, made by what each has taken: results are the same, only time differs.
+    """The choice between one thread and a team, by the time that each has taken; the results are the same.
 
-    A team is slower where neighbors hold the cores, or where a host has put virtual cores badly, which no plan can
-    know. A team begins; one thread is tried after `FIRST_TRIAL` calls, more seldom where a call is a whole large
-    batch; then the faster one works, and the other is tried again, ever more seldom.
+    A team is slower if neighbors hold the cores, or if a host has placed virtual cores badly. That cannot be known
+    beforehand. So a team begins, and one thread is tried after `FIRST_TRIAL` calls, later if a call is a whole large
+    batch. Then the faster of the two works, and the other is tried again after longer and longer pauses.
     """
 
     def __init__(self, team: int) -> None:
@@ -92,7 +94,7 @@ class Pace:
         return (self.team if best == 1 else 1), True
 
     def note(self, size: int, elapsed: float, units: int = 1) -> None:
-        """Remember what a unit of work took with `size` threads: at once if it was less, by halves if it was more."""
+        """Remember the time of a unit of work with `size` threads: a shorter one at once, a longer one by half."""
         if self.team == 1:
             return
         seconds, before, best = elapsed / units, self._seconds[size], self._best

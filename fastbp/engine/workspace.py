@@ -24,7 +24,7 @@ _NO_RATES = np.zeros(1)
 
 
 def _block_size(record: Array) -> int:
-    """Return how many numbers the gradient of a layer's largest block takes, with the bias."""
+    """Return how many numbers the gradient of a layer's largest block takes, its bias included."""
     rows = int(record[p.FAN_OUT] if record[p.TRANSPOSED] else record[p.FAN_IN])
     return min(int(record[p.BLOCK_ROWS]), rows) * int(record[p.LDW]) + int(record[p.LD])
 
@@ -63,9 +63,9 @@ class Workspace:
         plan = self.plan
         plan[p.N_LAYERS], plan[p.N_PARAMS], plan[p.BATCH] = n, layout.size, self.batch
         plan[p.N_BLOCKS], plan[p.N_OUT], plan[p.WANT_INPUTS] = layout.n_blocks, layout.n_outputs, inputs
-        # The first row stays zero: where sums without bias start.
+        # The first row stays zero: sums without a bias start from it.
         offset = stride(max(layout.n_inputs, *(layer.units for layer in layout.layers)), size)
-        # Few tall blocks where each reads all weights anew, or where rows are narrow; else many, for the threads.
+        # Few tall blocks if each has to read many weights, or if rows are narrow; else many, for the threads.
         tiles = 64 if layout.full_size * size > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
         self._row_block = TILE_ROWS * tiles
         plan[p.PART] = self.part
@@ -90,7 +90,7 @@ class Workspace:
             a_in, ld_in = int(record[p.A]), ld
         if objective is None:
             self.records[:, p.D_IN] = -1
-        # Negative, and of no size, where no weights are copied.
+        # Negative if no weights are copied.
         plan[p.PANEL] = -1
         if layout.largest_matrix >= PACKED_BYTES and self.part >= PACKED_ROWS:
             widest = max(layout.n_inputs, *(layer.units for layer in layout.layers))
@@ -141,7 +141,7 @@ class Workspace:
         return float(self.numbers[p.LOSS_SUM])
 
     def stop(self) -> None:
-        """Make the running call give up its batch before anything is updated; the next call works again."""
+        """Make the running call give up its batch before it updates anything; the next call works again."""
         self.sync[sync.STOP] = 1
 
     def call(
@@ -162,11 +162,11 @@ class Workspace:
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
-        `apart` is for calls that may take long: they run beside this thread, which stays open to signals.
+        `apart` is for calls that may take long: they run in another thread, and this one goes on to receive signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
-        # A row comes out the same in a block of any height: every thread of a team gets one at least.
+        # A row is computed alike in a block of any height, so every thread of a team can get a block.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
         self.plan[p.SPARSE], self.plan[p.CLASS_INDEX] = rows.sparse, rows.codes

@@ -4,14 +4,18 @@
 parameters, attributes, warnings and errors and, for the same random_state, the same numbers. The parameters after
 `max_fun` are additions, and their defaults change nothing.
 
-The rooms behind this door: base (the course of a fit), loop (epochs), optimizer (what lasts between calls), lbfgs,
-predict, convert (to and from scikit-learn's objects), display (the loss curve).
+The rooms behind this door: parameters, base (the course of a fit), stochastic and lbfgs (the solvers), optimizer (what
+lasts between calls), predict, convert (to and from scikit-learn's objects), report (lines and warnings), display (the
+loss curve).
 """
 
 from __future__ import annotations
 
 from fastbp.estimators.classifier import MLPClassifier
 from fastbp.estimators.display import LossCurveDisplay
+from fastbp.estimators.optimizer import (
+    StochasticOptimizer as StochasticOptimizer,  # pickles of estimators hold it
+)
 from fastbp.estimators.regressor import MLPRegressor
 
 __all__ = ["LossCurveDisplay", "MLPClassifier", "MLPRegressor"]

@@ -21,9 +21,9 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import validate_data
 
-from fastbp.estimators.base import STOCHASTIC_SOLVERS, BaseMLP
+from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.optimizer import Array, DType
+from fastbp.estimators.parameters import STOCHASTIC_SOLVERS, Array, DType
 from fastbp.objectives import Objective
 
 

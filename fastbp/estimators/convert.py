@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-from fastbp.estimators.base import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
+from fastbp.estimators.parameters import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
 
-# What a fitted scikit-learn MLP consists of, but for its optimizer: the moments begin anew.
+# What a fitted scikit-learn MLP consists of, but for its optimizer, which starts again.
 FITTED = (
     "n_features_in_", "feature_names_in_", "classes_", "_label_binarizer", "coefs_", "intercepts_", "n_layers_",
     "n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
@@ -32,9 +32,9 @@ class ConvertMixin:
     def to_sklearn(self) -> Any:
         """Return the plain scikit-learn estimator that predicts the same.
 
-        For pickles to be read where fastbp is not installed, and for converters that look for scikit-learn's own
-        types (skl2onnx, for one). It shares no memory with this one. A fitted estimator stays fitted; its optimizer's
-        moments are left behind, so a `partial_fit` of the copy begins them anew.
+        For pickles that are read without fastbp, and for converters that look for scikit-learn's own types, such as
+        skl2onnx. The copy shares no memory with this one. If this one is fitted, so is the copy, but it does not have
+        the optimizer's moments: its `partial_fit` starts with new ones.
 
         Returns
         -------
@@ -97,7 +97,7 @@ class ConvertMixin:
         Returns
         -------
         MLPClassifier or MLPRegressor
-            That predicts the same. `partial_fit` begins the optimizer's moments anew.
+            That predicts the same. Its `partial_fit` starts with new moments.
 
         Raises
         ------

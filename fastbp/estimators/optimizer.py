@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastbp.layers import Layer
+from fastbp.estimators.parameters import Array, Parameters
+from fastbp.estimators.report import say
 from fastbp.objectives import Objective
 from fastbp.optimizers import Rule
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # naming a solver loads no kernels
     from fastbp.engine.engine import Engine
+    from fastbp.engine.layout import Layout
     from fastbp.engine.session import Session
-    from fastbp.estimators.base import BaseMLP
-
-Array = np.ndarray[Any, Any]
-DType = np.dtype[Any]
 
 
 class StochasticOptimizer:
     """Optimizer of one estimator: its frozen settings, its step count, its moments.
 
-    The settings are those of the moment it was made, as in scikit-learn: `fit` makes a new one, `partial_fit` goes
-    on with the one it finds. While `partial_fit` follows `partial_fit` the moments live in an engine session; a
-    copy or a pickle holds them as plain arrays, one per weight matrix and bias, whatever the engine's own layout.
+    The settings are those of the estimator when the optimizer was made, as in scikit-learn: `fit` makes a new one,
+    `partial_fit` continues with the one it finds. Between two calls of `partial_fit` an engine session holds the
+    moments. A copy or a pickle holds them as plain arrays, one per weight matrix and bias, in no layout of the engine.
 
     Parameters
     ----------
-    estimator : BaseMLP
+    estimator : Parameters
         Whose parameters are copied.
     seed : int
         Of the dropout masks.
@@ -43,7 +40,9 @@ class StochasticOptimizer:
     0.5
     """
 
-    def __init__(self, estimator: BaseMLP, seed: int) -> None:
+    __module__ = "fastbp.estimators"  # pickles of estimators hold it: it may move, and they still load
+
+    def __init__(self, estimator: Parameters, seed: int) -> None:
         self.kind: str = estimator.solver
         self.learning_rate_init = float(estimator.learning_rate_init)
         self.schedule: str = estimator.learning_rate if self.kind == "sgd" else "constant"
@@ -70,7 +69,7 @@ class StochasticOptimizer:
 
     @property
     def moved(self) -> bool:
-        """Whether a training has begun and not come to its end."""
+        """Whether a training has begun that did not end."""
         return self._session is not None and self._session.step != self.step
 
     def rule(self, alpha: float) -> Rule:
@@ -96,30 +95,22 @@ class StochasticOptimizer:
         )
 
     def session(
-        self,
-        estimator: BaseMLP,
-        layers: tuple[Layer, ...],
-        dtype: DType,
-        objective: Objective,
-        batch_size: int,
+        self, estimator: Parameters, layout: Layout, objective: Objective, batch_size: int
     ) -> Session:
-        """Return the session to train with, its engine holding the estimator's present weights.
+        """Return the session to train with; its engine holds the estimator's present weights.
 
-        What scikit-learn reads anew at each call (alpha, activation, batch size ...) may have changed since the
-        last one; then the session is made again around the old moments.
+        Parameters that scikit-learn reads at each call (alpha, activation ...) may have changed since the last one.
+        Then a new session is made with the old moments.
         """
         from fastbp.engine.engine import Engine
         from fastbp.engine.session import Session
 
         alpha = float(estimator.alpha)
-        key = (
-            estimator.coefs_[0].shape[0], layers, dtype, objective, batch_size, alpha, estimator.max_grad_norm,
-            estimator.n_threads,
-        )  # fmt: skip
+        key = (layout, objective, alpha, estimator.max_grad_norm, estimator.n_threads)
         if self._session is None or key != self._key:
             self.detach()
             session = Session(
-                Engine(key[0], layers, dtype),
+                Engine(layout.n_inputs, layout.layers, layout.dtype),
                 objective,
                 self.rule(alpha),
                 batch_size=batch_size,
@@ -133,6 +124,8 @@ class StochasticOptimizer:
                 half = len(values) // 2
                 session.slots[name][:] = _flat(session.engine, values[:half], values[half:])
             self._session, self._key = session, key
+        elif self._session.batch_size != batch_size:
+            self._session.resize(batch_size)
         self._session.engine.set_parameters(estimator.coefs_, estimator.intercepts_)
         return self._session
 
@@ -183,9 +176,3 @@ def _unflat(engine: Engine, flat: Array) -> list[Array]:
     """Return a flat array of the engine's layout as plain arrays: all weights, then all biases."""
     weights, biases = engine.views(flat)
     return [np.array(part, order="C") for part in (*weights, *biases) if part is not None]
-
-
-def say(verbose: object, text: str) -> None:
-    """Print, as scikit-learn does, to an estimator's verbose reader."""
-    if verbose:
-        sys.stdout.write(text + "\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -10,38 +10,30 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fastbp.estimators.optimizer import Array, DType
-from fastbp.layers import Layer
+from fastbp.estimators.parameters import Array, DType, Parameters
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine
 
 # Rows whose raw outputs exist at one time while predicting.
-BLOCK_ROWS = 16384
+ROWS_AT_ONCE = 16384
 FEW_ROWS = 256
-# Up to this many numbers, checking an array ourselves beats scikit-learn's checks, which cost about 100 us.
+# Arrays of up to this many numbers are checked here, since scikit-learn's checks take about 100 us.
 SMALL = 65536
 
-# One engine per network and dtype, made when first asked to predict. Outside the estimators: those stay plain data
-# to pickle, clone and compare.
+# One engine per network and dtype, made by the first predict. The estimators do not hold them, so that they stay plain
+# data to pickle, clone and compare.
 _engines: WeakKeyDictionary[PredictMixin, dict[object, Engine]] = WeakKeyDictionary()
 
 
-class PredictMixin:
-    """Adds what predict needs, and `hidden_activations`, to a class with coefs_ and intercepts_."""
+class PredictMixin(Parameters):
+    """Adds what predict needs, and `hidden_activations`."""
 
-    coefs_: list[Array]
-    intercepts_: list[Array]
     n_features_in_: int
     out_activation_: str
-    activation: str | Sequence[str]
-    dtype: str | None
-    n_threads: int | None
-    # The engine's layers for hidden and output widths.
-    _layers: Callable[[list[int]], tuple[Layer, ...]]
 
     def _validate_predict(self, X: Any) -> Any:
-        """Return X checked: an array or CSR / CSC matrix whose dtype is its own, as in scikit-learn."""
+        """Return X checked: an array, or a CSR or CSC matrix, of its own dtype, as in scikit-learn."""
         if not hasattr(self, "coefs_"):
             check_is_fitted(self)
         if (
@@ -53,13 +45,11 @@ class PredictMixin:
             and not hasattr(self, "feature_names_in_")
             and np.isfinite(X).all()
         ):
-            return X  # what scikit-learn's checks would return, a hundred microseconds earlier
+            return X  # scikit-learn's checks would return the same, 100 us later
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     def _engine(self, dtype: DType) -> Engine:
         """Return an engine that holds the present coefs_ and intercepts_."""
-        from fastbp.engine.engine import Engine
-
         shapes = tuple([coef.shape for coef in self.coefs_])
         activation = self.activation if isinstance(self.activation, str) else tuple(self.activation)
         key = (shapes, activation, self.out_activation_, dtype)
@@ -68,6 +58,8 @@ class PredictMixin:
             engines = _engines[self] = {}
         engine = engines.get(key)
         if engine is None:
+            from fastbp.engine.engine import Engine
+
             if len(engines) > 3:  # float32 and float64 of one network, and some to spare
                 engines.clear()
             layers = self._layers([shape[1] for shape in shapes])
@@ -83,7 +75,7 @@ class PredictMixin:
         if scipy.sparse.issparse(X):
             X = X.tocsr()  # rows of other formats cannot be cut out
         for rows in _blocks(X.shape[0]):
-            x = X if X.shape[0] <= BLOCK_ROWS else X[rows]
+            x = X if X.shape[0] <= ROWS_AT_ONCE else X[rows]
             yield rows, engine.predict(as_rows(x, engine.dtype), n_threads=n_threads)
 
     def _predict_dtype(self, X: Any) -> DType:
@@ -123,7 +115,7 @@ class PredictMixin:
 
 
 def _blocks(n: int) -> Iterator[slice]:
-    return (slice(start, start + BLOCK_ROWS) for start in range(0, n, BLOCK_ROWS))
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))
 
 
 def as_rows(X: Any, dtype: DType) -> Any:

@@ -16,10 +16,10 @@ from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastbp.estimators.base import ACTIVATIONS, BaseMLP, engine_activation
+from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.optimizer import Array, DType
-from fastbp.estimators.predict import BLOCK_ROWS
+from fastbp.estimators.parameters import ACTIVATIONS, Array, DType, engine_activation
+from fastbp.estimators.predict import ROWS_AT_ONCE
 from fastbp.objectives import Objective
 
 OBJECTIVES = {
@@ -319,7 +319,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         ndarray, shape (n,) or (n, n_outputs)
         """
         X = self._validate_predict(X)
-        if X.shape[0] <= BLOCK_ROWS:
+        if X.shape[0] <= ROWS_AT_ONCE:
             ((_, out),) = self._raw_blocks(X)
             self._finish(out)
         else:

@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 
 from fastbp.engine.engine import Engine
 
+# The container level of the formats: it knows numbers and text, and nothing of models.
+from fastbp.formats._container import read as read_file
+from fastbp.formats._container import write as write_file
+from fastbp.training.trainer import Model
+
 __all__ = ["pack", "read", "unpack", "write"]
 
 
 def positions(engine: Engine) -> NDArray[np.int64]:
-    """Return where in ``engine.theta`` each parameter stands: W of layer 0 row by row, its b, W of layer 1 ..."""
+    """Return the place of each parameter in ``engine.theta``: W of layer 0 row by row, its b, W of layer 1 ..."""
     theta = engine.theta
     index = np.arange(theta.size, dtype=np.int64)
     start = theta.__array_interface__["data"][0]
@@ -61,7 +66,7 @@ def unpack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
     return result
 
 
-def write(path: str | os.PathLike[str], net: Any, state: dict[str, Any]) -> None:
+def write(path: str | os.PathLike[str], net: Model, state: dict[str, Any]) -> None:
     """Write the model and the state of its training, atomically.
 
     Parameters
@@ -71,17 +76,15 @@ def write(path: str | os.PathLike[str], net: Any, state: dict[str, Any]) -> None
     state : dict
         Numbers, strings, arrays, lists and dicts of them.
     """
-    from fastbp.formats import _container
-
     model = {
         "config": net.to_config(),
-        "weights": list(net.weights),
-        "biases": list(net.biases),
+        "weights": list(net.engine.weights),
+        "biases": list(net.engine.biases),
     }
-    _container.write(path, "Sequential", {**model, "training": state})
+    write_file(path, "Sequential", {**model, "training": state})
 
 
-def read(path: str | os.PathLike[str], net: Any) -> dict[str, Any]:
+def read(path: str | os.PathLike[str], net: Model) -> dict[str, Any]:
     """Read a checkpoint of this model: its ``weights`` and ``biases``, and the ``training`` they belong to.
 
     Raises
@@ -91,9 +94,7 @@ def read(path: str | os.PathLike[str], net: Any) -> dict[str, Any]:
     ValueError
         A model file without training state, or the checkpoint of another model.
     """
-    from fastbp.formats import _container
-
-    kind, state = _container.read(path)
+    kind, state = read_file(path)
     if kind != "Sequential" or "training" not in state:
         raise ValueError(
             f"resume_from: {os.fspath(path)} holds a {kind} without the state of a training; Checkpoint writes one"

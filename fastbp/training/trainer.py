@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,12 +15,18 @@ from fastbp.engine.sources import prepare
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number
 
-if TYPE_CHECKING:
-    from fastbp.sequential import Sequential
-
-__all__ = ["Trainer"]
+__all__ = ["Model", "Trainer"]
 
 INT64 = np.dtype(np.int64)
+
+
+class Model(Protocol):
+    """A model that can be trained, such as `fastbp.Sequential`."""
+
+    engine: Engine
+
+    def to_config(self) -> dict[str, Any]:
+        """Return everything but the numbers as a dict of JSON types."""
 
 
 class Trainer:
@@ -33,13 +39,13 @@ class Trainer:
     loss : str
         See `fastbp.objectives`.
     optimizer : Optimizer or str
-        Its state lives in the trainer. A schedule per epoch counts `epoch`, which is yours to increment.
+        The trainer holds its state. A schedule per epoch reads `epoch`, which you increment.
     max_grad_norm : float, optional
         Clip the gradient of each batch to this global norm.
     seed : int or None
         Of the dropout.
     n_threads : int or None
-        None: all cores this process may use, where they pay.
+        None: all cores this process may use, if they make it faster.
 
     Attributes
     ----------
@@ -63,7 +69,7 @@ class Trainer:
 
     def __init__(
         self,
-        net: Sequential,
+        net: Model,
         loss: objectives.Loss = "mse",
         optimizer: str | optimizers.Optimizer = "adam",
         *,
@@ -104,12 +110,12 @@ class Trainer:
         Returns
         -------
         float
-            The mean loss, penalties included. NaN is returned, not raised: the loop is yours.
+            The mean loss, penalties included. If it is NaN, it is returned and nothing is raised.
 
         Notes
         -----
         Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
-        are used as they are, and NaN in them is not looked for. Everything else is checked and converted first.
+        are used as they are and not searched for NaN. Everything else is checked and converted first.
         """
         if not (
             type(x) is np.ndarray
@@ -134,7 +140,7 @@ class Trainer:
 
     @property
     def session(self) -> Session:
-        """The engine's part of the training: batches through the kernels, and the optimizer's state."""
+        """The session, which holds the optimizer's state and trains batches."""
         return self._session or self.reserve(1)
 
     @property

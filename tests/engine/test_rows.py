@@ -156,7 +156,9 @@ def test_rows_of_another_network_are_refused(layout):
 @pytest.mark.parametrize("codes", [True, False])
 @pytest.mark.parametrize("form", ["dense", "sparse", "map"])
 def test_parts_are_the_rows_they_say(form, codes, layout, sparse, rng, tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 3 * layout.dtype.itemsize * 4)  # maps in blocks of four rows
+    monkeypatch.setattr(
+        sources, "CONVERTED_BYTES", 3 * layout.dtype.itemsize * 4
+    )  # maps in blocks of four rows
     y = rng.integers(0, 2, 20) if codes else rng.normal(size=(20, 2))
     objective = CODES if codes else Objective()
     weights = rng.uniform(1, 2, 20)

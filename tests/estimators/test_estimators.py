@@ -223,6 +223,15 @@ def test_warnings_name_the_callers_line():
     assert {warning.filename for warning in caught} == {__file__}
 
 
+def test_warnings_name_the_callers_line_through_scikit_learn():
+    """However many of scikit-learn's own frames lie between."""
+    pipe = make_pipeline(StandardScaler(), MLPRegressor(**QUICK, batch_size=1000))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        pipe.fit(X_diabetes, y_diabetes)
+    assert {warning.filename for warning in caught} == {__file__}
+
+
 def test_diverging_fit_is_refused():
     net = MLPRegressor(
         **{**QUICK, "max_iter": 200}, activation="identity", solver="sgd", learning_rate_init=10.0
@@ -261,6 +270,52 @@ def test_failed_fit_leaves_the_estimator_as_it_was(Estimator):
     assert not hasattr(net, "_optimizer")
     net.partial_fit(X_iris, y_iris)
     assert np.isfinite(net.coefs_[0]).all()
+
+
+def state(net):
+    """What the estimator holds now, but for its callbacks."""
+    return {name: copy.deepcopy(value) for name, value in vars(net).items() if name != "callbacks"}
+
+
+class Watch:
+    """Notes what the estimator holds while it is fitted, and writes a note on it."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_fit_begin(self, run):
+        run.model.note = "mine"
+        self.run = run
+
+    def on_epoch_end(self, epoch, logs):
+        self.seen.append(state(self.run.model))
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+@pytest.mark.parametrize("again", ["fit", "warm", "partial_fit"])
+def test_nothing_is_written_before_a_fit_has_succeeded(Estimator, solver, again):
+    if again == "partial_fit" and solver == "lbfgs":
+        pytest.skip("the classifier has no partial_fit with lbfgs")
+    watch = Watch()
+    net = Estimator(**QUICK, solver=solver, warm_start=again == "warm")
+    net.fit(X_iris, y_iris)
+    held, curve = net.coefs_, getattr(net, "loss_curve_", None)
+    net.set_params(callbacks=[watch])
+    before = state(net)
+    (net.partial_fit if again == "partial_fit" else net.fit)(X_iris, y_iris)
+    assert watch.run.model is net
+    assert net.note == "mine"
+    for seen in watch.seen:
+        assert seen.pop("note") == "mine"
+        assert repr(sorted(seen)) == repr(sorted(before))
+        for name in ("coefs_", "intercepts_", "loss_", "n_iter_", "t_", "loss_curve_"):
+            if name in before:
+                assert repr(seen[name]) == repr(before[name])
+    if solver == "adam" and again != "fit":
+        # At its end it goes on with the lists and arrays that the user may hold.
+        assert net.coefs_ is held and net.loss_curve_ is curve
+        assert len(curve) == 5 + len(watch.seen)
 
 
 class Interrupt:
@@ -626,7 +681,7 @@ def test_blocks_answer_as_one(monkeypatch):
     ]
     whole = [(net.predict(rows), getattr(net, "predict_proba", net.predict)(rows)) for net, rows in nets]
     for room in ("predict", "regressor"):
-        monkeypatch.setattr(f"fastbp.estimators.{room}.BLOCK_ROWS", 32)
+        monkeypatch.setattr(f"fastbp.estimators.{room}.ROWS_AT_ONCE", 32)
     for (net, rows), answers in zip(nets, whole, strict=True):
         for method, answer in zip(("predict", "predict_proba"), answers, strict=True):
             again = getattr(net, method, net.predict)(rows)

@@ -1,13 +1,20 @@
-"""Imports go down only, and numba stays in kernels/. See docs/architecture.rst for the picture."""
+"""Imports go down only, and numba stays in kernels/. See docs/architecture.rst for the picture.
+
+Every import counts: at the top of a module, inside a function, and what only a type checker reads. A circle that is
+hidden in a function is a circle still: who changes one of its modules must know all of them.
+"""
 
 import ast
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# From the ground up. A room imports, at module level, rooms of lower floors only.
+# From the ground up. A room is a module or a package of the folder; it imports rooms of lower floors only.
 FLOORS = {
     "kernels": [
         {"machine", "tuples"},
@@ -17,7 +24,7 @@ FLOORS = {
         {"one", "rows", "weights"},
         {"compiled", "network"},
         {"warm"},
-        {"__init__"},
+        {"kernels"},
     ],
     "kernels/machine": [
         {"cache", "pipeline", "target"},
@@ -25,14 +32,14 @@ FLOORS = {
         {"jit", "lanes"},
         {"simd"},
         {"loops", "peak", "records", "squares", "sync", "tile"},
-        {"__init__"},
+        {"machine"},
     ],
     "fastbp": [
         {"kernels", "reference"},
-        {"validation"},
-        {"descent", "initializers", "objectives", "schedules", "tables"},
+        {"container", "validation"},
+        {"initializers", "objectives", "schedules", "tables"},
         {"layers", "optimizers"},
-        {"engine"},
+        {"descent", "engine"},
         {"metrics"},
         {"callbacks"},
         {"training"},
@@ -40,130 +47,191 @@ FLOORS = {
         {"formats"},
         {"explaining", "plot"},
         {"cli"},
-        {"__init__"},
+        {"fastbp"},
         {"__main__"},
     ],
 }
 
-PACKAGES = {
-    "kernels": ("fastbp", "kernels"),
-    "kernels/machine": ("fastbp", "kernels", "machine"),
-    "fastbp": ("fastbp",),
-}
+PACKAGES = {"fastbp": "fastbp", "kernels": "fastbp.kernels", "kernels/machine": "fastbp.kernels.machine"}
 
-# The only calls that go up, each by an import inside the function: a model saves and loads itself, a callback
-# writes model files. Importing the package itself, to use it as its
-# users do, is always allowed inside a function.
-UP_WHEN_CALLED = {("sequential", "formats"), ("training", "formats")}
+# The lower half of formats/ is a room of its own: files of numbers and text, which know nothing of models.
+CONTAINER = {"fastbp.formats._atomic", "fastbp.formats._container", "fastbp.formats._values"}
+
+# A model saves itself, and what reads a file makes a model: the one circle.
+CIRCLE = "fastbp.sequential"
+UP = {("sequential", "formats")}
 
 
-def imports(path: Path, package: tuple[str, ...]):
-    """Yield (dotted name, line, deferred) of every import in the file, relative ones made absolute.
+class Import(NamedTuple):
+    """`module` imports `name`, a dotted name made absolute, on a line."""
 
-    `from package import name` counts as `package.name`: the name may be a module. An import inside a
-    function is deferred. What only a type checker sees is no import.
-    """
+    module: str
+    name: str
+    place: str
+    deferred: bool
+    typing: bool
+
+
+@cache
+def modules() -> dict[str, Path]:
+    """Every module by its dotted name; kernels/ once, under the name that it is imported by."""
+    found = {}
+    for path in sorted([*(ROOT / "fastbp").rglob("*.py"), *(ROOT / "kernels").rglob("*.py")]):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        if parts[:2] == ("fastbp", "kernels"):
+            continue  # the link
+        name = ".".join(parts if parts[0] == "fastbp" else ("fastbp", *parts)).removesuffix(".__init__")
+        found[name] = path
+    return found
+
+
+@cache
+def imports() -> list[Import]:
+    """Every import of every module. `from package import name` is `package.name`: the name may be a module."""
+    return [item for module, path in modules().items() for item in _imports(module, path)]
+
+
+def _imports(module: str, path: Path) -> Iterator[Import]:
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
     tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    deferred, hidden = set(), set()
+    deferred, typing = set(), set()
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             deferred.update(ast.walk(node))
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            hidden.update(child for statement in node.body for child in ast.walk(statement))
+            typing.update(child for statement in node.body for child in ast.walk(statement))
     for node in ast.walk(tree):
-        if node in hidden:
-            continue
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            stem = ".".join((*base, *filter(None, [node.module])))
+            base = package[: len(package) - node.level + 1] if node.level else []
+            stem = ".".join([*base, *filter(None, [node.module])])
             names = [f"{stem}.{alias.name}" for alias in node.names]
         else:
             continue
         for name in names:
-            yield name, node.lineno, node in deferred
+            place = f"{path.relative_to(ROOT)}:{node.lineno}"
+            yield Import(module, name, place, node in deferred, node in typing)
 
 
-def sources(folder: str):
-    """Yield (room, path, package) for every module of a folder, the linked kernels/ not twice."""
-    for path in sorted((ROOT / folder).rglob("*.py")):
-        parts = path.relative_to(ROOT / folder).with_suffix("").parts
-        if folder == "fastbp" and parts[0] == "kernels":
-            continue
-        yield parts[0], path, (*PACKAGES[folder], *parts[:-1])
+def target_of(item: Import) -> str | None:
+    """Return the module of the project that is imported, or None; a package's door is no target from inside it."""
+    name = item.name
+    while name and name not in modules():
+        name = name.rpartition(".")[0]
+    return None if not name or item.module == name or item.module.startswith(f"{name}.") else name
 
 
-def floor(folder: str, room: str) -> int:
-    """Return the floor of a room; a room split over several files has a line in FLOORS for each."""
-    for height, rooms in enumerate(FLOORS[folder]):
-        if room in rooms:
-            return height
-    pytest.fail(f"{folder}/{room} has no floor: give it one in {__file__}")
-
-
-def room_of(name: str, folder: str) -> str | None:
-    """Return the room of `folder` that a dotted name lies in, or None."""
-    prefix = PACKAGES[folder]
-    parts = tuple(name.split("."))
-    if parts[: len(prefix)] != prefix or len(parts) == len(prefix):
+def room_of(module: str, folder: str = "fastbp") -> str | None:
+    """Return the room of a folder that a module lies in, or None; the folder's door is a room of its name."""
+    package = PACKAGES[folder]
+    if not f"{module}.".startswith(f"{package}."):
         return None
-    room = parts[len(prefix)]
-    known = {path.stem for path in (ROOT / folder).iterdir()}
-    # `from fastbp import Sequential` imports the package itself, the top floor.
-    return room if room in known else "__init__"
+    if folder == "fastbp" and module in CONTAINER:
+        return "container"
+    return module[len(package) + 1 :].partition(".")[0] or package.rpartition(".")[2]
+
+
+def circles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of modules that reach each other."""
+    reached = {}
+    for start in edges:
+        seen, todo = set(), [start]
+        while todo:
+            for following in edges[todo.pop()] - seen:
+                seen.add(following)
+                todo.append(following)
+        reached[start] = seen
+    found = []
+    for module, seen in reached.items():
+        if module in seen and not any(module in circle for circle in found):
+            found.append({other for other in seen if module in reached[other]})
+    return found
+
+
+def rooms_of(folder: str, item: Import) -> tuple[str, str] | None:
+    """Return the rooms of who imports and of what is imported; None if that is another folder's affair."""
+    target = target_of(item)
+    pair = room_of(item.module, folder), room_of(target or "", folder)
+    return None if None in pair else pair
 
 
 @pytest.mark.parametrize("folder", FLOORS)
 def test_imports_go_down(folder):
+    height = {room: number for number, floor in enumerate(FLOORS[folder]) for room in floor}
     upward = []
-    for room, path, package in sources(folder):
-        height = floor(folder, room)
-        for name, line, deferred in imports(path, package):
-            target = room_of(name, folder)
-            if target is None or target == room:
-                continue
-            if deferred and (target == "__init__" or (room, target) in UP_WHEN_CALLED):
-                continue
-            if floor(folder, target) >= height:
-                upward.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    for item in imports():
+        pair = rooms_of(folder, item)
+        if pair is None or pair[0] == pair[1] or pair in UP:
+            continue
+        if height[pair[1]] >= height[pair[0]]:
+            upward.append(f"{item.place} imports {item.name}")
     assert not upward, "\n".join(upward)
+
+
+def test_modules_run_in_one_circle_only():
+    """A model saves itself; there is no other, also not within a package or through a function or an annotation."""
+    edges: dict[str, set[str]] = {module: set() for module in modules()}
+    for item in imports():
+        target = target_of(item)
+        if target is not None:
+            edges[item.module].add(target)
+    found = circles(edges)
+    assert [CIRCLE in circle for circle in found] == [True], found
+    assert {room_of(module) for module in found[0]} == {"sequential", "formats"}
+
+
+def test_circles_are_found():
+    """In a graph with a circle of three, one of two that hang on it, and a chain that leads into both."""
+    edges = {"a": {"b"}, "b": {"c", "d"}, "c": {"a"}, "d": {"e"}, "e": {"d"}, "f": {"a"}}
+    assert sorted(map(sorted, circles(edges))) == [["a", "b", "c"], ["d", "e"]]
 
 
 def test_no_stale_floors():
     for folder, floors in FLOORS.items():
-        rooms = {room for room, _, _ in sources(folder)} | ({"kernels"} if folder == "fastbp" else set())
-        assert set().union(*floors) == rooms
+        assert set().union(*floors) == {room_of(module, folder) for module in modules()} - {None}
+    assert set(modules()) >= CONTAINER
+
+
+def test_no_room_goes_through_the_front_door():
+    """`from fastbp import Sequential` inside the package would be an import of everything, and hide where to."""
+    for item in imports():
+        package, _, name = item.name.partition(".")
+        if package == "fastbp" and item.module != "fastbp" and item.name not in modules():
+            door = name.partition(".")[0]
+            assert f"fastbp.{door}" in modules() or door == "__version__", f"{item.place} imports {item.name}"
 
 
 def test_kernels_know_nothing_of_the_package_above():
-    for _, path, package in sources("kernels"):
-        for name, line, _ in imports(path, package):
-            top = name.split(".")[0]
-            assert top != "fastbp" or name.startswith("fastbp.kernels"), f"{path}:{line} imports {name}"
+    for item in imports():
+        if item.module.startswith("fastbp.kernels") and item.name.startswith("fastbp"):
+            assert item.name.startswith("fastbp.kernels"), f"{item.place} imports {item.name}"
 
 
 def test_numba_only_in_kernels():
     """Within them, in the machine: formulas and loops are written with its words."""
-    for folder in ("fastbp", "kernels"):
-        for room, path, package in sources(folder):
-            for name, line, _ in imports(path, package):
-                allowed = (folder, room) == ("kernels", "machine")
-                assert allowed or name.split(".")[0] not in ("numba", "llvmlite"), (
-                    f"{path}:{line} imports {name}"
-                )
+    for item in imports():
+        if not item.module.startswith("fastbp.kernels.machine"):
+            assert item.name.split(".")[0] not in ("numba", "llvmlite"), f"{item.place} imports {item.name}"
 
 
 def test_the_reference_stands_alone():
     """The specification is plain Python: not even NumPy."""
     allowed = {"__future__", "collections", "dataclasses", "math", "random", "typing"}
-    for name, line, _ in imports(ROOT / "fastbp" / "reference.py", ("fastbp",)):
-        assert name.split(".")[0] in allowed, f"reference.py:{line} imports {name}"
+    for item in imports():
+        if item.module == "fastbp.reference":
+            assert item.name.split(".")[0] in allowed, f"{item.place} imports {item.name}"
 
 
 def test_importing_fastbp_stays_cheap():
     """Heavy or optional packages are imported at module level by no room that `import fastbp` loads."""
     heavy = {"jax", "matplotlib", "mpi4py", "onnx", "pandas", "pyarrow", "skl2onnx", "torch"}
-    for _, path, package in sources("fastbp"):
-        for name, line, deferred in imports(path, package):
-            assert deferred or name.split(".")[0] not in heavy, f"{path}:{line} imports {name}"
+    for item in imports():
+        if not (item.deferred or item.typing):
+            assert item.name.split(".")[0] not in heavy, f"{item.place} imports {item.name}"
+
+
+@pytest.mark.parametrize("aim", [16])
+def test_modules_at_the_top_are_few(aim):
+    """`ls fastbp` tells a stranger where he is."""
+    assert len(list((ROOT / "fastbp").glob("*.py"))) <= aim

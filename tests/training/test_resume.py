@@ -123,7 +123,7 @@ def test_batches_from_an_iterable(data, path):
 def test_converted_memmaps(data, path, tmp_path, monkeypatch):
     from fastbp.engine import sources
 
-    monkeypatch.setattr(sources, "BLOCK_BYTES", 5 * 4 * 60)
+    monkeypatch.setattr(sources, "CONVERTED_BYTES", 5 * 4 * 60)
     x, y = data
     mapped = np.memmap(tmp_path / "x.dat", "float64", "w+", shape=x.shape)
     mapped[:] = x

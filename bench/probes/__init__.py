@@ -1,0 +1,1 @@
+"""Probes: small programs that find out whether something is still true."""

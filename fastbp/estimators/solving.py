@@ -1,0 +1,284 @@
+"""How the estimators train: rows and records for the loops of the solvers, and what is taken from them at the end."""
+
+from __future__ import annotations
+
+from abc import ABCMeta, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight
+
+from fastbp.estimators.optimizer import StochasticOptimizer
+from fastbp.estimators.parameters import Array, DType, Parameters
+from fastbp.estimators.predict import PredictMixin, as_rows
+from fastbp.estimators.report import warn
+from fastbp.objectives import Objective
+
+if TYPE_CHECKING:  # what trains loads the kernels
+    from fastbp.engine.layout import Layout
+    from fastbp.engine.rows import Rows
+    from fastbp.estimators.lbfgs import Problem
+    from fastbp.estimators.stochastic import Records, Validation
+
+
+class SolverMixin(PredictMixin, metaclass=ABCMeta):
+    """Adds the solvers to a class that knows its loss and its score."""
+
+    # What a fit leaves; see the docstrings of the two estimators for the public ones.
+    loss_: Any
+    loss_curve_: list[Any]
+    best_loss_: Any
+    validation_scores_: Any
+    best_validation_score_: Any
+    validation_loss_curve_: Any
+    n_iter_: int
+    n_outputs_: int
+    t_: int
+    _no_improvement_count: int
+    _optimizer: StochasticOptimizer
+    _random_state: np.random.RandomState
+    _best_coefs: list[Array]
+    _best_intercepts: list[Array]
+
+    # -- what the two estimators do differently --------------------------------------------------------------------
+
+    @abstractmethod
+    def _validation_target(self, y: Any) -> Array:
+        """Return y of the user's validation set in the form `_validate_input` gives."""
+
+    @abstractmethod
+    def _objective(self, dtype: DType) -> Objective:
+        """Return the loss; it, not the network, applies softmax, the logistic function and exp to the output."""
+
+    @abstractmethod
+    def _score_raw(self, raw: Array, target: Array, sample_weight: Array | None) -> float:
+        """Return the validation score of the network's raw outputs."""
+
+    def _stratified(self) -> bool:
+        return False
+
+    def _loss_dtype(self, X: Any, y: Array, sample_weight: Array | None) -> type[np.floating[Any]]:
+        """Return the type of loss_ and of the entries of loss_curve_ that NumPy's promotion gives scikit-learn."""
+        return np.float64
+
+    def _as_target(self, y: Array) -> Array:
+        """Return binarized y in the form `_validate_input` gives."""
+        return y
+
+    # -- stochastic solvers ----------------------------------------------------------------------------------------
+
+    def _fit_stochastic(
+        self,
+        owner: Parameters,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        incremental: bool,
+        validation_set: Any,
+    ) -> None:
+        from fastbp.estimators.stochastic import StochasticLoop
+
+        self._start_records(validation_set is not None)
+        loss_dtype = self._loss_dtype(X, y, sample_weight)
+        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        layout, objective = self._layout(dtype), self._objective(dtype)
+        validation = None
+        if validation_set is not None:
+            validation = self._user_validation(validation_set, layout, objective)
+        if self.early_stopping:
+            if incremental:
+                raise ValueError("partial_fit does not support early_stopping=True")
+            if validation is None:
+                X, y, sample_weight, validation = self._split(X, y, sample_weight, layout, objective)
+        if not (incremental and hasattr(self, "_optimizer")):
+            # A seed is drawn for dropout only. Without dropout the generator stays in step with scikit-learn's.
+            masks = any(layer.dropout for layer in layout.layers)
+            self._optimizer = StochasticOptimizer(
+                self, int(self._random_state.randint(2**31 - 1)) if masks else 0
+            )
+        rows = _rows(X, y, sample_weight, layout, objective)
+        session = self._optimizer.session(self, layout, objective, self._batch_rows(rows.n))
+        loop = StochasticLoop(
+            owner,
+            session,
+            self._optimizer,
+            self._random_state,
+            rows,
+            validation,
+            self._records(),
+            loss_dtype,
+            incremental=incremental,
+        )
+        loop.train()
+        self._keep(loop.records)
+        self._optimizer.step = session.step
+        if not incremental:
+            self._optimizer.detach()
+
+    def _start_records(self, user_validation: bool) -> None:
+        """Start the records that do not exist yet; a warm start continues the others."""
+        state = self.__dict__
+        if state.get("loss_curve_") is None:
+            self.loss_curve_, self._no_improvement_count = [], 0
+        if self.early_stopping:
+            if state.get("validation_scores_") is None:
+                self.validation_scores_, self.best_validation_score_, self.best_loss_ = [], -np.inf, None
+            if "_best_coefs" not in state:
+                self._best_coefs = [coef.copy() for coef in self.coefs_]
+                self._best_intercepts = [intercept.copy() for intercept in self.intercepts_]
+        else:
+            if state.get("best_loss_") is None:
+                self.best_loss_ = np.inf
+            self.validation_scores_ = self.best_validation_score_ = None
+        if state.get("validation_loss_curve_") is None:
+            self.validation_loss_curve_ = [] if user_validation else None
+
+    def _records(self) -> Records:
+        from fastbp.estimators.stochastic import Records
+
+        return Records(self.t_, self.best_loss_, self.best_validation_score_, self._no_improvement_count)
+
+    def _keep(self, records: Records) -> None:
+        """Take over the trained weights and the records of the loop, if the weights are finite.
+
+        scikit-learn trains coefs_ in place. After early stopping its coefs_ *are* the best copies, and a warm start
+        trains these copies until it sees a better score. We do the same, for the same numbers.
+        """
+        from fastbp.estimators.stochastic import check_finite, store
+
+        session = self._optimizer._session
+        assert session is not None
+        engine = session.engine
+        if self.early_stopping and records.best is not None:
+            self.coefs_ = [np.empty_like(coef) for coef in self.coefs_]
+            self.intercepts_ = [np.empty_like(intercept) for intercept in self.intercepts_]
+            engine.theta[:] = records.best
+        elif self.early_stopping and self._best_coefs is not self.coefs_:
+            self.coefs_, self.intercepts_ = self._best_coefs, self._best_intercepts
+            engine.set_parameters(self.coefs_, self.intercepts_)
+        check_finite([engine.theta])
+        store(self.coefs_, engine.weights)
+        store(self.intercepts_, engine.biases)
+        if self.early_stopping:
+            self._best_coefs, self._best_intercepts = self.coefs_, self.intercepts_
+            self.validation_scores_ += records.scores
+            self.best_validation_score_ = records.best_score
+        self.n_iter_, self.t_ = records.n_iter, records.t
+        if records.losses:
+            self.loss_ = records.loss
+        self.loss_curve_ += records.losses
+        self.best_loss_, self._no_improvement_count = records.best_loss, records.no_improvement
+        if records.validation_losses:
+            self.validation_loss_curve_ += records.validation_losses
+
+    def _batch_rows(self, n: int) -> int:
+        if self.batch_size == "auto":
+            return min(200, n)
+        if int(self.batch_size) > n:
+            warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return int(min(self.batch_size, n))
+
+    def _layout(self, dtype: DType) -> Layout:
+        from fastbp.engine.layout import layout_of
+
+        layers = self._layers([coef.shape[1] for coef in self.coefs_])
+        return layout_of(self.coefs_[0].shape[0], layers, dtype)
+
+    def _split(
+        self,
+        X: Any,
+        y: Array,
+        sample_weight: Array | None,
+        layout: Layout,
+        objective: Objective,
+    ) -> tuple[Any, Array, Array | None, Validation]:
+        """Hold out rows for the validation score, by scikit-learn's own function and generator."""
+        stratify = y if self._stratified() and self.n_outputs_ == 1 else None
+        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
+        parts = train_test_split(
+            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        )
+        held_out = parts[1::2]
+        if held_out[0].shape[0] < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        x, target = held_out[0], held_out[1]
+        weight = None if sample_weight is None else held_out[2]
+        validation = self._validation(x, target, weight, layout, objective, from_user=False)
+        return parts[0], parts[2], None if sample_weight is None else parts[4], validation
+
+    def _user_validation(self, validation_set: Any, layout: Layout, objective: Objective) -> Validation:
+        if not isinstance(validation_set, tuple | list) or len(validation_set) not in (2, 3):
+            raise ValueError(
+                f"validation_set must be (X, y) or (X, y, sample_weight), got {validation_set!r:.80}"
+            )
+        X, y, *rest = validation_set
+        X = self._validate_predict(X)
+        target = self._validation_target(y)
+        if X.shape[0] != target.shape[0]:
+            raise ValueError(f"validation_set: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
+        weight = _check_sample_weight(rest[0], X) if rest and rest[0] is not None else None
+        return self._validation(X, target, weight, layout, objective, from_user=True)
+
+    def _validation(
+        self,
+        X: Any,
+        target: Array,
+        sample_weight: Array | None,
+        layout: Layout,
+        objective: Objective,
+        *,
+        from_user: bool,
+    ) -> Validation:
+        from fastbp.estimators.stochastic import Validation
+
+        rows = _rows(X, target, sample_weight, layout, objective)
+        return Validation(rows, lambda raw: self._score_raw(raw, target, sample_weight), from_user)
+
+    # -- lbfgs -----------------------------------------------------------------------------------------------------
+
+    def _fit_lbfgs(self, owner: Parameters, X: Any, y: Array, sample_weight: Array | None) -> None:
+        from fastbp.estimators.lbfgs import LBFGSLoop
+        from fastbp.estimators.stochastic import check_finite
+
+        problem = self._lbfgs_problem(X, y, sample_weight)
+        start = np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)])
+        loop = LBFGSLoop(owner, problem, start)
+        loop.train()
+        loss = loop.loss()
+        check_finite([loop.run.theta])
+        self.loss_ = self._loss_dtype(X, y, sample_weight)(loss)
+        self.n_iter_ = loop.n_iter
+        self.coefs_, self.intercepts_ = problem.unpack(loop.run.theta)
+
+    def _lbfgs_problem(self, X: Any, y: Array, sample_weight: Array | None) -> Problem:
+        from fastbp.estimators.lbfgs import Problem
+
+        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        layout, objective = self._layout(dtype), self._objective(dtype)
+        for name, used in (
+            ("dropout", any(layer.dropout for layer in layout.layers)),
+            ("max_grad_norm", self.max_grad_norm is not None),
+        ):
+            if used:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} needs a stochastic solver, but solver='lbfgs'."
+                )
+        rows = _rows(X, y, sample_weight, layout, objective)
+        return Problem(rows, objective, float(self.alpha), self.n_threads)
+
+    def _loss_grad_lbfgs(
+        self, packed: Array, X: Any, y: Array, sample_weight: Any, *workspace: object
+    ) -> tuple[float, Array]:
+        """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
+        return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
+
+
+def _rows(X: Any, y: Array, sample_weight: Array | None, layout: Layout, objective: Objective) -> Rows:
+    """Return checked rows as the kernels take them."""
+    from fastbp.engine.rows import Rows
+
+    targets = np.ascontiguousarray(y, dtype=np.int64 if y.ndim == 1 else layout.dtype)
+    return Rows(layout, as_rows(X, layout.dtype), targets, sample_weight, objective)

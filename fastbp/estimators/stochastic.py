@@ -1,0 +1,220 @@
+"""The stochastic solvers of the estimators: scikit-learn's rules for epochs, on fastbp's loop.
+
+What stops a fit, what a warm start continues, when the learning rate changes: all of this follows scikit-learn, so that
+the numbers are the same. The engine does the arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+from fastbp.callbacks.hooks import Logs, Run
+from fastbp.engine.rows import Rows
+from fastbp.engine.session import Session
+from fastbp.estimators.optimizer import StochasticOptimizer
+from fastbp.estimators.parameters import Array, Parameters
+from fastbp.estimators.report import say, warn
+from fastbp.training.loop import Loop
+
+
+class Validation(NamedTuple):
+    """Held-out rows, and the score of the network's raw outputs for them; early stopping's own are not `from_user`."""
+
+    rows: Rows
+    score: Callable[[Array], float]
+    from_user: bool
+
+
+@dataclass(slots=True)
+class Records:
+    """What one call of fit or partial_fit records; the lists hold the entries of this call only.
+
+    Attributes
+    ----------
+    t : int
+        Rows seen, in earlier calls too.
+    best_loss, best_score, no_improvement
+        They decide when patience is used up; a warm start begins with those of the call before.
+    n_iter : int
+        Epochs of this call.
+    loss : float
+        Of the last epoch.
+    best : ndarray or None
+        The parameters of the best validation score of this call.
+    """
+
+    t: int
+    best_loss: Any
+    best_score: Any
+    no_improvement: int
+    n_iter: int = 0
+    loss: Any = None
+    losses: list[Any] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    validation_losses: list[float] = field(default_factory=list)
+    best: Array | None = None
+
+
+class StochasticLoop(Loop):
+    """The epochs of one call of fit or partial_fit.
+
+    Parameters
+    ----------
+    estimator : Parameters
+        Its parameters are read in every epoch, as in scikit-learn; nothing is written to it.
+    session : Session
+        Of the optimizer.
+    optimizer : StochasticOptimizer
+    rng : numpy.random.RandomState
+        Of the orders.
+    rows : Rows
+        To train on.
+    validation : Validation or None
+    records : Records
+        As the call before has left them; the loop updates them.
+    loss_dtype : type
+        Of `records.loss` and `records.losses`.
+    incremental : bool
+        One epoch only.
+    """
+
+    def __init__(
+        self,
+        estimator: Parameters,
+        session: Session,
+        optimizer: StochasticOptimizer,
+        rng: np.random.RandomState,
+        rows: Rows,
+        validation: Validation | None,
+        records: Records,
+        loss_dtype: type[np.floating[Any]],
+        *,
+        incremental: bool,
+    ) -> None:
+        epochs = 1 if incremental else estimator.max_iter
+        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks or ())
+        self.estimator, self.session, self.optimizer, self.rng = estimator, session, optimizer, rng
+        self.rows, self.validation, self.records = rows, validation, records
+        self.loss_dtype, self.incremental = loss_dtype, incremental
+        self.order = np.arange(rows.n, dtype=np.int64)
+
+    def epochs(self) -> None:
+        """Train all epochs, and warn if they were not enough.
+
+        Warns
+        -----
+        ConvergenceWarning
+            max_iter was reached.
+        """
+        super().epochs()
+        if not (self.incremental or self.ended or self.run.stopped):
+            warn(
+                f"Stochastic Optimizer: Maximum iterations ({self.estimator.max_iter}) reached and the optimization "
+                "hasn't converged yet.",
+                ConvergenceWarning,
+            )
+
+    def interrupted(self) -> bool:
+        """Keep what was trained, with a warning."""
+        warn("Training interrupted by user.")
+        return True
+
+    def chunks(self) -> Iterator[tuple[int, float]]:
+        """Train once on every row."""
+        run, session = self.run, self.session
+        if self.estimator.shuffle:
+            # The permutations compose over the epochs of one call, as scikit-learn's do.
+            permutation = np.arange(self.rows.n)
+            self.rng.shuffle(permutation)
+            self.order = self.order[permutation]
+        run.learning_rate = float(self.optimizer.base_rate * run.learning_rate_scale)
+        session.loss_sum = 0.0  # the session adds up, so that the sum does not depend on the cuts into chunks
+        for rows, _ in session.chunks(self.rows, self.order, run.learning_rate):
+            yield rows, session.loss_sum
+
+    def measure(self) -> Logs:
+        """Note what the epoch brought: losses, scores, and whether that was an improvement.
+
+        An epoch cut short by a callback is recorded like the others, by the rows it has seen.
+        """
+        records, estimator, validation, seen = (
+            self.records,
+            self.estimator,
+            self.validation,
+            self.run.samples_done,
+        )
+        records.n_iter += 1
+        records.loss = self.loss_dtype(self.run.loss_sum / seen)
+        records.t += seen
+        records.losses.append(records.loss)
+        say(estimator.verbose, f"Iteration {records.n_iter:d}, loss = {records.loss:.8f}")
+        logs = {"loss": float(records.loss)}
+        if validation is not None and validation.from_user:
+            logs["val_loss"] = self.session.engine.loss_of(
+                validation.rows, self.session.objective, penalty=False, n_threads=estimator.n_threads
+            )
+            records.validation_losses.append(logs["val_loss"])
+        if estimator.early_stopping:
+            assert validation is not None
+            logs["val_score"] = self._score(validation)
+        else:
+            # `>`, not the negation of `<=`: to scikit-learn a NaN loss is an improvement.
+            worse = records.loss > records.best_loss - estimator.tol
+            records.no_improvement = records.no_improvement + 1 if worse else 0
+            if records.loss < records.best_loss:
+                records.best_loss = records.loss
+        self.optimizer.end_of_epoch(records.t)
+        return logs
+
+    def _score(self, validation: Validation) -> float:
+        """Score the held-out rows; keep the parameters if they are the best so far."""
+        records, estimator, engine = self.records, self.estimator, self.session.engine
+        score = validation.score(engine.predict(validation.rows, n_threads=estimator.n_threads))
+        records.scores.append(score)
+        say(estimator.verbose, f"Validation score: {score:f}")
+        worse = score < records.best_score + estimator.tol
+        records.no_improvement = records.no_improvement + 1 if worse else 0
+        if score > records.best_score:
+            records.best_score = score
+            records.best = engine.theta.copy()
+        return score
+
+    def ends(self) -> bool:
+        """Whether the patience is used up, or the parameters are not finite, and the training ends."""
+        records, estimator = self.records, self.estimator
+        if not (np.isfinite(records.loss) or estimator.early_stopping or np.isfinite(self.run.theta).all()):
+            return True  # they stay so and are refused at the end; scikit-learn trains on until then
+        if records.no_improvement <= estimator.n_iter_no_change:
+            return False
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        message = (
+            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} "
+            "consecutive epochs."
+        )
+        if self.optimizer.out_of_patience(message, estimator.verbose):
+            return True
+        records.no_improvement = 0
+        return False
+
+
+def store(old: list[Array], new: Sequence[Array | None]) -> None:
+    """Copy into the arrays the user may hold; a read-only one (a memory map) gives way to a copy."""
+    for i, values in enumerate(new):
+        assert values is not None  # every layer of an estimator has a bias
+        if not old[i].flags.writeable:
+            old[i] = np.empty_like(old[i])
+        old[i][...] = values
+
+
+def check_finite(arrays: Iterable[Array]) -> None:
+    """Refuse parameters that are not finite, in scikit-learn's words."""
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError(
+            "Solver produced non-finite parameter weights. The input data may contain large values and need to be"
+            " preprocessed."
+        )

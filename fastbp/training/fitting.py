@@ -1,0 +1,110 @@
+"""`Sequential.fit`: from what the user passed to the trained model. Data, validation data, trainer, loop."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastbp import objectives
+from fastbp.callbacks import ProgressBar, TerminateOnNaN
+from fastbp.engine.layout import Layout
+from fastbp.engine.sources import Source, Stream, prepare
+from fastbp.training.history import History
+from fastbp.training.model_loop import ModelLoop
+from fastbp.training.settings import Fit
+from fastbp.training.trainer import Model, Trainer
+
+
+def fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
+    """Train `net`; what `Sequential.fit` documents."""
+    engine = net.engine
+    data = _training_data(engine.layout, x, y, settings)
+    validation = _validation_data(engine.layout, settings)
+    if not isinstance(data, Stream):
+        if settings.validation_split:
+            data, validation = _split(data, settings.validation_split)
+        data = _class_weighted(data, settings)
+    rng = np.random.default_rng(settings.seed)
+    trainer = Trainer(
+        net,
+        settings.objective,
+        settings.optimizer,
+        max_grad_norm=settings.max_grad_norm,
+        seed=int(rng.integers(2**31)),
+        n_threads=settings.n_threads,
+    )
+    loop = ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng)
+    before = engine.theta.copy()
+    try:
+        if settings.resume_from is not None:
+            loop.resume(settings.resume_from)
+        loop.train()
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        engine.theta[:] = before
+        raise
+    return loop.history
+
+
+def _training_data(layout: Layout, x: Any, y: Any, settings: Fit) -> Source | Stream:
+    if y is not None or (hasattr(x, "shape") and not callable(x)):
+        return prepare(layout, x, y, settings.sample_weight, settings.objective)
+    for name in ("sample_weight", "class_weight"):
+        if getattr(settings, name) is not None:
+            raise ValueError(
+                f"{name} must be None when X is an iterable of batches: yield (x, y, sample_weight)"
+            )
+    if settings.validation_split:
+        raise ValueError("validation_split must be 0 when X is an iterable of batches: pass validation_data")
+    if not callable(x) and not isinstance(x, Iterable):
+        raise TypeError(f"X without y must be an iterable of batches (x, y), got {type(x).__name__}")
+    return Stream(layout, x, settings.objective)
+
+
+def _validation_data(layout: Layout, settings: Fit) -> Source | None:
+    given = settings.validation_data
+    if given is None:
+        return None
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise TypeError(
+            f"validation_data must be (x, y) or (x, y, sample_weight), got {type(given).__name__}"
+        )
+    weights = given[2] if len(given) == 3 else None
+    return prepare(layout, given[0], given[1], weights, settings.objective, "validation_data: ")
+
+
+def _split(data: Source, fraction: float) -> tuple[Source, Source]:
+    """Cut off the last `fraction` of the rows (Keras' ``validation_split``)."""
+    cut = int(len(data) * (1.0 - fraction))
+    if not 0 < cut < len(data):
+        raise ValueError(f"validation_split={fraction} of {len(data)} rows leaves one side empty")
+    return data.split(cut)
+
+
+def _class_weighted(data: Source, settings: Fit) -> Source:
+    """Return the rows with the weights of their classes in their weights."""
+    if settings.class_weight is None:
+        return data
+    dtype = data.layout.dtype
+    weights = data.weights.astype(dtype) if data.weights.size else None
+    return data.weighted(
+        objectives.apply_class_weight(settings.class_weight, data.targets, weights, settings.objective, dtype)
+    )
+
+
+def _callbacks(settings: Fit) -> list[Any]:
+    """Return the user's callbacks, with those that are always there."""
+    callbacks = list(settings.callbacks)
+    if not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
+        callbacks.insert(0, TerminateOnNaN())
+    if (
+        settings.verbose
+        and sys.stderr.isatty()
+        and not any(isinstance(callback, ProgressBar) for callback in callbacks)
+    ):
+        callbacks.append(ProgressBar())
+    return callbacks
