@@ -3,7 +3,6 @@
 from .machine.jit import kernel
 from .machine.simd import fill, lanes, load, load_first, store
 from .plan import layer_of
-from .tuples import Matrix
 
 
 @kernel(inline=True)
@@ -65,17 +64,6 @@ def weight_of(rows, first, m):
     for r in range(m):
         acc += rows.weight[source(rows, first + r)]
     return acc
-
-
-@kernel(inline=True)
-def below(net, rows, layer, first, row, in_place):
-    """What a layer reads: the outputs of the layer below, from row `row` of the part on.
-
-    For the first layer that is the copy of x, or (`in_place`) x itself from row `first` on.
-    """
-    if in_place:
-        return Matrix(rows.x, first * layer.fan_in, layer.fan_in)
-    return Matrix(net.work, layer.a_in + row * layer.ld_in, layer.ld_in)
 
 
 @kernel

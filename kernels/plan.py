@@ -68,8 +68,8 @@ layer_of = record_behind(NETWORK, LAYER, "n_layers")
 
 # What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
 # several threads (2) or one (1) are at it; the weight of all rows, over which GRADIENT and VALUE take the mean.
-MODE, BEGIN, END, LAYERS, SEED, TEAM, WHOLE = range(7)
-CALL = _record("Call", "MODE", "WHOLE", "WHOLE")
+MODE, BEGIN, END, LAYERS, SEED, TEAM, MASS = range(7)
+CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)
 TRAIN, GRADIENT, VALUE, PREDICT = range(4)
 
@@ -89,7 +89,7 @@ ZEROS = np.int64(0)
 # Parts of a job: a call, from SYNC on the words of sync.py, from PLAN on a plan, behind it `numbers`.
 SYNC = 8
 PLAN = SYNC + SYNC_SIZE
-# ask(job, 0, mode, begin, end, layers, seed, team, whole) writes CALL's fields: faster than one by one.
+# ask(job, 0, mode, begin, end, layers, seed, team, mass) writes CALL's fields: faster than one by one.
 ask = struct.Struct(
     "=" + "".join("qd"[place >= CALL.first_float] for place in CALL.fields.values())
 ).pack_into

@@ -1,6 +1,7 @@
-"""What the kernels of a training step hand on: a network, the caller's rows, and which of them it is about now.
+"""What the kernels of a step hand on: a network, the caller's rows, and which of them it is about now.
 
-Numba takes a named tuple apart into its fields, so they cost nothing in machine code.
+Numba takes a named tuple apart into its fields, so they cost nothing in machine code. `plan`, `layer`, `call` and
+`totals` are records (plan.py).
 """
 
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 
 
 class Net(NamedTuple):
-    """A network: its plan (a record, plan.py), and the flat arrays that it points into."""
+    """A network: its plan, and the flat arrays that the plan points into."""
 
     plan: Any
     params: np.ndarray
@@ -30,7 +31,11 @@ class Rows(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What adds up while a call runs (see plan.py): totals, and of one batch the step, rows, blocks of weights."""
+    """What adds up while a call runs: the totals.
+
+    Of one batch: coefficients of the step; value and weight of each row; of each block of weights two numbers, its
+    penalty and the square of its gradient.
+    """
 
     totals: Any
     step: np.ndarray
@@ -40,17 +45,18 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Rows of one batch that the workspace has room for at once: m of them, from row `first` of the order.
+    """m rows of a batch, from row `first` of the order: as many as the workspace has room for at once.
 
-    They are the batch's rows from `offset` on; the mean is taken over the batch's weight `whole`. `step` counts batches
-    from 1, `rate` is its learning rate. If `accumulate`, their gradient is added to what is there. The `last` part of a
-    batch ends in an update; if `more` batches follow, that brings the copies T up to date.
+    They are the batch's rows from `offset` on. The mean is taken over the weight `mass` of all rows of the batch, and
+    counts as `share` rows in the sum. `step` counts batches from 1, `rate` is its learning rate. If `accumulate`, the
+    gradient is added to what is there. The `last` part of a batch ends in an update; if `more` batches follow, that
+    brings the copies T up to date.
     """
 
     first: int
     m: int
     offset: int
-    whole: float
+    mass: float
     share: float
     step: int
     rate: float
@@ -60,11 +66,29 @@ class Part(NamedTuple):
 
 
 class Block(NamedTuple):
-    """m rows of a part, from its row `row` on; `panel` is the thread's place for copied weights."""
+    """m rows of a part, from its row `row` on; `panel` is the thread's place in `work` for copied weights."""
 
     row: int
     m: int
     panel: int
+
+
+class Piece(NamedTuple):
+    """A block of weights: rows [begin, end) of what layer k stores, which are theta[start:stop].
+
+    Their gradient is grad[g0:]. The first piece of a layer brings its bias along, whose gradient is grad[gb:].
+    """
+
+    number: int
+    k: int
+    layer: Any
+    begin: int
+    end: int
+    start: int
+    stop: int
+    g0: int
+    biased: bool
+    gb: int
 
 
 class Matrix(NamedTuple):

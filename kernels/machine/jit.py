@@ -39,7 +39,7 @@ except (ImportError, AttributeError, TypeError) as error:
 
 
 def kernel(function=None, *, inline=False, literals=False):
-    """Compile a building block.
+    """Compile a building block, for other kernels and entries. It may not return an array: nobody counts references.
 
     Parameters
     ----------

@@ -3,8 +3,19 @@
 A team is a few Python threads inside the same kernel call (the GIL released). A phase is over when all its blocks are
 done, whoever did them: a thread that lost its core, or has not got one yet, delays only a block in its hands, and finds
 its way through the phases it missed by claiming nothing. Who does the last block does what is to be done once, then
-opens the next phase. Who finds nothing left spins for some microseconds, the usual difference between two idle cores,
-then sleeps in the kernel (a futex on Linux, elsewhere it yields): a neighbor on the same core gets it.
+opens the next phase:
+
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        ...                                 block k
+        if finished(team, k, blocks):
+            ...                             what is done once
+            advance(team, phase, stopped)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+Who finds nothing left spins for some microseconds, the usual difference between two idle cores, then sleeps in the
+kernel (a futex on Linux, elsewhere it yields): a neighbor on the same core gets it.
 """
 
 import sys
