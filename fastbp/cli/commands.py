@@ -430,8 +430,8 @@ def warmup(_: Namespace) -> int:
     from fastbp.kernels import warmup as compile_all
     from fastbp.kernels.machine import cache
 
-    if cache.cache_dir() is None:
-        raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
+    if reason := cache.obstacle():
+        raise InputError(reason)
     say("compiling the kernels for this machine (up to a minute; quick where it is done already) ...")
     start = time.perf_counter()
     compile_all(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))

@@ -16,15 +16,15 @@ from pathlib import Path
 import numba
 from numba.core import config
 
-_given_up = False
+_given_up = ""
 
 
 def give_up(reason: str) -> None:
     """Keep nothing from now on, and say why."""
     global _given_up
-    _given_up = True
+    _given_up = reason
     warnings.warn(
-        f"fastbp will compile its kernels anew in every process: {reason}", RuntimeWarning, stacklevel=3
+        f"fastbp will compile its kernels anew in every process. {reason}", RuntimeWarning, stacklevel=3
     )
 
 
@@ -88,6 +88,13 @@ def cache_dir() -> Path | None:
         stacklevel=2,
     )
     return None
+
+
+def obstacle() -> str | None:
+    """Return why nothing can be kept, or None."""
+    if _given_up:
+        return _given_up
+    return None if cache_dir() else "no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR"
 
 
 def cache_is_warm(name: str = "network.run") -> bool:

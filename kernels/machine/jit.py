@@ -35,7 +35,7 @@ try:
 except (ImportError, AttributeError, TypeError) as error:
     # Kernels are compiled by Numba as it is, which takes longer, and are never kept: Numba would serve stale numbers.
     _ENTRY = _PART = _PUBLIC
-    give_up(f"Numba {numba.__version__} is not made as it expects, {error}")
+    give_up(f"Numba {numba.__version__} lacks what kernels are kept with: {error}")
 
 
 def kernel(function=None, *, inline=False, literals=False):

@@ -302,6 +302,11 @@ def test_without_a_private_class_of_numba_nothing_is_kept(hidden, tmp_path):
     assert err.count("RuntimeWarning") == 1
     assert "compile its kernels anew in every process" in err
     assert hidden.rpartition(".")[2].rpartition(":")[2] in err
+    command = HIDING.format(hidden=hidden) + "import sys, fastbp.cli; sys.exit(fastbp.cli.main(['warmup']))"
+    process = start(program=command, **folders)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "lacks what kernels are kept with" in err.splitlines()[-1]
     assert not list(tmp_path.iterdir())
 
 
