@@ -50,7 +50,7 @@ def forward(words, k, params, work, weight, order, indices, m, reps):
         for row in range(0, m, plan.row_block):
             block = Block(row, min(plan.row_block, m - row), plan.panel)
             x = Matrix(work, layer.a_in + row * layer.ld_in, layer.ld_in)
-            dense.forward(layer, params, work, x, block, rows, -1)
+            dense.forward(layer, params, work, x, block, rows, -1, True)
 
 
 @entry
