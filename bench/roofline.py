@@ -18,104 +18,96 @@ import numpy as np
 from bench.benchmarks import make_run
 from bench.peers.workloads import WORKLOADS
 from fastbp.engine.rows import Rows
-from fastbp.kernels import dense, gather, losses, network, optimizers
+from fastbp.kernels import dense, gather, losses, optimizers
 from fastbp.kernels import plan as p
-from fastbp.kernels.jit import entry
-from fastbp.kernels.simd import fma_peak, lanes, load, store
+from fastbp.kernels.machine.jit import entry
+from fastbp.kernels.machine.peak import fma_peak
+from fastbp.kernels.machine.simd import lanes, load, store
+from fastbp.kernels.plan import layer_of, network_at
+from fastbp.kernels.tuples import Block, Matrix, Net
+from fastbp.kernels.tuples import Rows as Data
 
 # One row at a time has no phases: its whole step is one sweep over registers.
 NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1]
 
 
 @entry
-def gather_batch(plan, work, x, y, order, m, reps):
+def gather_batch(words, work, x, y, weight, order, indices, m, reps):
     """Copy the rows and targets of a batch."""
+    plan = network_at(words, 0)
+    net, rows = Net(plan, work, work, work, work), Data(x, indices, indices, y, weight, order)
     for _ in range(reps):
-        gather.rows(plan, work, x, order, 0, 0, m)
-        gather.targets(plan, work, y, order, 0, 0, m)
+        gather.inputs(net, rows, 0, 0, m)
+        gather.targets(net, rows, 0, 0, m)
 
 
 @entry
-def forward(plan, at, params, work, order, m, reps):
+def forward(words, k, params, work, weight, order, indices, m, reps):
     """Products of the forward pass of one layer, and its activation."""
-    height = plan[p.ROW_BLOCK]
+    plan = network_at(words, 0)
+    layer, rows = layer_of(plan, k), Data(work, indices, indices, work, weight, order)
     for _ in range(reps):
-        for row in range(0, m, height):
-            below = plan[at + p.LD_IN]
-            x0 = plan[at + p.A_IN] + row * below
-            rows = min(height, m - row)
-            dense.forward(plan, at, params, work, x0, below, work, row, rows, plan[p.PANEL], work, order, -1)
+        for row in range(0, m, plan.row_block):
+            block = Block(row, min(plan.row_block, m - row), plan.panel)
+            x = Matrix(work, layer.a_in + row * layer.ld_in, layer.ld_in)
+            dense.forward(layer, params, work, x, block, rows, -1, True)
 
 
 @entry
-def loss(plan, hyper, work, weights, values, m, reps):
+def loss(words, work, weights, values, m, reps):
     """Value and delta of the output."""
-    at = p.HEADER + (plan[p.N_LAYERS] - 1) * p.RECORD
-    ld = plan[at + p.LD]
-    o = plan[p.N_OUT]
-    code = plan[p.LOSS]
+    plan = network_at(words, 0)
+    top = layer_of(plan, plan.n_layers - 1)
     for _ in range(reps):
-        losses.evaluate(
-            code,
-            hyper,
-            work,
-            plan[at + p.A],
-            ld,
-            work,
-            plan[at + p.D],
-            ld,
-            m,
-            o,
-            weights,
-            1.0 / m,
-            values,
-        )
+        losses.evaluate(plan, work, top.a, top.d, top.ld, m, weights, 1.0 / m, values)
 
 
 @entry
-def backward(plan, at, params, work, m, reps):
+def backward(words, k, params, work, m, reps):
     """delta W' of one layer, and f' of the layer below."""
-    height = plan[p.ROW_BLOCK]
+    plan = network_at(words, 0)
     for _ in range(reps):
-        for row in range(0, m, height):
-            rows = min(height, m - row)
-            dense.propagate(plan, at, params, work, row, rows, plan[p.PANEL])
-            network.derive(plan, at - p.RECORD, work, row, rows, 0.0)
+        for row in range(0, m, plan.row_block):
+            block = Block(row, min(plan.row_block, m - row), plan.panel)
+            dense.propagate(layer_of(plan, k), params, work, block)
+            dense.derive(layer_of(plan, k - 1), work, block.row, block.m, 0.0)
 
 
 @entry
-def gradients(plan, at, work, grad, m, reps):
+def gradients(words, k, work, grad, m, reps):
     """x' delta of one layer in its blocks, and the bias gradient."""
+    layer = layer_of(network_at(words, 0), k)
     for _ in range(reps):
-        for block in range(plan[at + p.BLOCKS]):
-            begin = block * plan[at + p.BLOCK_ROWS]
-            end = min(begin + plan[at + p.BLOCK_ROWS], dense.stored_rows(plan, at))
-            x0, step = plan[at + p.A_IN], plan[at + p.LD_IN]
-            dense.weight_gradients(plan, at, work, x0, step, work, grad, 0, begin, end, m, False)
-        dense.bias_gradients(plan, at, work, grad, 0, m, False)
+        for block in range(layer.blocks):
+            begin = block * layer.block_rows
+            end = min(begin + layer.block_rows, dense.stored_rows(layer))
+            x = Matrix(work, layer.a_in, layer.ld_in)
+            dense.weight_gradients(layer, x, work, grad, 0, begin, end, m, False)
+        dense.bias_gradients(layer, work, grad, 0, m, False)
 
 
 @entry
-def update(plan, step, params, grad, state, reps):
+def update(words, step, params, grad, state, reps):
     """The update rule over all weights, block by block, each with the gradient in the same place."""
+    plan = network_at(words, 0)
     for _ in range(reps):
-        for layer in range(plan[p.N_LAYERS]):
-            at = p.HEADER + layer * p.RECORD
-            w0, size = plan[at + p.W], plan[at + p.BLOCK_ROWS] * plan[at + p.LDW]
-            stop = w0 + dense.stored_rows(plan, at) * plan[at + p.LDW]
-            for start in range(w0, stop, size):
-                end = min(start + size, stop)
+        for k in range(plan.n_layers):
+            layer = layer_of(plan, k)
+            stop = layer.w + dense.stored_rows(layer) * layer.ldw
+            for start in range(layer.w, stop, layer.block_rows * layer.ldw):
+                end = min(start + layer.block_rows * layer.ldw, stop)
                 optimizers.update(plan, step, params, grad, 0, state, start, end, 0.0, 0.0, 1.0)
 
 
 @entry
-def transpose(plan, params, reps):
+def transpose(words, params, reps):
     """The copies in the other orientation."""
+    plan = network_at(words, 0)
     for _ in range(reps):
-        for layer in range(plan[p.N_LAYERS]):
-            at = p.HEADER + layer * p.RECORD
-            if plan[at + p.D_IN] >= 0 or plan[at + p.TRANSPOSED] != 0:
-                dense.transpose_rows(plan, at, params, 0, dense.stored_rows(plan, at), True)
+        for k in range(plan.n_layers):
+            layer = layer_of(plan, k)
+            if layer.d_in >= 0 or layer.transposed != 0:
+                dense.transpose_rows(layer, params, 0, dense.stored_rows(layer), True)
 
 
 @entry
@@ -166,34 +158,35 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
             {"phase": phase, "us": took * 1e6, "flops": flops, "bytes": moved, "share": limit / took}
         )
 
+    given = np.zeros(0), order, np.zeros(0, np.int32)
     moved = 2.0 * item * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
         "gather rows and targets",
-        seconds(gather_batch, plan, work, x.ravel(), rows.y, order, batch),
+        seconds(gather_batch, plan, work, x.ravel(), rows.y, *given, batch),
         moved=moved,
     )
     weights, values = np.ones(batch), np.zeros(batch)
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        at = p.HEADER + layer * p.RECORD
         note(
             f"forward {i}-{o}",
-            seconds(forward, plan, at, params, work, order, batch),
+            seconds(forward, plan, layer, params, work, *given, batch),
             flops=2.0 * batch * i * o,
         )
     out = 3.0 * item * batch * sizes[-1]
-    note("loss and delta", seconds(loss, plan, space.hyper, work, weights, values, batch), moved=out)
+    note("loss and delta", seconds(loss, plan, work, weights, values, batch), moved=out)
     for layer in range(len(sizes) - 2, 0, -1):
-        at, i, o = p.HEADER + layer * p.RECORD, sizes[layer], sizes[layer + 1]
+        i, o = sizes[layer], sizes[layer + 1]
         note(
-            f"propagate {o}-{i}", seconds(backward, plan, at, params, work, batch), flops=2.0 * batch * i * o
+            f"propagate {o}-{i}",
+            seconds(backward, plan, layer, params, work, batch),
+            flops=2.0 * batch * i * o,
         )
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        at = p.HEADER + layer * p.RECORD
-        took = seconds(gradients, plan, at, work, space.grad, batch)
+        took = seconds(gradients, plan, layer, work, space.grad, batch)
         note(f"weight gradient {i}-{o}", took, flops=2.0 * batch * i * o)
     step = np.zeros(optimizers.N_COEFFICIENTS)
     size = engine.theta.size
-    took = seconds(update, plan, step, params, space.grad, space.state)
+    took = seconds(update, plan, step, params, space.grad, space.out)
     note(workload.optimizer, took, moved=float(item) * size * (6 if workload.optimizer == "adam" else 4))
     copies = [r for r in space.records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
     turned = 2.0 * item * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)

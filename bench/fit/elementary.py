@@ -59,6 +59,7 @@ def main():
     for name, function, low, high, degrees in (
         ("exp tail on |r| <= log(2)/2", exponential, -half, half, (4, 9)),
         ("log tail in s^2", logarithm, 0, edge, (2, 6)),
+        ("log1p tail in s^2, 0 <= x <= 1", logarithm, 0, mp.mpf(1) / 9, (3, 9)),
         ("erf(x)/x in x^2, |x| <= 1", error_small, 0, 1, (6, 11)),
         ("exp(x^2) erfc(x) in t, 1 <= x <= 6", error_tail, to_t(1), to_t(6), (7, 16)),
     ):

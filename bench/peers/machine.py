@@ -26,7 +26,7 @@ def fma_rate(dtype: str, seconds: float) -> tuple[float, str]:
     Where fastbp cannot be imported, a large matrix product stands in (and the result says so).
     """
     try:
-        from fastbp.kernels.simd import fma_peak
+        from fastbp.kernels.machine.peak import fma_peak
     except ImportError:
         return _product_rate(dtype, seconds), "large matrix product"
     return float(fma_peak(dtype, seconds)), "register-only FMA loop"

@@ -13,7 +13,7 @@ from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import EMPTY_ORDER, Workspace
-from fastbp.kernels import network, optimizers
+from fastbp.kernels import optimizers
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
@@ -21,7 +21,7 @@ from fastbp.optimizers import RULE_NAMES, Rule
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
 # Places in `numbers` that a workspace takes over from the one before it.
-_RUNNING = [network.LOSS_SUM, network.STEPS, network.PRODUCT]
+_RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
 
 
 class Session:
@@ -96,7 +96,7 @@ class Session:
         workspace.plan[p.CLIPPED] = clipped
         workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
         workspace.hyper[p.L2_PER_ROW] = self.alpha
-        workspace.state = self._state
+        workspace.out = self._state
         if before is not None:
             workspace.numbers[_RUNNING] = before.numbers[_RUNNING]
         self._plain = (
@@ -140,26 +140,26 @@ class Session:
     @property
     def step(self) -> int:
         """Batches done so far: t of Adam's bias correction, and the number of the dropout mask."""
-        return int(self._workspace.numbers[network.STEPS])
+        return int(self._workspace.numbers[p.STEPS])
 
     @step.setter
     def step(self, value: int) -> None:
-        self._workspace.numbers[network.STEPS] = value
+        self._workspace.numbers[p.STEPS] = value
         product = 1.0
         if self._rule.kind == "nadam":
             for t in range(1, value + 1):
                 product *= self._rule.beta1 * (1.0 - 0.5 * 0.96 ** (t * self._rule.momentum_decay))
-        self._workspace.numbers[network.PRODUCT] = product
+        self._workspace.numbers[p.PRODUCT] = product
         self._fresh = value == 0
 
     @property
     def loss_sum(self) -> float:
         """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
-        return float(self._workspace.numbers[network.LOSS_SUM])
+        return float(self._workspace.numbers[p.LOSS_SUM])
 
     @loss_sum.setter
     def loss_sum(self, value: float) -> None:
-        self._workspace.numbers[network.LOSS_SUM] = value
+        self._workspace.numbers[p.LOSS_SUM] = value
 
     def run(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
@@ -209,14 +209,14 @@ class Session:
         if self._fresh:
             self._begin(learning_rate)
         numbers = workspace.numbers
-        before = numbers[network.LOSS_SUM]
-        numbers[network.LOSS_SUM] = 0.0
+        before = numbers[p.LOSS_SUM]
+        numbers[p.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
         team = self._team_for(team, n)
         begun = time.perf_counter()
         done = workspace.call(
-            network.TRAIN,
+            p.TRAIN,
             self.engine.params,
             rows,
             begin=0,
@@ -226,8 +226,8 @@ class Session:
             team=team,
         )
         self._pace.note(team, time.perf_counter() - begun, n)
-        total = float(numbers[network.LOSS_SUM])
-        numbers[network.LOSS_SUM] = before
+        total = float(numbers[p.LOSS_SUM])
+        numbers[p.LOSS_SUM] = before
         if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / n
@@ -293,7 +293,7 @@ class Session:
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
             finished = workspace.call(
-                network.TRAIN,
+                p.TRAIN,
                 self.engine.params,
                 rows,
                 begin=done,

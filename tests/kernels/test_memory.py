@@ -175,7 +175,7 @@ def test_one_compilation_serves_everything(dtype, rng):
             net.engine.value_and_grad(data, targets, Objective("mae"), sample_weight=shares)
         session.train_batch(frozen[0][:3], frozen[1][:3], 0.1, frozen[4][:3])
         session.train_batch(x[:3], y[:3], np.float32(0.1), weights[:3].tolist())
-    mine = [signature for signature in network.run.signatures if str(dtype) in str(signature[3])]
+    mine = [signature for signature in network.run.signatures if str(dtype) in str(signature[1])]
     assert len(mine) == 1
 
 

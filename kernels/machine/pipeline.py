@@ -1,10 +1,13 @@
 """How Numba compiles the kernels: its pipeline, less what they have no use for.
 
 Numba's own optimizes each function with all that it calls, as often as it is called by another; and a third of what its
-Python takes goes to looking up, again and again, what the sum of two integers is.
+Python takes goes to looking up, again and again, what the sum of two integers is. This takes some of Numba's private
+classes: jit.py does without if one is gone.
 """
 
+import contextlib
 import functools
+import threading
 
 import llvmlite.binding as llvm
 from numba._dynfunc import make_function
@@ -18,6 +21,26 @@ from numba.core.types.functions import BaseFunction
 _UNUSED = {"InlineClosureLikes", "InlineOverloads", "NopythonRewrites"}
 # Types of which an operator's result depends on nothing but them.
 _PLAIN = (types.Number, types.Boolean, types.Array)
+
+
+def relies_on(owner, *names):
+    """Raise an ImportError if a module or class of Numba lacks one of the names."""
+    for name in names:
+        if not hasattr(owner, name):
+            raise ImportError(f"{getattr(owner, '__name__', owner)} has no {name}")
+
+
+relies_on(compiler.DefaultPassBuilder, "define_nopython_pipeline")
+relies_on(typed_passes.NativeLowering, "run_pass")
+relies_on(BaseFunction, "get_call_type")
+relies_on(
+    codegen.JITCodeLibrary,
+    "_optimize_final_module",
+    "_finalize_final_module",
+    "_finalize_dynamic_globals",
+    "_verify_declare_only_symbols",
+    "enable_object_caching",
+)
 
 
 class _PartLibrary(codegen.JITCodeLibrary):
@@ -106,34 +129,46 @@ class EntryCompiler(_Compiler):
     lowering = _EntryLowering
 
 
-def remembering(compile_entry):
-    """Return a dispatcher's `compile` that looks up the result of an operator once for each combination of types.
+@contextlib.contextmanager
+def _remembered():
+    """Look up the result of an operator once for each combination of types, in this thread's compilations.
 
     Numba tries all the templates of `+` anew wherever two numbers are added, in each round of inference and once more
-    when it writes the code.
+    when it writes the code. What is changed here is Numba's, so the compiler's lock is held meanwhile: no other thread
+    compiles, and what one asks for without compiling is answered as ever.
     """
+    with global_compiler_lock:
+        resolve, known, owner = BaseFunction.get_call_type, {}, threading.get_ident()
+
+        def get_call_type(self, context, args, kws):
+            if (
+                kws
+                or getattr(self.typing_key, "__module__", None) != "_operator"
+                or threading.get_ident() != owner
+            ):
+                return resolve(self, context, args, kws)
+            plain = tuple([types.unliteral(a) for a in args])
+            if not all(isinstance(a, _PLAIN) for a in plain):
+                return resolve(self, context, args, kws)
+            # The answer is also noted in `self`, which may have equals; kept here, its id is nobody else's.
+            key = id(self), plain
+            if key not in known:
+                known[key] = resolve(self, context, args, kws), self
+            return known[key][0]
+
+        BaseFunction.get_call_type = get_call_type
+        try:
+            yield
+        finally:
+            BaseFunction.get_call_type = resolve
+
+
+def remembering(compile_entry):
+    """Return a dispatcher's `compile` that remembers the results of operators."""
 
     @functools.wraps(compile_entry)
     def compile_remembering(signature):
-        with global_compiler_lock:
-            resolve, known = BaseFunction.get_call_type, {}
-
-            def get_call_type(self, context, args, kws):
-                if kws or getattr(self.typing_key, "__module__", None) != "_operator":
-                    return resolve(self, context, args, kws)
-                plain = tuple([types.unliteral(a) for a in args])
-                if not all(isinstance(a, _PLAIN) for a in plain):
-                    return resolve(self, context, args, kws)
-                # The answer is also noted in `self`, which may have equals; kept here, its id is nobody else's.
-                key = id(self), plain
-                if key not in known:
-                    known[key] = resolve(self, context, args, kws), self
-                return known[key][0]
-
-            BaseFunction.get_call_type = get_call_type
-            try:
-                return compile_entry(signature)
-            finally:
-                BaseFunction.get_call_type = resolve
+        with _remembered():
+            return compile_entry(signature)
 
     return compile_remembering

@@ -4,7 +4,8 @@ from llvmlite import ir
 from numba.core import types
 
 from .jit import kernel
-from .simd import VECTOR_BYTES, Vector, checked_pointer, lanes, operation
+from .simd import Vector, checked_pointer, lanes, operation
+from .target import VECTOR_BYTES
 
 
 def _transpose_twin(S, s0, lds, D, d0, ldd):

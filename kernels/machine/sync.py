@@ -3,11 +3,23 @@
 A team is a few Python threads inside the same kernel call (the GIL released). A phase is over when all its blocks are
 done, whoever did them: a thread that lost its core, or has not got one yet, delays only a block in its hands, and finds
 its way through the phases it missed by claiming nothing. Who does the last block does what is to be done once, then
-opens the next phase. Who finds nothing left spins for some microseconds, the usual difference between two idle cores,
-then sleeps in the kernel (a futex on Linux, elsewhere it yields): a neighbor on the same core gets it.
+opens the next phase:
+
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        ...                                 block k
+        if finished(team, k, blocks):
+            ...                             what is done once
+            advance(team, phase, stopped)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+Who finds nothing left spins for some microseconds, the usual difference between two idle cores, then sleeps in the
+kernel (a futex on Linux, elsewhere it yields): a neighbor on the same core gets it.
 """
 
 import sys
+from typing import NamedTuple
 
 import llvmlite.binding as llvm
 import numpy as np
@@ -30,6 +42,14 @@ _FUTEX = 0
 if sys.platform.startswith("linux"):
     _FUTEX = 202 if _TRIPLE.startswith("x86_64") else 98 if _TRIPLE.startswith("aarch64") else 0
 _WAIT, _WAKE = 128, 129
+
+
+class Team(NamedTuple):
+    """The threads of one call: the words they meet at, 1 if there is one of them or else 2, and this one's number."""
+
+    sync: np.ndarray
+    size: int
+    member: int
 
 
 def _word(context, builder, sig, args):
@@ -165,11 +185,17 @@ def wake(typingctx, array, i):
     return types.void(array, types.intp), codegen
 
 
-@kernel
-def claim(sync, phase, blocks, team, last):
-    """Return the next block of a phase, or `blocks` where none is left; a single thread counts from `last`."""
-    if team == 1:
+@kernel(inline=True)
+def claim(team, phase, blocks, last):
+    """Return the next block of a phase, or `blocks` if none is left; a single thread counts from `last`."""
+    if team.size == 1:
         return last + 1
+    return _claim(team.sync, phase, blocks)
+
+
+@kernel
+def _claim(sync, phase, blocks):
+    """`claim` among several threads."""
     while True:
         word = read(sync, NEXT)
         block = word & _LOWER
@@ -180,32 +206,42 @@ def claim(sync, phase, blocks, team, last):
 
 
 @kernel(inline=True)
-def finished(sync, block, blocks, team):
+def finished(team, block, blocks):
     """A block is done: True for the one thread that thereby ends the phase, which has then to `advance`."""
-    if team == 1:
+    if team.size == 1:
         return block == blocks - 1
-    return fetch_add(sync, DONE, np.int64(1)) == blocks - 1
+    return fetch_add(team.sync, DONE, np.int64(1)) == blocks - 1
+
+
+@kernel(inline=True)
+def advance(team, phase, stopped):
+    """Open the phase after `phase`, and note for all alike whether the call was asked to stop."""
+    publish(team.sync, STOPPED, stopped)
+    if team.size != 1:
+        _open(team.sync, phase + 1)
 
 
 @kernel
-def advance(sync, phase, stopped, team):
-    """Open the phase after `phase`, and note for all alike whether the call was asked to stop."""
-    publish(sync, STOPPED, stopped)
-    if team == 1:
-        return
+def _open(sync, phase):
+    """Let all threads go on to a phase."""
     publish(sync, DONE, np.int64(0))
-    publish(sync, NEXT, np.int64(phase + 1) << _HALF)
-    publish(sync, PHASE, np.int64(phase + 1))
+    publish(sync, NEXT, np.int64(phase) << _HALF)
+    publish(sync, PHASE, np.int64(phase))
     # Who counts itself as asleep after this was read finds the phase changed, and does not sleep.
     if read(sync, SLEEPERS) > 0:
         wake(sync, PHASE)
 
 
-@kernel
-def wait(sync, phase, team):
+@kernel(inline=True)
+def wait(team, phase):
     """Wait until the phase is over."""
-    if team == 1:
-        return
+    if team.size != 1:
+        _wait(team.sync, phase)
+
+
+@kernel
+def _wait(sync, phase):
+    """`wait` among several threads."""
     spins = 0
     now = read(sync, PHASE)
     while now <= phase:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fastbp.kernels import simd, squares
+from fastbp.kernels.machine import squares, target
 from tests.kernels.oracles import Guarded, compiled
 
 
@@ -18,7 +18,7 @@ def transpose(S, s0, lds, D, d0, ldd, rows, columns):
 )
 def test_transpose_squares(extra, count, single):
     dtype = np.dtype(np.float32 if single else np.float64)
-    side = simd.VECTOR_BYTES // dtype.itemsize
+    side = target.VECTOR_BYTES // dtype.itemsize
     rows, columns = side * count[0], side * count[1]
     lds, ldd, s0 = columns + extra[0], rows + extra[1], extra[2]
     S = np.arange(s0 + rows * lds, dtype=dtype)

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp.kernels import sync
+from fastbp.kernels.machine import sync
 from tests.kernels.oracles import INTERPRETED
 
 
@@ -17,22 +17,22 @@ def released(function):
 
 @released
 def claim(shared, phase, blocks, team, last):
-    return sync.claim(shared, phase, blocks, team, last)
+    return sync.claim(sync.Team(shared, team, 0), phase, blocks, last)
 
 
 @released
 def finished(shared, block, blocks, team):
-    return sync.finished(shared, block, blocks, team)
+    return sync.finished(sync.Team(shared, team, 0), block, blocks)
 
 
 @released
 def advance(shared, phase, stopped, team):
-    sync.advance(shared, phase, stopped, team)
+    sync.advance(sync.Team(shared, team, 0), phase, stopped)
 
 
 @released
 def wait(shared, phase, team):
-    sync.wait(shared, phase, team)
+    sync.wait(sync.Team(shared, team, 0), phase)
 
 
 @released
@@ -43,16 +43,17 @@ def exchange(shared, i, expected, value):
 @released
 def work(shared, phases, blocks, done, mine):
     """Every block of phase p must find all of phase p - 1 done; count what is done, and by whom."""
+    team = sync.Team(shared, 2, 0)
     for phase in range(phases):
-        block = sync.claim(shared, phase, blocks, 2, -1)
+        block = sync.claim(team, phase, blocks, -1)
         while block < blocks:
             if phase == 0 or done[phase - 1].sum() == blocks:
                 done[phase, block] += 1
                 mine[0] += 1
-            if sync.finished(shared, block, blocks, 2):
-                sync.advance(shared, phase, 0, 2)
-            block = sync.claim(shared, phase, blocks, 2, block)
-        sync.wait(shared, phase, 2)
+            if sync.finished(team, block, blocks):
+                sync.advance(team, phase, 0)
+            block = sync.claim(team, phase, blocks, block)
+        sync.wait(team, phase)
 
 
 @released

@@ -11,7 +11,8 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from .lanes import call, splat
-from .simd import REGISTERS, VECTOR_BYTES, Vector, checked_pointer, operation
+from .simd import Vector, checked_pointer, operation
+from .target import REGISTERS, VECTOR_BYTES
 
 # 8 x 2 keeps 16 of 32 registers busy, 6 x 2 keeps 12 of 16; both cover the latency of the multiply-add.
 TILE_ROWS = 8 if REGISTERS == 32 else 6

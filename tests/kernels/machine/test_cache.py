@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fastbp
-from fastbp.kernels import jit
+from fastbp.kernels.machine import cache, jit
 from tests.kernels.oracles import INTERPRETED
 
 compiles = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode keeps nothing")
@@ -21,13 +21,14 @@ PROGRAM = """
 import numpy as np
 import fastbp
 from fastbp.engine import Engine
-from fastbp.kernels import compiled, jit
+from fastbp.kernels import compiled
+from fastbp.kernels.machine import cache
 from fastbp.layers import Layer
 engine = Engine(1, [Layer(1, "tanh", use_bias=False)], "float64")
 engine.weights[0][...] = 1.0
 value = float(engine.predict(np.ones((1, 1)))[0, 0])
 entry = compiled.predict_row
-print(value, sum(entry.stats.cache_hits.values()), sum(entry.stats.cache_misses.values()), jit.cache_dir())
+print(value, sum(entry.stats.cache_hits.values()), sum(entry.stats.cache_misses.values()), cache.cache_dir())
 """
 
 
@@ -146,42 +147,42 @@ def fresh_choice(monkeypatch):
     """Let cache_dir choose anew, from an environment without any of its variables."""
     for name in ("FASTBP_CACHE_DIR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    jit.cache_dir.cache_clear()
+    cache.cache_dir.cache_clear()
     yield monkeypatch
-    jit.cache_dir.cache_clear()
+    cache.cache_dir.cache_clear()
 
 
 def test_where_the_cache_lies(fresh_choice, tmp_path):
     fresh_choice.setenv("HOME", str(tmp_path / "home"))
-    fresh_choice.setattr(jit.sys, "platform", "linux")
-    assert jit.cache_dir().parent == tmp_path / "home" / ".cache" / "fastbp"
-    jit.cache_dir.cache_clear()
+    fresh_choice.setattr(cache.sys, "platform", "linux")
+    assert cache.cache_dir().parent == tmp_path / "home" / ".cache" / "fastbp"
+    cache.cache_dir.cache_clear()
     fresh_choice.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert jit.cache_dir().parent == tmp_path / "xdg" / "fastbp"
-    jit.cache_dir.cache_clear()
+    assert cache.cache_dir().parent == tmp_path / "xdg" / "fastbp"
+    cache.cache_dir.cache_clear()
     fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path / "chosen"))
-    assert jit.cache_dir().parent == tmp_path / "chosen"
+    assert cache.cache_dir().parent == tmp_path / "chosen"
     if os.name == "posix":
-        assert jit.cache_dir().stat().st_mode & 0o077 == 0, "others may write code that is run"
+        assert cache.cache_dir().stat().st_mode & 0o077 == 0, "others may write code that is run"
 
 
 def test_where_the_cache_lies_elsewhere(fresh_choice, tmp_path):
     fresh_choice.setenv("HOME", str(tmp_path / "home"))
-    fresh_choice.setattr(jit.sys, "platform", "darwin")
-    assert jit.cache_dir().parent == tmp_path / "home" / "Library" / "Caches" / "fastbp"
-    jit.cache_dir.cache_clear()
-    fresh_choice.setattr(jit.sys, "platform", "win32")
+    fresh_choice.setattr(cache.sys, "platform", "darwin")
+    assert cache.cache_dir().parent == tmp_path / "home" / "Library" / "Caches" / "fastbp"
+    cache.cache_dir.cache_clear()
+    fresh_choice.setattr(cache.sys, "platform", "win32")
     fresh_choice.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert jit.cache_dir().parent == tmp_path / "local" / "fastbp" / "cache"
+    assert cache.cache_dir().parent == tmp_path / "local" / "fastbp" / "cache"
 
 
 def test_without_a_home_the_temporary_folder_serves(fresh_choice, tmp_path):
     (tmp_path / "file").write_text("")
     fresh_choice.setenv("HOME", str(tmp_path / "file" / "home"))
-    fresh_choice.setattr(jit.sys, "platform", "linux")
-    fresh_choice.setattr(jit.tempfile, "tempdir", str(tmp_path))
-    assert jit.cache_dir().parent.parent == tmp_path
-    assert jit.cache_dir().parent.name.startswith("fastbp-")
+    fresh_choice.setattr(cache.sys, "platform", "linux")
+    fresh_choice.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    assert cache.cache_dir().parent.parent == tmp_path
+    assert cache.cache_dir().parent.name.startswith("fastbp-")
 
 
 @pytest.mark.skipif(getattr(os, "getuid", lambda: 1)() != 0, reason="only root can give a folder away")
@@ -190,14 +191,14 @@ def test_another_users_folder_is_refused(fresh_choice, tmp_path):
     os.chown(tmp_path, 12345, 12345)
     fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
     with pytest.warns(RuntimeWarning, match="found no folder to keep its compiled kernels"):
-        assert jit.cache_dir() is None
+        assert cache.cache_dir() is None
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert jit.cache_dir() is None  # and said once
-        assert not jit.cache_is_warm()
+        assert cache.cache_dir() is None  # and said once
+        assert not cache.cache_is_warm()
 
 
-FOLDER = "from fastbp.kernels import jit; print(jit.cache_dir())"
+FOLDER = "from fastbp.kernels.machine import cache; print(cache.cache_dir())"
 
 
 @pytest.mark.slow
@@ -259,14 +260,54 @@ def test_a_broken_index_costs_a_compilation(fresh_choice, tmp_path):
 @compiles
 def test_entries_know_whether_they_are_warm(fresh_choice, tmp_path):
     fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
-    assert not jit.cache_is_warm()
-    assert not jit.cache_is_warm("test_cache.triple")
+    assert not cache.cache_is_warm()
+    assert not cache.cache_is_warm("test_cache.triple")
 
     def triple(x):
         return 3 * x
 
     assert jit.entry(triple)(2.0) == 6.0
-    assert jit.cache_is_warm("test_cache.triple")
+    assert cache.cache_is_warm("test_cache.triple")
+
+
+HIDING = """
+import importlib
+module, _, names = {hidden!r}.partition(":")
+*owners, name = names.split(".")
+owner = importlib.import_module(module)
+for step in owners:
+    owner = getattr(owner, step)
+delattr(owner, name)
+"""
+
+
+@compiles
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "numba.core.caching:_CacheLocator",
+        pytest.param("numba.core.caching:Cache._load_overload", marks=pytest.mark.slow),
+        pytest.param("numba.core.codegen:JITCodeLibrary", marks=pytest.mark.slow),
+        pytest.param("numba.core.typed_passes:NativeLowering", marks=pytest.mark.slow),
+    ],
+)
+def test_without_a_private_class_of_numba_nothing_is_kept(hidden, tmp_path):
+    """One warning, the same numbers, and no file, not even in Numba's own cache: that one would serve stale numbers."""
+    program = HIDING.format(hidden=hidden) + PROGRAM
+    folders = {"FASTBP_CACHE_DIR": tmp_path / "ours", "NUMBA_CACHE_DIR": tmp_path / "numba"}
+    value, hits, _, folder, err = finish(start(program=program, **folders))
+    assert value == pytest.approx(TANH_1)
+    assert hits == 0
+    assert folder == "None"
+    assert err.count("RuntimeWarning") == 1
+    assert "compile its kernels anew in every process" in err
+    assert hidden.rpartition(".")[2].rpartition(":")[2] in err
+    command = HIDING.format(hidden=hidden) + "import sys, fastbp.cli; sys.exit(fastbp.cli.main(['warmup']))"
+    process = start(program=command, **folders)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "lacks what kernels are kept with" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_interpreter_mode_keeps_nothing():

@@ -7,10 +7,7 @@ reach.
 """
 
 import operator
-import os
-import time
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, config, types
@@ -18,37 +15,8 @@ from numba.core.extending import intrinsic, lower_builtin, models, register_mode
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 
 from . import lanes as trace
-from .jit import entry
 from .lanes import Lanes, splat
-
-
-def vector_bytes():
-    """Return the width of this machine's vectors in bytes: 64 (AVX-512), 32 (AVX) or 16 (SSE2, NEON)."""
-    if chosen := os.environ.get("FASTBP_VECTOR_BYTES"):
-        if chosen not in ("16", "32", "64"):
-            raise ValueError(f"FASTBP_VECTOR_BYTES must be 16, 32 or 64, got {chosen!r}")
-        return int(chosen)
-    if config.CPU_NAME not in (None, "", "host"):
-        return 16
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
-
-
-VECTOR_BYTES = vector_bytes()
-# 32 vector registers with AVX-512 and NEON, 16 before: decides how many accumulators a tile keeps.
-REGISTERS = 32 if VECTOR_BYTES == 64 or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
-# Rows in memory are padded to this on every machine, so that a layout does not depend on the CPU.
-ROW_BYTES = 64
-
-
-def describe():
-    """Return what the kernels are compiled for: CPU, vector width in bytes, vector registers, numbers per vector."""
-    return {
-        "cpu": config.CPU_NAME or llvm.get_host_cpu_name(),
-        "vector_bytes": VECTOR_BYTES,
-        "vector_registers": REGISTERS,
-        "lanes": {"float32": VECTOR_BYTES // 4, "float64": VECTOR_BYTES // 8},
-    }
+from .target import ROW_BYTES, VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -185,24 +153,6 @@ def store_at(builder, pointer, value):
     """Write Lanes to an element pointer."""
     stored = builder.store(value.value, builder.bitcast(pointer, value.value.type.as_pointer()))
     stored.align = 8 if isinstance(pointer.type.pointee, ir.DoubleType) else 4
-
-
-def vector_loop(builder, start, stop, step):
-    """Yield the index of a loop `for j in range(start, stop, step)`, its body written inside the `with`."""
-    return cgutils.for_range_slice(builder, start, stop, ir.Constant(start.type, step), inc=True)
-
-
-def dispatch(builder, code, cases):
-    """Branch on an integer: cases maps a value to (function, argument), which writes the code for it."""
-    done = builder.append_basic_block("dispatch.done")
-    switch = builder.switch(code, done)
-    for number, (write, argument) in cases.items():
-        block = builder.append_basic_block("dispatch.case")
-        switch.add_case(ir.Constant(code.type, number), block)
-        builder.position_at_end(block)
-        write(argument)
-        builder.branch(done)
-    builder.position_at_end(done)
 
 
 def lanes_of(array):
@@ -353,46 +303,3 @@ def scratch(typingctx, array, size):
         return result._getvalue()
 
     return kind(array, types.intp), codegen
-
-
-@entry
-def _multiply_adds(array, n):
-    """Run n rounds of ten independent chains of multiply-adds on registers; returns a number that depends on all."""
-    x = load(array, 0)
-    # Ten different starts: equal chains could be merged into one.
-    a, b, c, d, e = x, x + 0.1, x + 0.2, x + 0.3, x + 0.4
-    f, g, h, i, j = x - 0.1, x - 0.2, x - 0.3, x - 0.4, x - 0.5
-    for _ in range(n):
-        a = fma(a, x, x)
-        b = fma(b, x, x)
-        c = fma(c, x, x)
-        d = fma(d, x, x)
-        e = fma(e, x, x)
-        f = fma(f, x, x)
-        g = fma(g, x, x)
-        h = fma(h, x, x)
-        i = fma(i, x, x)
-        j = fma(j, x, x)
-    return total(a + b + c + d + e + f + g + h + i + j)
-
-
-def fma_peak(dtype="float32", seconds=0.2):
-    """Return the floating-point operations per second of one core on registers: what every kernel is measured against.
-
-    Parameters
-    ----------
-    dtype : {"float32", "float64"}
-    seconds : float
-        How long to measure; the best of the tries counts.
-    """
-    array = np.full(ROW_BYTES // np.dtype(dtype).itemsize, 0.5, dtype)
-    rounds = 20000
-    work = 2.0 * 10 * lanes_of(array) * rounds
-    _multiply_adds(array, 1)
-    best = float("inf")
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        start = time.perf_counter()
-        _multiply_adds(array, rounds)
-        best = min(best, time.perf_counter() - start)
-    return work / best

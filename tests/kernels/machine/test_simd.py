@@ -8,9 +8,21 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp.kernels import lanes as trace
-from fastbp.kernels import simd
-from fastbp.kernels.simd import fill, first, lanes, largest, load, load_first, scratch, select, store, total
+from fastbp.kernels.machine import lanes as trace
+from fastbp.kernels.machine import simd
+from fastbp.kernels.machine.simd import (
+    fill,
+    first,
+    lanes,
+    largest,
+    load,
+    load_first,
+    scratch,
+    select,
+    store,
+    total,
+)
+from fastbp.kernels.machine.target import VECTOR_BYTES, describe, vector_bytes
 from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, apply, compiled, vectorwise
 
 ARITHMETIC = [operator.add, operator.sub, operator.mul, operator.truediv]
@@ -29,7 +41,7 @@ def width_of(array):
 
 @pytest.mark.parametrize("i", range(4))
 def test_load_and_store_move_one_vector(i, dtype, rng):
-    width = simd.VECTOR_BYTES // dtype.itemsize
+    width = VECTOR_BYTES // dtype.itemsize
     assert width_of(np.zeros(1, dtype)) == width
     source = rng.normal(size=3 * width).astype(dtype)
     target = Guarded(np.zeros(width, dtype))
@@ -46,7 +58,7 @@ def test_reaching_outside_raises_where_that_is_asked_for(dtype, monkeypatch):
     def checked(source, i, target, j):
         store(target, j, load(source, i))
 
-    width = simd.VECTOR_BYTES // dtype.itemsize
+    width = VECTOR_BYTES // dtype.itemsize
     inside, short = np.zeros(width, dtype), np.zeros(width - 1, dtype)
     checked(inside, 0, inside, 0)
     for source, i, target, j in (
@@ -179,7 +191,7 @@ def reductions(x, out):
 def test_reductions(dtype, rng):
     x = rng.normal(size=64).astype(dtype)
     x[:16] = np.arange(16)
-    width = simd.VECTOR_BYTES // dtype.itemsize
+    width = VECTOR_BYTES // dtype.itemsize
     out = np.zeros(2 * (64 // width), dtype)
     reductions(x, out)
     rows = x.reshape(-1, width)
@@ -207,7 +219,7 @@ def begin_of_row(x, i, count, out):
 
 
 def test_load_first_reads_so_many_and_no_more(dtype, rng):
-    width = simd.VECTOR_BYTES // dtype.itemsize
+    width = VECTOR_BYTES // dtype.itemsize
     x = rng.normal(size=3 * width).astype(dtype)
     out = np.empty(width, dtype)
     for count in range(width + 1):
@@ -244,7 +256,7 @@ def test_scratch_is_memory_of_the_call(dtype, rng):
 
 
 def test_description():
-    facts = simd.describe()
+    facts = describe()
     assert facts["vector_bytes"] in (16, 32, 64)
     assert facts["vector_registers"] in (16, 32)
     assert facts["lanes"] == {"float32": facts["vector_bytes"] // 4, "float64": facts["vector_bytes"] // 8}
@@ -254,13 +266,13 @@ def test_description():
 def test_an_impossible_width_is_refused(monkeypatch):
     monkeypatch.setenv("FASTBP_VECTOR_BYTES", "48")
     with pytest.raises(ValueError, match="must be 16, 32 or 64, got '48'"):
-        simd.vector_bytes()
+        vector_bytes()
     for size in (16, 32, 64):
         monkeypatch.setenv("FASTBP_VECTOR_BYTES", str(size))
-        assert simd.vector_bytes() == size
+        assert vector_bytes() == size
     monkeypatch.delenv("FASTBP_VECTOR_BYTES")
-    monkeypatch.setattr(simd.config, "CPU_NAME", "generic")
-    assert simd.vector_bytes() == 16
+    monkeypatch.setattr("fastbp.kernels.machine.target.config.CPU_NAME", "generic")
+    assert vector_bytes() == 16
 
 
 def test_select_of_two_numbers_has_no_type():

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from fastbp.kernels import simd, tile
+from fastbp.kernels.machine import target, tile
 from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 # rows, vectors, half a vector
@@ -37,7 +37,7 @@ def loops(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, K, rows, columns)
 
 
 def width_of(vectors, half, dtype):
-    lanes = simd.VECTOR_BYTES // dtype.itemsize
+    lanes = target.VECTOR_BYTES // dtype.itemsize
     return lanes // 2 if half else lanes * vectors
 
 
