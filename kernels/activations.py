@@ -5,6 +5,8 @@ few that need z take it as an argument. Reference: ACTIVATIONS in fastbp/referen
 0 is asked for, never z above 0. Conventions at kinks are PyTorch's.
 """
 
+import numpy as np
+
 from .elementary import erf_and_exp, exp, expm1_nonpositive
 from .elementary import sigmoid as _sigmoid
 from .elementary import softplus as _softplus
@@ -197,8 +199,12 @@ TABLE = {
 CODES = {name: code for code, name in enumerate(TABLE)}
 # f' is a function of z, too.
 NEEDS_Z = frozenset(name for name, (_, slope) in TABLE.items() if slope and slope.__code__.co_argcount == 2)
-# f(0) != 0: the padding of their outputs has to be cleared.
-MOVES_ZERO = tuple(CODES[name] for name in ("sigmoid", "softplus", "hard_sigmoid", "exp"))
+# f(0) != 0, in one precision at least: the padding of their outputs has to be cleared.
+MOVES_ZERO = tuple(
+    CODES[name]
+    for name, (f, _) in TABLE.items()
+    if f and any(f(np.zeros(1, dtype))[0] != 0.0 for dtype in (np.float32, np.float64))
+)
 
 _FUNCTIONS = {CODES[name]: f for name, (f, _) in TABLE.items() if f}
 _SLOPES = {CODES[name]: slope for name, (_, slope) in TABLE.items() if slope}

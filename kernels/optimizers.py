@@ -119,7 +119,9 @@ SLOTS = {
     name: tuple(part for part in list(inspect.signature(rule).parameters)[2:] if part not in PLACE)
     for name, rule in TABLE.items()
 }
-SGD, MOMENTUM_RULE, ADAGRAD, RMSPROP, ADAM, ADAMW, NADAM, RPROP = range(8)
+MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
+    CODES[name] for name in ("momentum", "rmsprop", "adam", "adamw", "nadam")
+)
 
 
 @kernel
