@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.reference import RULES, State
+from fastbp.spellings.names import with_names
+from fastbp.spellings.optimizers import NAMES
 from fastbp.validation import check_count, check_number
 
 if TYPE_CHECKING:
@@ -99,8 +101,8 @@ def gradient_descent(
     tol : float
         Stop when no component of the gradient is larger.
     optimizer : str or optimizer object
-        The update rule: "sgd" (plain), "adagrad", "rmsprop", "adam", "adamw", "nadam", "rprop", or an
-        object such as ``fastbp.SGD(0.1, momentum=0.9)``.
+        The update rule: an object such as ``fastbp.SGD(0.1, momentum=0.9)``, or one of
+        {optimizers}
 
     Returns
     -------
@@ -190,6 +192,9 @@ def gradient_descent(
     )
 
 
+gradient_descent.__doc__ = with_names(gradient_descent.__doc__, {"optimizers": RULES})
+
+
 def numerical_gradient(f: Callable[[Floats], float], x: Floats) -> Floats:
     """(f(x + h e_i) - f(x - h e_i)) / 2h for every variable i, by central differences.
 
@@ -261,11 +266,7 @@ def _rule(
     """Name of the update rule, its hyper-parameters as `fastbp.reference` calls them, and the learning rate."""
     hyper: dict[str, Any] = {}
     if isinstance(optimizer, str):
-        name = optimizer.lower()
-        if name not in RULES:
-            raise ValueError(
-                f"optimizer must be one of {', '.join(sorted(RULES))}, or an object, got {optimizer!r}"
-            )
+        name = NAMES.check(optimizer, "optimizer")
         rate: Any = learning_rate
     elif hasattr(optimizer, "rule") and not isinstance(optimizer, type):
         if learning_rate != 0.1 and learning_rate != optimizer.learning_rate:

@@ -24,7 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.validation import check_choice, check_number, parse_call
+from fastbp.spellings import Call, Names, Spelling
+from fastbp.validation import check_number, parse_call
 
 __all__ = [
     "INITIALIZER_NAMES",
@@ -60,7 +61,7 @@ class Initializer:
 
     def __post_init__(self) -> None:
         """Check name and arguments."""
-        check_choice(self.name, "initializer", INITIALIZER_NAMES)
+        object.__setattr__(self, "name", NAMES.check(self.name, "initializer"))
         allowed = {"normal": 1, "uniform": 2}.get(self.name, 0)
         if self.arguments and len(self.arguments) != allowed:
             raise ValueError(f"initializer {self.name} takes {allowed} arguments, got {self.arguments}")
@@ -95,16 +96,21 @@ class Initializer:
         return rng.uniform(-limit, limit, shape)
 
 
-INITIALIZER_NAMES = (
-    "glorot_normal",
-    "glorot_uniform",
-    "he_normal",
-    "he_uniform",
-    "lecun_normal",
-    "normal",
-    "uniform",
-    "zeros",
+# Keras cuts its glorot_normal, he_normal and lecun_normal; they are not the same for that, and yet meant.
+NAMES = Names(
+    {
+        "glorot_normal": Spelling(torch=Call("xavier_normal_")),
+        "glorot_uniform": Spelling(torch=Call("xavier_uniform_"), keras=Call("glorot_uniform")),
+        "he_normal": Spelling(torch=Call("kaiming_normal_")),
+        "he_uniform": Spelling(torch=Call("kaiming_uniform_"), keras=Call("he_uniform")),
+        "lecun_normal": Spelling(),
+        "normal": Spelling(keras=Call("random_normal", {"stddev": 0.05})),
+        "uniform": Spelling(keras=Call("random_uniform", {"minval": -0.05, "maxval": 0.05})),
+        "zeros": Spelling(torch=Call("zeros_"), keras=Call("zeros")),
+    },
+    {"truncated_normal": "", "lecun_uniform": ""},
 )
+INITIALIZER_NAMES = tuple(NAMES.rows)
 
 glorot_uniform = Initializer("glorot_uniform")
 glorot_normal = Initializer("glorot_normal")

@@ -11,7 +11,9 @@ from typing import Any
 
 from fastbp import initializers
 from fastbp.reference import ACTIVATIONS
-from fastbp.validation import check_choice, check_count, check_number
+from fastbp.spellings.activations import NAMES
+from fastbp.spellings.names import with_names
+from fastbp.validation import check_count, check_number
 
 __all__ = ["ACTIVATION_NAMES", "Dense", "Dropout", "Layer", "layer_from_config", "plan_layers"]
 
@@ -27,8 +29,10 @@ class Dense:
     units : int
         Number of outputs, >= 1.
     activation : str
-        f, one of `fastbp.layers.ACTIVATION_NAMES`. There is no softmax: the last layer gives logits and the
-        loss ``cross_entropy`` contains it.
+        f. There is no softmax: the last layer gives logits and the loss ``cross_entropy`` contains it. Names that
+        other libraries have for the same function are taken, in any case ("swish", "LeakyReLU", "logistic"); the layer
+        keeps ours. One of
+        {activations}
     use_bias : bool
         Whether b exists; it starts at zero.
     initializer : str or Initializer
@@ -54,14 +58,8 @@ class Dense:
         """Check every argument, so that the error comes from the line that made the layer."""
         # object.__setattr__ is the way to normalize a field of a frozen dataclass (NumPy integers become int).
         object.__setattr__(self, "units", check_count(self.units, "Dense: units"))
-        if self.activation in ("softmax", "log_softmax"):
-            raise ValueError(
-                f"Dense: activation {self.activation!r} is not a layer's: leave the last layer 'identity' (logits) and "
-                "train with loss='cross_entropy', which contains the softmax"
-            )
-        if self.activation in ("linear", "none", None):
-            object.__setattr__(self, "activation", "identity")
-        check_choice(self.activation, "Dense: activation", ACTIVATION_NAMES)
+        given = "identity" if self.activation is None else self.activation
+        object.__setattr__(self, "activation", NAMES.check(given, "Dense: activation"))
         if not isinstance(self.use_bias, bool):
             raise TypeError(f"Dense: use_bias must be True or False, got {self.use_bias!r}")
         object.__setattr__(self, "initializer", str(initializers.get(self.initializer)))
@@ -83,6 +81,9 @@ class Dense:
             "l1": self.l1,
             "l2": self.l2,
         }
+
+
+Dense.__doc__ = with_names(Dense.__doc__, {"activations": ACTIVATION_NAMES})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastbp import objectives
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.spellings.losses import NAMES
 
 if TYPE_CHECKING:  # naming a metric loads no engine
     from fastbp.engine.engine import Engine
@@ -20,7 +21,7 @@ Metric = str | Callable[[Any, Any], Any]
 
 
 def named(metrics: Metric | Iterable[Metric]) -> dict[str, Metric]:
-    """Return the metrics by name; a function is called by its ``__name__``.
+    """Return the metrics by name: a loss by ours, a function by its ``__name__``.
 
     Names are checked here, so that a typing error shows before the training and not after the first epoch.
 
@@ -31,9 +32,10 @@ def named(metrics: Metric | Iterable[Metric]) -> dict[str, Metric]:
     result: dict[str, Metric] = {}
     for item in items:
         if isinstance(item, str):
-            if item not in OBJECTIVE_NAMES:
+            name = NAMES.find(item)
+            if name is None:
                 _scorer(item)
-            result[item] = item
+            result[name or item] = name or item
         elif callable(item):
             result[getattr(item, "__name__", type(item).__name__)] = item
         else:
@@ -72,7 +74,7 @@ def compute(
     """
     if not metrics:
         return {}
-    classes = objective.name in ("cross_entropy", "binary_cross_entropy")
+    classes = objective.classifies
     chances = objectives.probabilities(outputs, objective) if classes else outputs
     truth = _flat(objectives.labels(y, objective) if classes else y)
     answer = _flat(objectives.labels(chances, objective) if classes else outputs)
@@ -115,7 +117,7 @@ def _scorer(name: str) -> Any:
     except ValueError:
         raise ValueError(
             f"metrics: {name!r} is neither a scorer of scikit-learn (sklearn.metrics.get_scorer_names()) nor a loss "
-            f"({', '.join(OBJECTIVE_NAMES)})"
+            f"({', '.join(OBJECTIVE_NAMES)}){NAMES.advice(name)}"
         ) from None
 
 

@@ -4,29 +4,21 @@ All are means over the rows of a batch, weighted by `sample_weight` when given: 
 (PyTorch's ``weight``; Keras divides by the number of rows instead). z is the output of the last layer, y the
 target.
 
-| name | value per element | per row |
-|---|---|---|
-| mse | (z - y)^2 | mean over outputs, as PyTorch's ``MSELoss`` |
-| mae | abs(z - y) | mean |
-| huber, huber(d) | e^2 / 2 for abs(e) <= d, else d (abs(e) - d / 2); d = 1 | mean, as ``HuberLoss`` |
-| log_cosh | log cosh(z - y) | mean |
-| quantile, quantile(q) | max(q (y - z), (q - 1) (y - z)); q = 0.5 | mean |
-| poisson | exp(z) - y z, z is the log of the rate | mean, as ``PoissonNLLLoss`` |
-| binary_cross_entropy | -y log s(z) - (1 - y) log(1 - s(z)), on logits | mean, as ``BCEWithLogitsLoss`` |
-| cross_entropy | -sum_k y_k log softmax(z)_k, on logits | one value, as ``CrossEntropyLoss`` |
-| half_squared_error | (y - z)^2 / 2 | sum over outputs: the tutorial's E = 1/2 (y - y_hat)^2 |
+The formulas are in `fastbp.reference.LOSSES`, the names in other libraries, which are taken too, in `fastbp.spellings`;
+the documentation shows both in one table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.reference import LOSSES
+from fastbp.spellings.losses import NAMES
 from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
 
 __all__ = [
@@ -52,7 +44,7 @@ class Objective:
     name : str
         One of `OBJECTIVE_NAMES`.
     parameter : float, optional
-        delta of ``huber``, q of ``quantile``; None is the default of the table above.
+        delta of ``huber``, q of ``quantile``; None is the default.
     mean_outputs : bool
         Divide the value, and not the gradient, by the number of outputs, as scikit-learn does (its issue 8349).
     full : bool
@@ -70,6 +62,24 @@ class Objective:
     clip: float = 0.0
     summed: bool = False
 
+    @property
+    def adds_outputs(self) -> bool:
+        """Whether the values of a row's outputs are added; else they are averaged."""
+        return self.summed or LOSSES[self.name].summed
+
+    @property
+    def number(self) -> float:
+        """The parameter, or its default; 0 if the loss has none."""
+        if self.parameter is not None:
+            return self.parameter
+        parameter = LOSSES[self.name].parameter
+        return parameter.default if parameter else 0.0
+
+    @property
+    def classifies(self) -> bool:
+        """Whether outputs become probabilities of classes: by softmax over them, or by the sigmoid of each."""
+        return LOSSES[self.name].activation in ("softmax", "sigmoid")
+
 
 Loss = str | Objective
 
@@ -77,8 +87,10 @@ Loss = str | Objective
 def get(loss: Loss) -> Objective:
     """Return the objective of that name; ``"huber(2.0)"`` and ``"quantile(0.9)"`` carry their parameter.
 
-    >>> get("quantile(0.9)").parameter
-    0.9
+    Names that other libraries have for the same loss are taken, in any case.
+
+    >>> get("quantile(0.9)").parameter, get("MSELoss").name
+    (0.9, 'mse')
     """
     if isinstance(loss, Objective):
         return loss
@@ -86,19 +98,20 @@ def get(loss: Loss) -> Objective:
         raise TypeError(
             f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {loss!r} ({type(loss).__name__})"
         )
-    name, arguments = parse_call(loss, "loss")
-    objective = Objective(check_choice(name, "loss", OBJECTIVE_NAMES))
+    word, arguments = parse_call(loss, "loss")
+    name = NAMES.check(word, "loss")
     if not arguments:
-        return objective
-    if name not in ("huber", "quantile") or len(arguments) > 1:
+        return Objective(name)
+    parameter = LOSSES[name].parameter
+    if parameter is None or len(arguments) > 1:
+        takers = [f"'{key}({entry.parameter.symbol})'" for key, entry in LOSSES.items() if entry.parameter]
         raise ValueError(
-            f"loss {name!r} takes no arguments, got {loss!r}; 'huber(delta)' and 'quantile(q)' take one"
+            f"loss {name!r} takes {'one argument' if parameter else 'no arguments'}, got {loss!r}; "
+            f"{' and '.join(takers)} take one"
         )
-    if name == "huber":
-        parameter = check_number(arguments[0], "loss: delta of huber", 0.0, open_low=True)
-    else:
-        parameter = check_number(arguments[0], "loss: q of quantile", 0.0, 1.0, open_low=True, open_high=True)
-    return replace(objective, parameter=parameter)
+    symbol, _, low, high = parameter
+    value = check_number(arguments[0], f"loss: {symbol} of {name}", low, high, open_low=True, open_high=True)
+    return Objective(name, value)
 
 
 def to_targets(
@@ -162,11 +175,12 @@ def to_targets(
         )
         raise ValueError(
             f"{name} must have shape ({n}, {n_outputs}){also} for loss={objective.name!r}, got {values.shape}"
+            + ("; class codes need loss='cross_entropy'" if _may_be_codes(values, n_outputs) else "")
         )
-    if objective.name in ("binary_cross_entropy", "cross_entropy"):
-        _check_range(values, 0.0, 1.0, name, f"loss={objective.name!r} takes targets in [0, 1]")
-    elif objective.name == "poisson":
-        _check_range(values, 0.0, np.inf, name, "loss='poisson' takes counts >= 0")
+    low, high = LOSSES[objective.name].targets
+    if np.isfinite(low):
+        bounds = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f">= {low:g}"
+        _check_range(values, low, high, name, f"loss={objective.name!r} takes targets {bounds}")
     return values
 
 
@@ -265,6 +279,13 @@ def _to_codes(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int6
             f"codes are 0 ... {n_classes - 1}"
         )
     return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _may_be_codes(values: NDArray[Any], n_classes: int) -> bool:
+    flat = values.reshape(-1)
+    return len(flat) == len(values) and bool(
+        np.all((flat == np.floor(flat)) & (flat >= 0) & (flat < n_classes))
+    )
 
 
 def _check_range(values: NDArray[Any], low: float, high: float, name: str, rule: str) -> None:

@@ -8,13 +8,13 @@ theta takes the place of g (all parameters, biases included, as in PyTorch), exc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fastbp.reference import RULES
 from fastbp.schedules import ConstantSchedule, Schedule
 from fastbp.schedules import from_config as schedule_from_config
+from fastbp.spellings.optimizers import NAMES
 from fastbp.validation import check_choice, check_number
 
 __all__ = [
@@ -97,8 +97,19 @@ class Optimizer:
         return rate if isinstance(rate, Schedule) else ConstantSchedule(float(rate))
 
     def rule(self) -> Rule:
-        """Return the update rule for the engine (everything but the learning rate)."""
-        raise NotImplementedError(f"{type(self).__name__} must define rule()")
+        """Return the update rule for the engine: everything but the learning rate.
+
+        But for the case, a class is called as its rule is in `fastbp.reference.RULES`. A class of the user's own may be
+        derived from such a class.
+        """
+        names = (kind.__name__.lower() for kind in type(self).__mro__)
+        name = next((name for name in names if name in RULES), None)
+        if name is None:
+            raise NotImplementedError(f"{type(self).__name__} must define rule()")
+        known = {item.name for item in fields(Rule)}
+        return Rule(
+            name, **{item.name: getattr(self, item.name) for item in fields(self) if item.name in known}
+        )
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer as a dict of JSON types; `from_config` reads it back."""
@@ -145,12 +156,6 @@ class SGD(Optimizer):
         if self.nesterov and self.momentum == 0:
             raise ValueError("SGD: nesterov=True needs momentum > 0, got momentum=0.0")
 
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="sgd", momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Adagrad(Optimizer):
@@ -168,15 +173,6 @@ class Adagrad(Optimizer):
     eps: float = 1e-10
     initial_accumulator: float = 0.0
     weight_decay: float = 0.0
-
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="adagrad",
-            eps=self.eps,
-            initial_accumulator=self.initial_accumulator,
-            weight_decay=self.weight_decay,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +193,6 @@ class RMSProp(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
 
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(kind="rmsprop", alpha=self.alpha, eps=self.eps, weight_decay=self.weight_decay)
-
 
 @dataclass(frozen=True, slots=True)
 class Adam(Optimizer):
@@ -220,12 +212,6 @@ class Adam(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
 
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="adam", beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=self.weight_decay
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class AdamW(Optimizer):
@@ -244,12 +230,6 @@ class AdamW(Optimizer):
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 0.01
-
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="adamw", beta1=self.beta1, beta2=self.beta2, eps=self.eps, weight_decay=self.weight_decay
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,17 +252,6 @@ class NAdam(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
     momentum_decay: float = 4e-3
-
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="nadam",
-            beta1=self.beta1,
-            beta2=self.beta2,
-            eps=self.eps,
-            weight_decay=self.weight_decay,
-            momentum_decay=self.momentum_decay,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,38 +282,34 @@ class Rprop(Optimizer):
         check_number(self.step_min, "Rprop: step_min", 0.0)
         check_number(self.step_max, "Rprop: step_max", self.step_min)
 
-    def rule(self) -> Rule:
-        """Return the update rule for the engine."""
-        return Rule(
-            kind="rprop",
-            eta_minus=self.eta_minus,
-            eta_plus=self.eta_plus,
-            step_min=self.step_min,
-            step_max=self.step_max,
-        )
 
-
-OPTIMIZERS: Sequence[type[Optimizer]] = (SGD, Adagrad, RMSProp, Adam, AdamW, NAdam, Rprop)
+# Every class above, under its name in `RULES`.
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    name.lower(): thing
+    for name, thing in list(globals().items())
+    if isinstance(thing, type) and issubclass(thing, Optimizer) and thing is not Optimizer
+}
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
     """Return the optimizer of that name with its defaults; an `Optimizer` is returned as it is.
+
+    Names that other libraries have for it are taken, in any case.
 
     >>> get("adam")
     Adam(learning_rate=0.001, beta1=0.9, beta2=0.999, eps=1e-08, weight_decay=0.0)
     """
     if isinstance(optimizer, Optimizer):
         return optimizer
-    kinds = {kind.__name__.lower(): kind for kind in OPTIMIZERS}
     if isinstance(optimizer, type) and issubclass(optimizer, Optimizer):
         raise TypeError(
             f"optimizer must be an object, got the class {optimizer.__name__}; write {optimizer.__name__}()"
         )
     if not isinstance(optimizer, str):
         raise TypeError(
-            f"optimizer must be one of {', '.join(kinds)} or an object such as Adam(1e-3), got {optimizer!r}"
+            f"optimizer must be one of {', '.join(OPTIMIZERS)} or an object such as Adam(1e-3), got {optimizer!r}"
         )
-    return kinds[check_choice(optimizer, "optimizer", kinds)]()
+    return OPTIMIZERS[NAMES.check(optimizer, "optimizer")]()
 
 
 def from_config(config: dict[str, Any]) -> Optimizer:
@@ -354,7 +319,7 @@ def from_config(config: dict[str, Any]) -> Optimizer:
     True
     """
     arguments = dict(config)
-    kinds = {kind.__name__: kind for kind in OPTIMIZERS}
+    kinds = {kind.__name__: kind for kind in OPTIMIZERS.values()}
     kind = kinds[check_choice(arguments.pop("class", None), "optimizer class", kinds)]
     if isinstance(arguments.get("learning_rate"), dict):
         arguments["learning_rate"] = schedule_from_config(arguments["learning_rate"])

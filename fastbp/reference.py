@@ -55,10 +55,20 @@ State = dict[str, float]
 # Activations
 # ----------------------------------------------------------------------------------------------------------
 class Activation(NamedTuple):
-    """An activation ``f`` and its derivative ``f_prime``, both functions of the pre-activation z."""
+    """An activation ``f`` and its derivative ``f_prime``, both functions of the pre-activation z.
+
+    ``formula`` and ``derivative`` are the same for people: of z, and of the output a if that is shorter.
+    Products are written side by side. A letter may be explained behind a comma, once for both.
+
+    >>> ACTIVATIONS["silu"].formula, ACTIVATIONS["silu"].derivative
+    ('z s, s = sigmoid(z)', 's + a (1 - s)')
+    """
 
     f: Callable[[float], float]
     f_prime: Callable[[float], float]
+    formula: str
+    derivative: str
+    source: str = ""
 
 
 def exp(z: float) -> float:
@@ -115,50 +125,104 @@ SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 # At a kink the derivative is PyTorch's: 0 for relu, hard_sigmoid and hard_tanh, the left one for
 # leaky_relu, elu and selu.
 ACTIVATIONS: dict[str, Activation] = {
-    "identity": Activation(lambda z: z, lambda z: 1.0),
-    "relu": Activation(lambda z: max(z, 0.0), lambda z: float(z > 0)),  # Nair and Hinton (2010)
-    "sigmoid": Activation(sigmoid, sigmoid_prime),
-    "tanh": Activation(math.tanh, tanh_prime),
+    "identity": Activation(lambda z: z, lambda z: 1.0, "z", "1"),
+    "relu": Activation(
+        lambda z: max(z, 0.0),
+        lambda z: float(z > 0),
+        "max(z, 0)",
+        "1 if z > 0 else 0",
+        "Nair and Hinton (2010)",
+    ),
+    "sigmoid": Activation(sigmoid, sigmoid_prime, "1 / (1 + e^-z)", "a (1 - a)"),
+    "tanh": Activation(math.tanh, tanh_prime, "tanh(z)", "1 - a^2"),
     "leaky_relu": Activation(
-        lambda z: z if z > 0 else 0.01 * z, lambda z: 1.0 if z > 0 else 0.01
-    ),  # Maas et al. (2013)
+        lambda z: z if z > 0 else 0.01 * z,
+        lambda z: 1.0 if z > 0 else 0.01,
+        "z if z > 0 else 0.01 z",
+        "1 if z > 0 else 0.01",
+        "Maas et al. (2013)",
+    ),
     "elu": Activation(
-        lambda z: z if z > 0 else math.expm1(z), lambda z: 1.0 if z > 0 else exp(z)
-    ),  # Clevert et al. (2016)
-    "selu": Activation(  # Klambauer et al. (2017)
+        lambda z: z if z > 0 else math.expm1(z),
+        lambda z: 1.0 if z > 0 else exp(z),
+        "z if z > 0 else e^z - 1",
+        "1 if z > 0 else a + 1",
+        "Clevert et al. (2016)",
+    ),
+    "selu": Activation(
         lambda z: SELU_SCALE * (z if z > 0 else SELU_ALPHA * math.expm1(z)),
         lambda z: SELU_SCALE * (1.0 if z > 0 else SELU_ALPHA * exp(z)),
+        "1.0507 (z if z > 0 else 1.6733 (e^z - 1))",
+        "1.0507 if z > 0 else a + 1.7581",
+        "Klambauer et al. (2017)",
     ),
     "gelu": Activation(
-        lambda z: z * normal_cdf(z), lambda z: normal_cdf(z) + z * normal_pdf(z)
-    ),  # Hendrycks and Gimpel (2016)
-    "silu": Activation(  # Elfwing et al. (2018); also called swish
-        lambda z: z * sigmoid(z), lambda z: sigmoid(z) + z * sigmoid_prime(z)
+        lambda z: z * normal_cdf(z),
+        lambda z: normal_cdf(z) + z * normal_pdf(z),
+        "z Phi(z)",
+        "Phi(z) + z phi(z)",
+        "Hendrycks and Gimpel (2016)",
     ),
-    "softplus": Activation(softplus, sigmoid),  # Dugas et al. (2001)
+    "silu": Activation(
+        lambda z: z * sigmoid(z),
+        lambda z: sigmoid(z) + z * sigmoid_prime(z),
+        "z s, s = sigmoid(z)",
+        "s + a (1 - s)",
+        "Elfwing et al. (2018)",
+    ),
+    "softplus": Activation(softplus, sigmoid, "log(1 + e^z)", "sigmoid(z)", "Dugas et al. (2001)"),
     "softsign": Activation(
-        lambda z: z / (1.0 + abs(z)), lambda z: (1.0 / (1.0 + abs(z))) ** 2
-    ),  # Turian et al. (2009)
-    "hard_sigmoid": Activation(  # torch.nn.Hardsigmoid; Keras' has slope 1/5 before version 3, 1/6 since
-        lambda z: min(max(z / 6.0 + 0.5, 0.0), 1.0), lambda z: 1.0 / 6.0 if -3.0 < z < 3.0 else 0.0
+        lambda z: z / (1.0 + abs(z)),
+        lambda z: (1.0 / (1.0 + abs(z))) ** 2,
+        "z / (1 + |z|)",
+        "(1 - |a|)^2",
+        "Turian et al. (2009)",
     ),
-    "hard_tanh": Activation(  # Collobert (2004)
-        lambda z: min(max(z, -1.0), 1.0), lambda z: 1.0 if -1.0 < z < 1.0 else 0.0
+    "hard_sigmoid": Activation(  # Keras' has slope 1/5 before its version 3, 1/6 since
+        lambda z: min(max(z / 6.0 + 0.5, 0.0), 1.0),
+        lambda z: 1.0 / 6.0 if -3.0 < z < 3.0 else 0.0,
+        "min(max(z/6 + 1/2, 0), 1)",
+        "1/6 if -3 < z < 3 else 0",
+        "Howard et al. (2019)",
     ),
-    "mish": Activation(lambda z: z * math.tanh(softplus(z)), mish_prime),  # Misra (2020)
-    "exp": Activation(exp, exp),
+    "hard_tanh": Activation(
+        lambda z: min(max(z, -1.0), 1.0),
+        lambda z: 1.0 if -1.0 < z < 1.0 else 0.0,
+        "min(max(z, -1), 1)",
+        "1 if -1 < z < 1 else 0",
+        "Collobert (2004)",
+    ),
+    "mish": Activation(
+        lambda z: z * math.tanh(softplus(z)),
+        mish_prime,
+        "z tanh(s), s = log(1 + e^z)",
+        "tanh(s) + z (1 - tanh(s)^2) sigmoid(z)",
+        "Misra (2020)",
+    ),
+    "exp": Activation(exp, exp, "e^z", "a"),
 }
 
 
 # ----------------------------------------------------------------------------------------------------------
 # Losses
 # ----------------------------------------------------------------------------------------------------------
+class Parameter(NamedTuple):
+    """The one number that some losses take, within ``low`` and ``high``, which it does not reach."""
+
+    symbol: str
+    default: float
+    low: float = 0.0
+    high: float = math.inf
+
+
 class Loss(NamedTuple):
     """A loss of one row: ``value`` and ``delta``, its derivative by each output of the network.
 
-    ``z`` is the output of the last layer (for the cross entropies the logits, for poisson the logarithm of
-    the rate), ``y`` the target. The value of a row is the mean over its outputs of ``element(z_k, y_k,
-    parameter)``, or their sum if ``summed``.
+    ``z`` is the output of the last layer, ``y`` the target. The value of a row is the mean over its outputs
+    of ``element(z_k, y_k, parameter)``, or their sum if ``summed``. ``activation`` is what the loss itself
+    makes of z, and what makes a prediction of it: for binary_cross_entropy z are logits, for poisson logarithms
+    of rates. ``targets`` are the least and the greatest y. ``formula`` is the element for people, as in
+    `Activation`.
 
     scikit-learn's flavors are made of the same parts: its log loss and Poisson loss are ``summed=True``;
     its squared error is half_squared_error with value ``summed=False`` (mean over outputs) and delta
@@ -170,20 +234,28 @@ class Loss(NamedTuple):
 
     element: Callable[[float, float, float], float]
     slope: Callable[[float, float, float], float]
-    parameter: float = math.nan
+    formula: str
+    source: str = ""
+    parameter: Parameter | None = None
     summed: bool = False
+    activation: str = "identity"
+    targets: tuple[float, float] = (-math.inf, math.inf)
 
     def value(self, z: Row, y: Row, parameter: float | None = None, summed: bool | None = None) -> float:
         """Loss of one row."""
-        p = self.parameter if parameter is None else parameter
+        p = self._number(parameter)
         total = sum(self.element(z_k, y_k, p) for z_k, y_k in zip(z, y, strict=True))
         return total if (self.summed if summed is None else summed) else total / len(z)
 
     def delta(self, z: Row, y: Row, parameter: float | None = None, summed: bool | None = None) -> Row:
         """Derivative of the row's loss by each of its outputs."""
-        p = self.parameter if parameter is None else parameter
+        p = self._number(parameter)
         n = 1 if (self.summed if summed is None else summed) else len(z)
         return [self.slope(z_k, y_k, p) / n for z_k, y_k in zip(z, y, strict=True)]
+
+    def _number(self, parameter: float | None) -> float:
+        default = self.parameter.default if self.parameter else math.nan
+        return default if parameter is None else parameter
 
 
 class CrossEntropy(NamedTuple):
@@ -194,6 +266,13 @@ class CrossEntropy(NamedTuple):
     >>> LOSSES["cross_entropy"].delta([0.0, 0.0], [0.0, 1.0])
     [0.5, -0.5]
     """
+
+    formula: str = "-sum_k y_k log(p_k), p = softmax(z)"
+    source: str = ""
+    parameter: Parameter | None = None
+    summed: bool = True
+    activation: str = "softmax"
+    targets: tuple[float, float] = (0.0, 1.0)
 
     def value(
         self, z: Row, y: Row | int, parameter: float | None = None, summed: bool | None = None
@@ -221,7 +300,7 @@ def one_hot(y: Row | int, n: int) -> Row:
 
 
 def huber(z: float, y: float, width: float) -> float:
-    """Quadratic within ``width`` of the target, linear beyond (Huber, 1964; torch.nn.HuberLoss)."""
+    """Quadratic within ``width`` of the target, linear beyond."""
     e = abs(z - y)
     return 0.5 * e * e if e <= width else width * (e - 0.5 * width)
 
@@ -242,26 +321,45 @@ def clipped_log(p: float, clip: float) -> float:
 
 
 LOSSES: dict[str, Loss | CrossEntropy] = {
-    "half_squared_error": Loss(
-        lambda z, y, _: 0.5 * (z - y) * (z - y), lambda z, y, _: z - y, summed=True
-    ),  # E = 1/2 (y - y_hat)^2
-    "mse": Loss(lambda z, y, _: (z - y) * (z - y), lambda z, y, _: 2.0 * (z - y)),  # torch.nn.MSELoss
-    "mae": Loss(lambda z, y, _: abs(z - y), lambda z, y, _: sign(z - y)),  # torch.nn.L1Loss
-    "huber": Loss(huber, lambda z, y, width: min(max(z - y, -width), width), parameter=1.0),
-    "log_cosh": Loss(  # log cosh e = |e| + log(1 + e^-2|e|) - log 2; keras.losses.LogCosh
+    "half_squared_error": Loss(  # E = 1/2 (y - y_hat)^2
+        lambda z, y, _: 0.5 * (z - y) * (z - y), lambda z, y, _: z - y, "(z - y)^2 / 2", summed=True
+    ),
+    "mse": Loss(lambda z, y, _: (z - y) * (z - y), lambda z, y, _: 2.0 * (z - y), "(z - y)^2"),
+    "mae": Loss(lambda z, y, _: abs(z - y), lambda z, y, _: sign(z - y), "|z - y|"),
+    "huber": Loss(
+        huber,
+        lambda z, y, width: min(max(z - y, -width), width),
+        "r^2 / 2 if |r| <= delta else delta (|r| - delta / 2), r = z - y",
+        "Huber (1964)",
+        Parameter("delta", 1.0),
+    ),
+    "log_cosh": Loss(  # log cosh r = |r| + log(1 + e^-2|r|) - log 2
         lambda z, y, _: abs(z - y) + math.log1p(math.exp(-2.0 * abs(z - y))) - math.log(2.0),
         lambda z, y, _: math.tanh(z - y),
+        "log(cosh(z - y))",
     ),
-    "quantile": Loss(  # Koenker and Bassett (1978), the pinball loss
-        lambda z, y, q: max(q * (y - z), (q - 1.0) * (y - z)), quantile_slope, parameter=0.5
+    "quantile": Loss(  # the pinball loss
+        lambda z, y, q: max(q * (y - z), (q - 1.0) * (y - z)),
+        quantile_slope,
+        "max(q (y - z), (q - 1) (y - z))",
+        "Koenker and Bassett (1978)",
+        Parameter("q", 0.5, high=1.0),
     ),
-    "poisson": Loss(
-        lambda z, y, _: exp(z) - y * z, lambda z, y, _: exp(z) - y
-    ),  # torch.nn.PoissonNLLLoss(log_input=True)
-    "binary_cross_entropy": Loss(  # torch.nn.BCEWithLogitsLoss: -y log p - (1 - y) log(1 - p), p = sigmoid(z)
-        lambda z, y, _: softplus(z) - y * z, lambda z, y, _: sigmoid(z) - y
+    "poisson": Loss(  # z is the logarithm of the rate
+        lambda z, y, _: exp(z) - y * z,
+        lambda z, y, _: exp(z) - y,
+        "e^z - y z",
+        activation="exp",
+        targets=(0.0, math.inf),
     ),
-    "cross_entropy": CrossEntropy(),  # torch.nn.CrossEntropyLoss
+    "binary_cross_entropy": Loss(  # -y log p - (1 - y) log(1 - p) = softplus(z) - y z
+        lambda z, y, _: softplus(z) - y * z,
+        lambda z, y, _: sigmoid(z) - y,
+        "-y log(p) - (1 - y) log(1 - p), p = sigmoid(z)",
+        activation="sigmoid",
+        targets=(0.0, 1.0),
+    ),
+    "cross_entropy": CrossEntropy(),
 }
 
 

@@ -8,7 +8,6 @@ their values has a nearest number there. Text, dates, complex numbers and missin
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 import re
@@ -17,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from fastbp.spellings import did_you_mean
 
 __all__ = [
     "Floats",
@@ -85,8 +86,7 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
     known = tuple(choices)
     if isinstance(value, str) and value in known:
         return value
-    close = difflib.get_close_matches(str(value), known, n=1)
-    guess = f" (did you mean {close[0]!r}?)" if close else ""
+    guess = did_you_mean(value, known) if isinstance(value, str) else ""
     raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{guess}")
 
 

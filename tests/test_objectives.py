@@ -6,21 +6,11 @@ import pytest
 
 from fastbp import objectives
 from fastbp.layers import Dense
-from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.objectives import Objective
 from fastbp.sequential import Sequential
+from tests.entries import targets, with_parameters
 
-LOSSES = [*OBJECTIVE_NAMES, "huber(0.3)", "quantile(0.9)"]
-
-
-def targets(loss, n, k, rng, dtype):
-    name = loss.partition("(")[0]
-    if name == "cross_entropy":
-        return rng.integers(0, k, n)
-    if name == "binary_cross_entropy":
-        return rng.integers(0, 2, (n, k)).astype(dtype)
-    if name == "poisson":
-        return rng.poisson(2.0, (n, k)).astype(dtype)
-    return rng.normal(size=(n, k)).astype(dtype)
+LOSSES = with_parameters()
 
 
 def problem(loss, dtype, seed=0, activations=("tanh", "sigmoid"), **dense):
@@ -31,7 +21,7 @@ def problem(loss, dtype, seed=0, activations=("tanh", "sigmoid"), **dense):
     for b in net.biases:
         if b is not None:
             b[...] = rng.normal(scale=0.3, size=b.shape)
-    return net, rng.normal(size=(n, i)).astype(dtype), targets(loss, n, k, rng, dtype)
+    return net, rng.normal(size=(n, i)).astype(dtype), targets(loss, rng, n, k, dtype, codes=True)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -109,7 +99,7 @@ def test_flat_targets_for_one_output():
         ("cross_entropy", 2, np.full((3, 2), 2.0), r"takes targets in \[0, 1\]"),
         ("cross_entropy", 3, np.zeros((3, 2)), "or integer codes of shape"),
         ("binary_cross_entropy", 1, np.array([0, 1, 2]), "holds 2.0 in row 2, column 0"),
-        ("poisson", 1, np.array([0, -1, 2]), "counts >= 0"),
+        ("poisson", 1, np.array([0, -1, 2]), "takes targets >= 0"),
     ],
 )
 def test_target_errors(loss, outputs, y, message):
@@ -128,7 +118,8 @@ def test_labels_are_refused_with_advice():
     ("loss", "message"),
     [
         ("mean_squared", "loss must be one of"),
-        ("crossentropy", "did you mean 'cross_entropy'"),
+        ("cross_entorpy", "did you mean 'cross_entropy'"),
+        ("huber(1, 2)", "takes one argument"),
         ("mse(1)", "takes no arguments"),
         ("huber(0)", "delta of huber"),
         ("quantile(1.5)", "q of quantile"),

@@ -7,7 +7,7 @@ from fastbp.optimizers import SGD, Adam, Rprop
 from fastbp.schedules import CosineDecay
 
 
-@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS.values())
 def test_config_round_trip(kind):
     optimizer = kind(0.5)
     assert optimizers.from_config(optimizer.to_config()) == optimizer
@@ -21,7 +21,7 @@ def test_schedule_round_trip():
 
 
 def test_names():
-    for kind in optimizers.OPTIMIZERS:
+    for kind in optimizers.OPTIMIZERS.values():
         assert optimizers.get(kind.__name__.lower()) == kind()
     assert optimizers.get(Adam(0.5)) == Adam(0.5)
 

@@ -15,6 +15,7 @@ from fastbp.kernels import activations, losses, optimizers
 from fastbp.layers import ACTIVATION_NAMES, Layer
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
 from fastbp.optimizers import RULE_NAMES, Rule
+from tests.entries import WORDS, other, read, targets, torch_activation, torch_loss, torch_optimizer
 
 SMOOTH_POINTS = [-30.0, -4.0, -2.2, -0.7, -1e-3, 1e-3, 0.4, 1.3, 2.9, 3.5, 30.0]
 KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
@@ -25,67 +26,19 @@ def numerical(f, x, step=1e-6):
     return (f(x + step) - f(x - step)) / (2 * step)
 
 
-def torch_activations():
-    torch = pytest.importorskip("torch")
-    F = torch.nn.functional
-    return {
-        "identity": lambda z: z * 1.0,
-        "relu": F.relu,
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "leaky_relu": F.leaky_relu,
-        "elu": F.elu,
-        "selu": F.selu,
-        "gelu": F.gelu,
-        "silu": F.silu,
-        "softplus": F.softplus,
-        "softsign": F.softsign,
-        "hard_sigmoid": F.hardsigmoid,
-        "hard_tanh": F.hardtanh,
-        "mish": F.mish,
-        "exp": torch.exp,
-    }
-
-
-def torch_losses():
-    torch = pytest.importorskip("torch")
-    nn = torch.nn
-    return {
-        "half_squared_error": lambda z, y: 0.5 * ((z - y) ** 2).sum(1).mean(),
-        "mse": nn.MSELoss(),
-        "mae": nn.L1Loss(),
-        "huber": nn.HuberLoss(),
-        "log_cosh": lambda z, y: torch.log(torch.cosh(z - y)).mean(),
-        "quantile": lambda z, y: torch.maximum(0.5 * (y - z), -0.5 * (y - z)).mean(),
-        "poisson": nn.PoissonNLLLoss(log_input=True),
-        "binary_cross_entropy": nn.BCEWithLogitsLoss(),
-        "cross_entropy": nn.CrossEntropyLoss(),
-    }
-
-
-def torch_optimizers():
-    torch = pytest.importorskip("torch")
-    return {
-        "sgd": (torch.optim.SGD, {}, {}),
-        "sgd momentum": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01}, None),
-        "sgd nesterov": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True}, None),
-        "adagrad": (torch.optim.Adagrad, {"weight_decay": 0.01, "eps": 1e-10}, None),
-        "adagrad accumulator": (
-            torch.optim.Adagrad,
-            {"initial_accumulator_value": 0.1},
-            {"initial_accumulator": 0.1},
-        ),
-        "rmsprop": (torch.optim.RMSprop, {"alpha": 0.9, "weight_decay": 0.01}, None),
-        "adam": (torch.optim.Adam, {"weight_decay": 0.01}, None),
-        "adam betas": (
-            torch.optim.Adam,
-            {"betas": (0.8, 0.95), "eps": 1e-3},
-            {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3},
-        ),
-        "adamw": (torch.optim.AdamW, {"weight_decay": 0.1}, None),
-        "nadam": (torch.optim.NAdam, {"weight_decay": 0.01}, None),
-        "rprop": (torch.optim.Rprop, {}, None),
-    }
+# Hyper-parameters that are not the defaults, by the entry's name.
+HYPER = [
+    *((name, {}) for name in ref.RULES),
+    ("sgd", {"momentum": 0.9, "weight_decay": 0.01}),
+    ("sgd", {"momentum": 0.9, "nesterov": True}),
+    ("adagrad", {"weight_decay": 0.01, "eps": 1e-10}),
+    ("adagrad", {"initial_accumulator": 0.1}),
+    ("rmsprop", {"alpha": 0.9, "weight_decay": 0.01}),
+    ("adam", {"weight_decay": 0.01}),
+    ("adam", {"beta1": 0.8, "beta2": 0.95, "eps": 1e-3}),
+    ("adamw", {"weight_decay": 0.1}),
+    ("nadam", {"weight_decay": 0.01}),
+]
 
 
 def random_network(rng, sizes, activation, use_bias=True):
@@ -97,11 +50,7 @@ def random_network(rng, sizes, activation, use_bias=True):
 
 
 def target_for(loss, rng, n, k):
-    if loss == "cross_entropy":
-        return np.eye(k)[rng.integers(k, size=n)].tolist()
-    if loss == "binary_cross_entropy":
-        return rng.integers(2, size=(n, k)).astype(float).tolist()
-    return rng.uniform(0, 2, size=(n, k)).tolist()
+    return targets(loss, rng, n, k).tolist()
 
 
 def test_doctests():
@@ -113,7 +62,7 @@ def test_doctests():
 @pytest.mark.parametrize("name", ref.ACTIVATIONS)
 @pytest.mark.parametrize("z", SMOOTH_POINTS)
 def test_activation_derivative(name, z):
-    f, f_prime = ref.ACTIVATIONS[name]
+    f, f_prime, *_ = ref.ACTIVATIONS[name]
     expected = numerical(f, z, 1e-5)
     assert f_prime(z) == pytest.approx(expected, rel=1e-5, abs=1e-8)
 
@@ -121,10 +70,10 @@ def test_activation_derivative(name, z):
 @pytest.mark.parametrize("name", ref.ACTIVATIONS)
 def test_activation_is_torchs_kinks_included(name):
     torch = pytest.importorskip("torch")
-    f, f_prime = ref.ACTIVATIONS[name]
+    f, f_prime, *_ = ref.ACTIVATIONS[name]
     points = SMOOTH_POINTS + KINKS
     z = torch.tensor(points, dtype=torch.float64, requires_grad=True)
-    a = torch_activations()[name](z)
+    a = torch_activation(name)(z)
     a.sum().backward()
     # torch's softplus is linear beyond 20, where the exact one differs by 2e-9
     assert [f(p) for p in points] == pytest.approx(a.tolist(), rel=1e-12, abs=3e-9)
@@ -132,8 +81,27 @@ def test_activation_is_torchs_kinks_included(name):
 
 
 @pytest.mark.parametrize("name", ref.ACTIVATIONS)
+@pytest.mark.parametrize("z", [-4.0, -2.1, -0.3, 0.6, 1.7, 5.0])
+def test_activation_formulas_are_true(name, z):
+    """What people read is what is computed, to the digits of the constants that are written."""
+    entry = ref.ACTIVATIONS[name]
+    known = {**WORDS, "z": z, "a": entry.f(z)}
+    assert read(entry.formula, known) == pytest.approx(entry.f(z), rel=1e-4, abs=1e-6)
+    assert read(entry.derivative, known) == pytest.approx(entry.f_prime(z), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted({*ref.LOSSES} - {"cross_entropy"}))
+@pytest.mark.parametrize("z", [-4.0, 0.3, 2.0])
+def test_loss_formulas_are_true(name, z):
+    entry = ref.LOSSES[name]
+    symbols = {entry.parameter.symbol: entry.parameter.default} if entry.parameter else {}
+    known = {**WORDS, **symbols, "z": z, "y": 1.0}
+    assert read(entry.formula, known) == pytest.approx(entry.element(z, 1.0, *symbols.values() or (0.0,)))
+
+
+@pytest.mark.parametrize("name", ref.ACTIVATIONS)
 def test_activation_limits(name):
-    f, f_prime = ref.ACTIVATIONS[name]
+    f, f_prime, *_ = ref.ACTIVATIONS[name]
     assert math.isnan(f(math.nan))
     assert all(math.isfinite(v) for v in (f(-700.0), f_prime(-700.0), f(700.0), f_prime(700.0)))
 
@@ -183,7 +151,7 @@ def test_loss_is_torchs(name, rng):
     z = rng.normal(size=(5, 3))
     y = target_for(name, rng, 5, 3)
     t = torch.tensor(z, requires_grad=True)
-    value = torch_losses()[name](t, torch.tensor(y, dtype=torch.float64))
+    value = torch_loss(name)(t, torch.tensor(y, dtype=torch.float64))
     value.backward()
     loss = ref.LOSSES[name]
     rows = list(zip(z.tolist(), y, strict=True))
@@ -192,7 +160,9 @@ def test_loss_is_torchs(name, rng):
         assert np.array(loss.delta(a, b)) / 5 == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize(("name", "parameter"), [("huber", 0.3), ("quantile", 0.9)])
+@pytest.mark.parametrize(
+    ("name", "parameter"), [(name, other(name)) for name in ref.LOSSES if other(name)], ids=str
+)
 def test_loss_parameter(name, parameter):
     loss = ref.LOSSES[name]
     for z in (-2.0, -0.1, 0.2, 5.0):
@@ -202,8 +172,9 @@ def test_loss_parameter(name, parameter):
 
 
 def test_loss_at_the_target_is_flat():
-    for name in ("mse", "mae", "huber", "log_cosh", "quantile", "half_squared_error"):
-        loss = ref.LOSSES[name]
+    for loss in ref.LOSSES.values():
+        if loss.activation != "identity":
+            continue  # z is no prediction of y
         assert loss.value([1.5], [1.5]) == 0.0
         assert loss.delta([1.5], [1.5]) == [0.0]
 
@@ -279,7 +250,7 @@ def test_gradients_against_torch(loss, rng):
         pair = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (layer.W, layer.b)]
         parameters += pair
         a = torch.tanh(a @ pair[0] + pair[1])
-    expected = torch_losses()[loss](a, torch.tensor(Y, dtype=torch.float64))
+    expected = torch_loss(loss)(a, torch.tensor(Y, dtype=torch.float64))
     expected.backward()
     value, gradients, felt = ref.value_and_grad(layers, X, Y, loss)
     assert value == pytest.approx(expected.item(), rel=1e-12)
@@ -316,38 +287,21 @@ def test_sample_weights_are_repetitions(rng):
     assert ref.flatten(weighted[1]) == pytest.approx(ref.flatten(repeated[1]))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        "sgd",
-        "sgd momentum",
-        "sgd nesterov",
-        "adagrad",
-        "adagrad accumulator",
-        "rmsprop",
-        "adam",
-        "adam betas",
-        "adamw",
-        "nadam",
-        "rprop",
-    ],
-)
-def test_rule_is_torchs_step_by_step(case, rng):
+@pytest.mark.parametrize(("name", "hyper"), HYPER, ids=str)
+def test_rule_is_torchs_step_by_step(name, hyper, rng):
     torch = pytest.importorskip("torch")
-    optimizer, theirs, mine = torch_optimizers()[case]
-    mine = theirs if mine is None else mine
     start = rng.normal(size=5)
     p = torch.tensor(start.copy(), requires_grad=True)
-    peer = optimizer([p], lr=0.05, **theirs)
+    peer = torch_optimizer(name, [p], learning_rate=0.05, **hyper)
     theta, state = start.tolist(), {}
     for t in range(1, 12):
         grad = rng.normal(size=5)
         grad[t % 5] = 0.0
         p.grad = torch.tensor(grad)
         peer.step()
-        theta = ref.RULES[case.split()[0]](theta, grad.tolist(), state, t, 0.05, **mine)
+        theta = ref.RULES[name](theta, grad.tolist(), state, t, 0.05, **hyper)
         # torch's nadam forms its momentum schedule in float32
-        assert theta == pytest.approx(p.tolist(), rel=1e-6 if case == "nadam" else 1e-12)
+        assert theta == pytest.approx(p.tolist(), rel=1e-6 if name == "nadam" else 1e-12)
 
 
 @pytest.mark.parametrize("nesterov", [True, False])
@@ -439,7 +393,7 @@ def test_the_engine_has_the_same_tables():
 def test_the_engine_computes_the_specification(activation, loss, rng):
     net, layers = engine_and_layers(rng, (2, 3, 2), activation, l1=0.01, l2=0.02)
     X, Y, w = rng.normal(size=(4, 2)), np.array(target_for(loss, rng, 4, 2)), rng.uniform(0, 2, 4)
-    parameter = {"huber": 0.4, "quantile": 0.8}.get(loss)
+    parameter = other(loss)
     value, grads = net.value_and_grad(X, Y, Objective(loss, parameter), sample_weight=w, inputs=True)
     expected, gradients, felt = ref.value_and_grad(
         layers, X.tolist(), Y.tolist(), loss, parameter, w.tolist()

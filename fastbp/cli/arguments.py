@@ -1,7 +1,7 @@
 """What may be typed after ``fastbp``: the arguments of every command, and what each of them must look like.
 
 This module imports next to nothing, so that ``fastbp --help`` and a mistyped option answer at once. The names of
-activations and optimizers come from `fastbp.reference`, which needs neither NumPy nor Numba.
+activations and optimizers come from `fastbp.spellings`, which needs neither NumPy nor Numba.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from fastbp.reference import ACTIVATIONS, RULES
+from fastbp.spellings import Names, activations, optimizers
 
 __all__ = ["make_parser"]
 
@@ -63,7 +63,22 @@ _finite = _value(float, math.isfinite, "a finite number")
 _rate = _value(float, lambda v: 0 < v < math.inf, "a number above 0")
 _share = _value(float, lambda v: 0 < v < 1, "a number between 0 and 1")
 _dropout = _value(float, lambda v: 0 <= v < 1, "a number from 0 to below 1")
-_activation = _value(str, ACTIVATIONS.__contains__, f"one of {', '.join(sorted(ACTIVATIONS))}")
+
+
+def _name(names: Names) -> Callable[[str], str]:
+    """Make the type of a name: ours, or one that another library has for the same."""
+
+    def convert(text: str) -> str:
+        found = names.find(text)
+        if found is None:
+            known = ", ".join(sorted(names.rows))
+            raise argparse.ArgumentTypeError(f"{text!r} is not one of {known}{names.advice(text)}")
+        return found
+
+    return convert
+
+
+_activation = _name(activations.NAMES)
 
 
 def _several(one: Callable[[str], Any]) -> Callable[[str], list[Any]]:
@@ -153,7 +168,13 @@ def _train(parser: argparse.ArgumentParser) -> None:
         help="look for the best number of epochs with an eighth of the rows, until N epochs bring no lower loss "
         "on them; then train on all (default: 20, but with --epochs no search)",
     )
-    training.add_argument("--optimizer", choices=tuple(RULES), default="adam", help="default: adam")
+    training.add_argument(
+        "--optimizer",
+        type=_name(optimizers.NAMES),
+        default="adam",
+        metavar="NAME",
+        help=f"{', '.join(optimizers.OPTIMIZERS)} (default: adam)",
+    )
     training.add_argument(
         "--lr", type=_rate, metavar="RATE", help="learning rate (default: that of the optimizer; 0.1 for sgd)"
     )

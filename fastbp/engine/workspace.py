@@ -118,18 +118,15 @@ class Workspace:
         if objective.name not in losses.CODES:
             raise ValueError(f"unknown loss {objective.name!r}; known are {', '.join(OBJECTIVE_NAMES)}")
         outputs = self.layout.n_outputs
-        name, hyper = objective.name, self.hyper
-        self.plan[p.LOSS] = losses.CODES[name]
-        per_element = (
-            1.0 if objective.summed or name in ("half_squared_error", "cross_entropy") else 1.0 / outputs
-        )
+        hyper = self.hyper
+        self.plan[p.LOSS] = losses.CODES[objective.name]
+        per_element = 1.0 if objective.adds_outputs else 1.0 / outputs
         hyper[p.VALUE_SCALE] = per_element / outputs if objective.mean_outputs else per_element
         hyper[p.SLOPE_SCALE] = per_element
         hyper[p.LOW], hyper[p.HIGH] = -np.inf, np.inf
         if objective.clip > 0.0:
             hyper[p.LOW], hyper[p.HIGH] = -np.log1p(-objective.clip), -np.log(objective.clip)
-        default = {"huber": 1.0, "quantile": 0.5}.get(name, 0.0)
-        hyper[p.PARAMETER] = default if objective.parameter is None else objective.parameter
+        hyper[p.PARAMETER] = objective.number
         hyper[p.FULL] = float(objective.full)
 
     def total(self, mode: int, params: Array, rows: Rows, team: int = 1) -> float:

@@ -16,8 +16,10 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import _check_sample_weight
 
+from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
@@ -51,6 +53,19 @@ class BaseMLP(SolverMixin, BaseEstimator):
     def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         """Return the sample weights with the class weights in them."""
         return sample_weight
+
+    def _validate_params(self) -> None:
+        """Check the parameters as scikit-learn does; an error also says what may have been meant."""
+        try:
+            super()._validate_params()
+        except InvalidParameterError as error:
+            advice = ""
+            for name, constraints in self._parameter_constraints.items():
+                if isinstance(constraints[0], Choice) and f"'{name}' parameter" in str(error):
+                    advice = constraints[0].advice(getattr(self, name))
+            raise InvalidParameterError(
+                f"{str(error).removesuffix('.')}{advice}" if advice else str(error)
+            ) from None
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse X is welcome."""
@@ -119,7 +134,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
             self._initialize(X.shape[1], widths, X.dtype)
         else:
             self._check_widths(widths)
-        if self.solver == "lbfgs":
+        if SOLVER.find(self.solver) == "lbfgs":
             if validation_set is not None:
                 raise ValueError("validation_set is for the stochastic solvers, but solver='lbfgs'.")
             self._fit_lbfgs(owner, X, y, sample_weight)
@@ -134,8 +149,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         activation.
         """
         activations = self._per_hidden_layer("activation", len(widths) - 1)
-        single = self.activation if isinstance(self.activation, str) else "identity"
-        activations.append(activations[-1] if activations else single)
+        activations.append(activations[-1] if activations else ACTIVATION.find(self.activation) or "identity")
         self.coefs_, self.intercepts_ = [], []
         for fan_in, fan_out, activation in zip([n_inputs, *widths], widths, activations, strict=False):
             bound = np.sqrt((2.0 if activation == "logistic" else 6.0) / (fan_in + fan_out))

@@ -22,11 +22,13 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
+from fastbp.estimators.choices import SOLVER, lists_names
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.parameters import STOCHASTIC_SOLVERS, Array, DType
+from fastbp.estimators.parameters import Array, DType
 from fastbp.objectives import Objective
 
 
+@lists_names
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     """Multi-layer perceptron classifier: scikit-learn's, number for number, compiled.
 
@@ -38,10 +40,12 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         Units of each hidden layer; `()` for none.
     activation : str or sequence of str, default="relu"
         Of the hidden layers, or one for each: "identity", "logistic", "tanh", "relu"; and beyond scikit-learn
-        "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "hard_sigmoid", "hard_tanh", "mish".
-    solver : {"lbfgs", "sgd", "adam", "adagrad", "rmsprop", "adamw", "nadam", "rprop"}, default="adam"
-        sgd and adam are scikit-learn's formulas, lbfgs is SciPy's; the others are PyTorch's formulas with
-        `learning_rate_init`, `beta_1`, `beta_2` and `epsilon`. rprop is meant for `batch_size` = all rows.
+        {activation}
+        Names that Keras and PyTorch have for them are taken, too.
+    solver : str, default="adam"
+        "sgd" and "adam" are scikit-learn's formulas, "lbfgs" is SciPy's. The others are PyTorch's formulas with
+        `learning_rate_init`, `beta_1`, `beta_2` and `epsilon`; rprop is meant for `batch_size` = all rows:
+        {solver}
     alpha : float, default=0.0001
         Strength of the L2 penalty, `alpha / 2 |W|^2` over the rows of the batch. With solver="adamw" it is the
         decoupled weight decay instead, and no part of the loss.
@@ -75,7 +79,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     validation_fraction : float, default=0.1
         Share of the rows held out by early stopping, unless fit is given a `validation_set`.
     beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the moments of adam, adamw, nadam.
+        Decay rates of the moments, of the solvers that keep them.
     epsilon : float, default=1e-8
         Added to the root of the second moment.
     n_iter_no_change : int or inf, default=10
@@ -254,7 +258,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, validation_set=validation_set)
 
     def _can_partial_fit(self) -> bool:
-        if self.solver not in STOCHASTIC_SOLVERS:
+        if SOLVER.find(self.solver) in (None, "lbfgs"):
             raise AttributeError(
                 f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
             )

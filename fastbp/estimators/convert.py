@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-from fastbp.estimators.parameters import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
+from fastbp.estimators.choices import ACTIVATION, LOSS, SKLEARN, SOLVER
 
 # What a fitted scikit-learn MLP consists of, but for its optimizer, which starts again.
 FITTED = (
@@ -16,7 +16,7 @@ FITTED = (
     "best_validation_score_", "_no_improvement_count", "_best_coefs", "_best_intercepts", "_random_state",
 )  # fmt: skip
 
-SKLEARN_OUTPUTS = ("identity", "exp", "softmax", "logistic", "tanh", "relu")
+SKLEARN_OUTPUTS = (*SKLEARN["activation"], "exp", "softmax")
 
 # Additions that shape the training and not the fitted function, with the value that leaves them out.
 TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None}
@@ -64,16 +64,16 @@ class ConvertMixin:
         params = {name: value for name, value in own.items() if name in self._counterpart().get_params()}
         params["activation"] = self._one_activation()
         lost = [name for name, default in TRAINING_ONLY.items() if own.get(name, default) != default]
-        if params["solver"] not in SKLEARN_SOLVERS:
-            params["solver"] = "adam"
-            lost.append("solver")
-        if params.get("loss", "squared_error") not in ("squared_error", "poisson"):
-            params["loss"] = "squared_error"
-            lost.append("loss")
-        out = getattr(self, "out_activation_", own.get("out_activation", "identity"))
+        for name, choice, other in (("solver", SOLVER, "adam"), ("loss", LOSS, "squared_error")):
+            if name in params:
+                params[name] = choice.find(params[name])
+                if params[name] not in SKLEARN[name]:
+                    params[name] = other
+                    lost.append(name)
+        out = getattr(self, "out_activation_", ACTIVATION.find(own.get("out_activation", "identity")))
         if out not in SKLEARN_OUTPUTS:
             raise ValueError(f"out_activation={out!r} has no counterpart in scikit-learn: {SKLEARN_OUTPUTS}")
-        if out != "identity" and own.get("out_activation", "identity") != "identity":
+        if out != "identity" and ACTIVATION.find(own.get("out_activation", "identity")) != "identity":
             lost.append("out_activation")
         if lost:
             settings = ", ".join(f"{name}={own[name]!r}" for name in sorted(lost))
@@ -124,11 +124,12 @@ class ConvertMixin:
     def _one_activation(self) -> str:
         """Return the activation that all hidden layers have."""
         value: Any = self.activation
-        names = {value} if isinstance(value, str) else set(value) or {"identity"}
-        if len(names) > 1 or not names <= set(SKLEARN_ACTIVATIONS):
+        given = [value] if isinstance(value, str) else value or ["identity"]
+        names = {ACTIVATION.find(name) for name in given}
+        if len(names) > 1 or not names <= set(SKLEARN["activation"]):
             raise ValueError(
                 f"activation={value!r} has no counterpart in scikit-learn, whose hidden layers all have one of "
-                f"{SKLEARN_ACTIVATIONS}."
+                f"{SKLEARN['activation']}."
             )
         return str(names.pop())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp.estimators.choices import SOLVER
 from fastbp.estimators.parameters import Array, Parameters
 from fastbp.estimators.report import say
 from fastbp.objectives import Objective
@@ -43,7 +44,7 @@ class StochasticOptimizer:
     __module__ = "fastbp.estimators"  # pickles of estimators hold it: it may move, and they still load
 
     def __init__(self, estimator: Parameters, seed: int) -> None:
-        self.kind: str = estimator.solver
+        self.kind: str = SOLVER.ours(estimator.solver)
         self.learning_rate_init = float(estimator.learning_rate_init)
         self.schedule: str = estimator.learning_rate if self.kind == "sgd" else "constant"
         self.power_t = float(estimator.power_t)
@@ -81,10 +82,6 @@ class StochasticOptimizer:
         if self.kind == "sgd":
             nesterov = self.nesterov and self.momentum > 0.0
             return Rule("sgd", momentum=self.momentum, nesterov=nesterov, velocity=True)
-        if self.kind in ("adagrad", "rmsprop"):
-            return Rule(self.kind, eps=self.epsilon)
-        if self.kind == "rprop":
-            return Rule("rprop")
         return Rule(
             self.kind,
             beta1=self.beta_1,

@@ -13,25 +13,16 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from fastbp import reference
+from fastbp.estimators.choices import ACTIVATION, SOLVER
 from fastbp.layers import Layer
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
 
-SKLEARN_ACTIVATIONS = ("identity", "logistic", "tanh", "relu")
-# Sigmoid has scikit-learn's name here; exp is only the output of a Poisson regression.
-ACTIVATIONS = (
-    *SKLEARN_ACTIVATIONS,
-    *(name for name in reference.ACTIVATIONS if name not in (*SKLEARN_ACTIVATIONS, "sigmoid", "exp")),
-)
-SKLEARN_SOLVERS = ("lbfgs", "sgd", "adam")
-STOCHASTIC_SOLVERS = tuple(reference.RULES)
-
 
 def engine_activation(name: str) -> str:
-    """Return the engine's name of an activation: only scikit-learn's logistic is called otherwise there."""
-    return "sigmoid" if name == "logistic" else name
+    """Return the engine's name of an activation, of any spelling; exp, identity and softmax of outputs stay."""
+    return ACTIVATION.ours(name)
 
 
 class Parameters:
@@ -74,8 +65,8 @@ class Parameters:
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS)), list, tuple],
-        "solver": [StrOptions({"lbfgs", *STOCHASTIC_SOLVERS})],
+        "activation": [ACTIVATION, list, tuple],
+        "solver": [SOLVER],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -111,20 +102,24 @@ class Parameters:
         return [operator.index(size) for size in sizes]
 
     def _per_hidden_layer(self, name: str, count: int) -> list[Any]:
-        """Return the parameter `name`, one value per hidden layer."""
+        """Return the parameter `name`, one value per hidden layer; activations by the names of their options."""
         value = getattr(self, name)
-        if not isinstance(value, list | tuple):
-            return [value] * count
-        if len(value) != count:
+        entries = list(value) if isinstance(value, list | tuple) else [value] * count
+        if len(entries) != count:
             raise ValueError(
                 f"{name} has {len(value)} entries, but there are {count} hidden layers: {name}={value!r}"
             )
-        for entry in value:
-            if name == "activation" and entry not in ACTIVATIONS:
-                raise ValueError(f"activation={value!r}: {entry!r} is not one of {', '.join(ACTIVATIONS)}")
+        for k, entry in enumerate(entries):
+            if name == "activation":
+                entries[k] = ACTIVATION.find(entry)
+                if entries[k] is None:
+                    known = ", ".join(ACTIVATION.options)
+                    raise ValueError(
+                        f"activation={value!r}: {entry!r} is not one of {known}{ACTIVATION.advice(entry)}"
+                    )
             if name == "dropout" and not (isinstance(entry, Real) and 0.0 <= float(entry) < 1.0):
                 raise ValueError(f"dropout={value!r}: {entry!r} is not a rate in [0, 1)")
-        return list(value)
+        return entries
 
     def _layers(self, widths: list[int]) -> tuple[Layer, ...]:
         """Return the engine's layers for hidden and output widths."""

@@ -13,21 +13,20 @@ import numpy as np
 from sklearn import neural_network
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import check_array, column_or_1d
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
+from fastbp.estimators.choices import ACTIVATION, LOSS, lists_names
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.parameters import ACTIVATIONS, Array, DType, engine_activation
+from fastbp.estimators.parameters import Array, DType, engine_activation
 from fastbp.estimators.predict import ROWS_AT_ONCE
 from fastbp.objectives import Objective
 
-OBJECTIVES = {
+SKLEARN_OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).
     "squared_error": Objective("half_squared_error", mean_outputs=True),
     "poisson": Objective("poisson", full=True, summed=True),
-    "absolute_error": Objective("mae"),
-    "log_cosh": Objective("log_cosh"),
 }
 
 
@@ -50,6 +49,7 @@ def r2(target: Array, prediction: Array, sample_weight: Array | None) -> float:
     return float(scores.mean())
 
 
+@lists_names
 class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor: scikit-learn's, number for number, compiled.
 
@@ -58,16 +58,18 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : str, default="squared_error"
-        "squared_error" or "poisson" (output exp); beyond scikit-learn "absolute_error", "huber", "quantile",
-        "log_cosh", each the mean over rows and outputs.
+        "squared_error" or "poisson" (output exp); beyond scikit-learn, each the mean over rows and outputs,
+        {loss}
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Units of each hidden layer; `()` for none.
     activation : str or sequence of str, default="relu"
         Of the hidden layers, or one for each: "identity", "logistic", "tanh", "relu"; and beyond scikit-learn
-        "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "softsign", "hard_sigmoid", "hard_tanh", "mish".
-    solver : {"lbfgs", "sgd", "adam", "adagrad", "rmsprop", "adamw", "nadam", "rprop"}, default="adam"
-        sgd and adam are scikit-learn's formulas, lbfgs is SciPy's; the others are PyTorch's formulas with
-        `learning_rate_init`, `beta_1`, `beta_2` and `epsilon`. rprop is meant for `batch_size` = all rows.
+        {activation}
+        Names that Keras and PyTorch have for them are taken, too.
+    solver : str, default="adam"
+        "sgd" and "adam" are scikit-learn's formulas, "lbfgs" is SciPy's. The others are PyTorch's formulas with
+        `learning_rate_init`, `beta_1`, `beta_2` and `epsilon`; rprop is meant for `batch_size` = all rows:
+        {solver}
     alpha : float, default=0.0001
         Strength of the L2 penalty, `alpha / 2 |W|^2` over the rows of the batch. With solver="adamw" it is the
         decoupled weight decay instead, and no part of the loss.
@@ -101,7 +103,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     validation_fraction : float, default=0.1
         Share of the rows held out by early stopping, unless fit is given a `validation_set`.
     beta_1, beta_2 : float, default=0.9, 0.999
-        Decay rates of the moments of adam, adamw, nadam.
+        Decay rates of the moments, of the solvers that keep them.
     epsilon : float, default=1e-8
         Added to the root of the second moment.
     n_iter_no_change : int or inf, default=10
@@ -177,10 +179,10 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"})],
+        "loss": [LOSS],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "delta": [Interval(Real, 0, None, closed="neither")],
-        "out_activation": [StrOptions(set(ACTIVATIONS))],
+        "out_activation": [ACTIVATION],
     }
     _counterpart = neural_network.MLPRegressor
 
@@ -363,9 +365,10 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         return int(y.shape[1])
 
     def _choose_out_activation(self) -> str:
-        if self.loss != "poisson":
-            return self.out_activation
-        if self.out_activation != "identity":
+        chosen = ACTIVATION.find(self.out_activation) or self.out_activation
+        if LOSS.find(self.loss) != "poisson":
+            return chosen
+        if chosen != "identity":
             raise ValueError(
                 f"out_activation={self.out_activation!r} with loss='poisson', whose output is exp: leave it 'identity'."
             )
@@ -376,11 +379,11 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         return "identity" if self.out_activation_ == "exp" else engine_activation(self.out_activation_)
 
     def _objective(self, dtype: DType) -> Objective:
-        if self.loss == "huber":
-            return Objective("huber", parameter=float(self.delta))
-        if self.loss == "quantile":
-            return Objective("quantile", parameter=float(self.quantile))
-        return OBJECTIVES[self.loss]
+        name = LOSS.ours(self.loss)
+        if name in SKLEARN_OBJECTIVES:
+            return SKLEARN_OBJECTIVES[name]
+        parameter = {"huber": self.delta, "quantile": self.quantile}.get(name)
+        return Objective(name, None if parameter is None else float(parameter))
 
     def _score_raw(self, raw: Array, target: Array, sample_weight: Array | None) -> float:
         prediction = self._finish(raw)

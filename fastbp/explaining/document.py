@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbp import reference as ref
 from fastbp.explaining.steps import SIGN, Explanation
+from fastbp.spellings.activations import NAMES
 
 __all__ = ["is_row", "layers_in", "per_layer", "write"]
 
@@ -92,13 +93,12 @@ def per_layer(names: Any, n: int) -> list[str]:
     >>> per_layer(["tanh"], 2)
     ['tanh', 'tanh']
     """
-    if not isinstance(names, list) or not all(
-        isinstance(name, str) and name in ref.ACTIVATIONS for name in names
-    ):
-        raise ValueError(f"activation must be of {', '.join(ref.ACTIVATIONS)}, got {names!r}")
-    if len(names) not in (1, n):
-        raise ValueError(f"activation: expected one name or {n}, one per layer, got {len(names)}")
-    return names * n if len(names) == 1 else names
+    if not isinstance(names, list):
+        raise ValueError(f"activation must be a name or a list of names, got {names!r:.80}")
+    found = [NAMES.check(name, "activation") for name in names]
+    if len(found) not in (1, n):
+        raise ValueError(f"activation: expected one name or {n}, one per layer, got {len(found)}")
+    return found * n if len(found) == 1 else found
 
 
 def is_row(values: Any) -> bool:

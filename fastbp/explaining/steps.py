@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,28 +11,9 @@ from typing import Any
 from fastbp import reference as ref
 from fastbp.explaining.problem import Problem
 
-__all__ = ["FORMULAS", "SHOWN", "SIGN", "Entry", "Explanation", "explain", "passes", "short"]
+__all__ = ["SHOWN", "SIGN", "Entry", "Explanation", "explain", "formulas", "passes", "short"]
 
 SHOWN = 6  # numbers of a layer, terms of a sum; --json has all of them
-
-FORMULAS = {  # f(v), and f'(v), written with the output f if that is shorter
-    "identity": ("v", "1"),
-    "relu": ("max(v, 0)", "1 if v > 0 else 0"),
-    "sigmoid": ("1 / (1 + e^-v)", "f (1 - f)"),
-    "tanh": ("tanh v", "1 - f^2"),
-    "leaky_relu": ("v if v > 0 else 0.01 v", "1 if v > 0 else 0.01"),
-    "elu": ("v if v > 0 else e^v - 1", "1 if v > 0 else f + 1"),
-    "selu": ("1.0507 (v if v > 0 else 1.6733 (e^v - 1))", "1.0507 if v > 0 else f + 1.7581"),
-    "gelu": ("v Phi(v)", "Phi(v) + v phi(v)"),
-    "silu": ("v s, s = sigmoid(v)", "s + f (1 - s)"),
-    "softplus": ("log(1 + e^v)", "sigmoid(v)"),
-    "softsign": ("v / (1 + |v|)", "(1 - |f|)^2"),
-    "hard_sigmoid": ("v/6 + 1/2, within 0 and 1", "1/6 if -3 < v < 3 else 0"),
-    "hard_tanh": ("v, within -1 and 1", "1 if -1 < v < 1 else 0"),
-    "mish": ("v tanh s, s = log(1 + e^v)", "tanh s + v (1 - tanh^2 s) sigmoid(v)"),
-    "exp": ("e^v", "f"),
-}
-
 
 SIGN = (
     "delta is how the loss changes with v_in, so it points uphill and is subtracted. The tutorials' delta, "
@@ -127,7 +109,7 @@ def passes(
 
     for depth, (layer, (z, a)) in enumerate(zip(layers, outputs, strict=True), start=1):
         before = inputs[depth - 1]
-        W, f = f"W({depth - 1}->{depth})", FORMULAS[layer.activation][0]
+        W, (f, _) = f"W({depth - 1}->{depth})", formulas(layer.activation)
         source = "x" if depth == 1 else f"v_out({depth - 1})"
         bias = f" + b({depth})" if layer.b else ""
         terms = [
@@ -164,7 +146,7 @@ def passes(
             cause = f"(W({depth}->{depth + 1}) delta({depth + 1}))"
             parts = [f"({_sum(list(zip(row, delta_next, strict=True)))})" for row in W_next]
         terms = [f"{part} * {_factor(slope)}" for part, slope in zip(parts, slopes, strict=True)]
-        prime = f"f' = {FORMULAS[layer.activation][1]}"
+        prime = f"f' = {formulas(layer.activation)[1]}"
         add("backward", f"delta({depth})", f"{cause} f'(v_in({depth})), {prime}", delta, terms)
     terms = [_sum(list(zip(row, deltas[0], strict=True))) for row in layers[0].W]
     add("backward", "delta(0)", "W(0->1) delta(1), the error felt by the inputs", felt, terms)
@@ -185,6 +167,21 @@ def passes(
     if not all(math.isfinite(v) for entry in entries for v in _flat(entry.value)):
         raise OverflowError("the numbers grow beyond what a float can hold")
     return entries, new
+
+
+def formulas(activation: str) -> tuple[str, str]:
+    """Return f and f' of an activation in the letters of the tutorial: v goes in, f comes out.
+
+    >>> formulas("sigmoid")
+    ('1 / (1 + e^-v)', 'f (1 - f)')
+    """
+    entry = ref.ACTIVATIONS[activation]
+    letters = {"z": "v", "a": "f"}
+    f, f_prime = (
+        re.sub(r"\b[za]\b", lambda letter: letters[letter[0]], text)
+        for text in (entry.formula, entry.derivative)
+    )
+    return f, f_prime
 
 
 def _sum(pairs: list[tuple[float, float]], constant: float | None = None) -> str:

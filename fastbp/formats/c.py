@@ -17,7 +17,7 @@ import numpy as np
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._c_templates import ACTIVATION, DENSE, HEADER, MAIN, PREDICT, SOFTMAX
 from fastbp.formats._network import Affine, Network, describe
-from fastbp.formats._spellings import SPELLINGS
+from fastbp.spellings.activations import ACTIVATIONS
 
 __all__ = ["to_c"]
 
@@ -129,7 +129,7 @@ def _source(network: Network, model: str, name: str, main: bool) -> Iterator[str
     yield fill(DENSE)
     used = {layer.activation for layer in layers} | ({"sigmoid"} if network.head == "sigmoid" else set())
     for kind in sorted(used - {"identity"}):
-        yield fill(ACTIVATION, kind=kind, expression=fill(SPELLINGS[kind].c))
+        yield fill(ACTIVATION, kind=kind, expression=fill(ACTIVATIONS[kind].c))
     if network.head == "softmax":
         yield fill(SOFTMAX)
     yield fill(PREDICT, body="".join(_body(layers, network.head, name, width)), static="static " * static)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._network import Network, describe
-from fastbp.formats._spellings import SPELLINGS, Emitter
+from fastbp.spellings.activations import ACTIVATIONS, Emitter
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -30,7 +30,7 @@ def _forward(emit: Emitter, network: Network, x: str) -> str:
     for layer in network.affine:
         bias = [] if layer.b is None else [emit.constant(layer.b.astype(emit.dtype))]
         z = emit.node("Gemm", a, emit.constant(layer.W.astype(emit.dtype)), *bias)
-        a = SPELLINGS[layer.activation].onnx(emit, z)
+        a = ACTIVATIONS[layer.activation].onnx(emit, z)
     if network.head == "softmax":
         return emit.node("Softmax", a, axis=1)
     return emit.node("Sigmoid", a) if network.head else a

@@ -250,9 +250,11 @@ def _check_fitted(model: Any, fitted: dict[str, Any], binarizer: dict[str, Any] 
         raise ValueError(
             f"n_layers_ {fitted['n_layers_']!r}, n_outputs_ {fitted['n_outputs_']!r}, but sizes {sizes}"
         )
+    from fastbp.estimators.parameters import engine_activation
+
     names = model.activation if isinstance(model.activation, (list, tuple)) else [model.activation]
     for name in [*names, fitted["out_activation_"]]:
-        if name not in (*ACTIVATION_NAMES, "logistic", "softmax"):
+        if engine_activation(name) not in (*ACTIVATION_NAMES, "softmax"):
             raise ValueError(f"unknown activation {name!r:.40}")
     if len(names) not in (1, len(sizes) - 2):
         raise ValueError(f"{len(names)} activations for {len(sizes) - 2} hidden layers")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.formats._network import Drop, describe
-from fastbp.formats._spellings import SPELLINGS
+from fastbp.spellings.activations import ACTIVATIONS
 
 if TYPE_CHECKING:
     import torch
@@ -101,12 +101,8 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
             if layer.b is not None:
                 linear.bias.copy_(library.from_numpy(np.array(layer.b)))
         modules.append(linear)
-        spelling = SPELLINGS[layer.activation].torch
-        if spelling is not None:
-            name, arguments = spelling
-            modules.append(getattr(nn, name)(**arguments))
-        elif layer.activation == "exp":
-            modules.append(_exp()())
+        if layer.activation != "identity":
+            modules.append(_module(layer.activation, nn))
     if network.head:
         modules.append(nn.Softmax(dim=1) if network.head == "softmax" else nn.Sigmoid())
     module: torch.nn.Sequential = nn.Sequential(*modules).eval()
@@ -188,6 +184,15 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     return model
 
 
+def _module(activation: str, nn: Any) -> Any:
+    spelling = ACTIVATIONS[activation].torch
+    if spelling is not None:
+        return getattr(nn, spelling.name)(**spelling.arguments)
+    if activation == "exp":
+        return _exp()()
+    raise ValueError(f"cannot export the activation {activation!r}: torch has no module for it")
+
+
 def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
     """Return the leaves of a module in order, with their places; what does nothing to rows is left out."""
     if isinstance(module, nn.Identity) or (isinstance(module, nn.Flatten) and module.start_dim == 1):
@@ -209,7 +214,7 @@ def _activation(path: str, part: Any, nn: Any) -> str:
     kind = type(part).__name__
     if isinstance(part, (nn.Softmax, nn.LogSoftmax)):
         raise TypeError(f"layer {path!r} is {kind}: leave it out, fastbp's cross_entropy works on logits")
-    known = {name: entry.torch for name, entry in SPELLINGS.items() if entry.torch is not None}
+    known = {name: entry.torch for name, entry in ACTIVATIONS.items() if entry.torch and name != "identity"}
     for name, (module, arguments) in known.items():
         if type(part) is not getattr(nn, module):
             continue

@@ -19,14 +19,11 @@ from fastbp.plot._style import (
     diverging,
     own_or_new,
 )
+from fastbp.reference import ACTIVATIONS
 from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-# From the last activation to probabilities; anything else is taken for logits.
-_PROBABILITIES = ("sigmoid", "hard_sigmoid")
-_SIGNS = ("tanh", "hard_tanh", "softsign")
 
 
 def decision_boundary(
@@ -149,8 +146,7 @@ def _probabilities(model: Any, X: Any, output: str) -> tuple[Floats, NDArray[Any
     raw = np.asarray(raw, dtype=np.float64).reshape(len(raw), -1)
     if output == "auto":
         dense = [layer for layer in model.layers if hasattr(layer, "activation")]
-        last = str(dense[-1].activation)
-        output = "probabilities" if last in _PROBABILITIES else "signs" if last in _SIGNS else "logits"
+        output = _meaning(dense[-1].activation)
     if output == "signs":
         raw = (raw + 1) / 2
     if raw.shape[1] == 1:
@@ -160,6 +156,13 @@ def _probabilities(model: Any, X: Any, output: str) -> tuple[Floats, NDArray[Any
         raw = np.exp(raw - raw.max(axis=1, keepdims=True))
     raw = np.maximum(raw, 0) + 1e-12  # outputs that are no distribution: their shares
     return np.asarray(raw / raw.sum(axis=1, keepdims=True)), None
+
+
+def _meaning(activation: str) -> str:
+    """What outputs are that this activation has made: it goes from 0 to 1, or from -1 to 1, or beyond."""
+    f = ACTIVATIONS[activation].f
+    ends = round(f(-700.0)), round(min(f(700.0), 2.0))
+    return {(0, 1): "probabilities", (-1, 1): "signs"}.get(ends, "logits")
 
 
 def _codes(y: Any, n: int, classes: NDArray[Any] | None, count: int) -> tuple[NDArray[np.intp], NDArray[Any]]:

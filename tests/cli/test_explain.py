@@ -105,7 +105,7 @@ def test_every_activation(capsys, activation):
     assert document["activations"] == [activation] * 2
     assert max(document["kernels"]["largest_difference"].values()) < explain_agreement.SAME
     text = text_of(capsys, "--activation", activation)
-    assert f"f = {activation}: {explain_steps.FORMULAS[activation][0]}" in text
+    assert f"f = {activation}: {explain_steps.formulas(activation)[0]}" in text
 
 
 def test_several_steps_go_on_from_each_other(capsys):

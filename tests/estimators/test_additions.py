@@ -1,16 +1,17 @@
 """What the estimators have beyond scikit-learn: each addition does what it says, and nothing unasked."""
 
-import math
+import inspect
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.special import erf, expit
+from scipy.special import expit
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.metrics import accuracy_score, log_loss, r2_score
 
 import fastbp
-from fastbp import MLPClassifier, MLPRegressor
+from fastbp import MLPClassifier, MLPRegressor, reference
+from fastbp.estimators.choices import ACTIVATION, LOSS, beyond_sklearn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -59,20 +60,8 @@ def test_additions_that_say_nothing_change_nothing(Estimator):
 # Activations ----------------------------------------------------------------------------------------------
 
 FORMULAS = {
-    "identity": lambda z: z,
-    "logistic": expit,
-    "tanh": np.tanh,
-    "relu": lambda z: np.maximum(z, 0),
-    "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
-    "elu": lambda z: np.where(z > 0, z, np.expm1(z)),
-    "selu": lambda z: 1.0507009873554805 * np.where(z > 0, z, 1.6732632423543772 * np.expm1(z)),
-    "gelu": lambda z: z * (1 + erf(z / math.sqrt(2))) / 2,
-    "silu": lambda z: z * expit(z),
-    "softplus": lambda z: np.log1p(np.exp(z)),
-    "softsign": lambda z: z / (1 + abs(z)),
-    "hard_sigmoid": lambda z: np.clip(z / 6 + 0.5, 0, 1),
-    "hard_tanh": lambda z: np.clip(z, -1, 1),
-    "mish": lambda z: z * np.tanh(np.log1p(np.exp(z))),
+    name: np.vectorize(reference.ACTIVATIONS[ACTIVATION.ours(name)].f, otypes=[float])
+    for name in ACTIVATION.options
 }
 
 
@@ -128,7 +117,9 @@ def test_activation_per_layer():
     ("params", "message"),
     [
         ({"activation": ["relu", "tanh"]}, "activation has 2 entries, but there are 1 hidden layers"),
-        ({"activation": ["sigmoid"]}, "'sigmoid' is not one of identity, logistic"),
+        ({"activation": ["sine"]}, "'sine' is not one of identity, relu, logistic"),
+        ({"activation": ["sigmod"]}, "did you mean 'sigmoid', here 'logistic'"),
+        ({"activation": "relu7"}, r"instead \(did you mean 'relu'\?\)"),
         ({"dropout": [0.1, 0.2]}, "dropout has 2 entries, but there are 1 hidden layers"),
         ({"dropout": [1.0]}, r"1\.0 is not a rate in \[0, 1\)"),
         ({"dropout": 1.0}, "The 'dropout' parameter of MLPRegressor must be"),
@@ -153,47 +144,9 @@ def test_bad_values_are_named(params, message):
     assert not hasattr(net, "coefs_")
 
 
-# Solvers: three steps on all rows against the formulas of PyTorch's documentation -------------------------
+# Solvers: steps on all rows against the specification ------------------------------------------------------
 
-
-def adagrad(g, t, s, lr):
-    s["v"] = s.get("v", 0) + g * g
-    return -lr * g / (np.sqrt(s["v"]) + 1e-8)
-
-
-def rmsprop(g, t, s, lr):
-    s["v"] = 0.99 * s.get("v", 0) + 0.01 * g * g
-    return -lr * g / (np.sqrt(s["v"]) + 1e-8)
-
-
-def moments(g, s):
-    s["m"] = 0.9 * s.get("m", 0) + 0.1 * g
-    s["v"] = 0.999 * s.get("v", 0) + 0.001 * g * g
-    return s["m"], s["v"]
-
-
-def adamw(g, t, s, lr):
-    m, v = moments(g, s)
-    return -lr * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-
-
-def nadam(g, t, s, lr):
-    m, v = moments(g, s)
-    mu, following = (0.9 * (1 - 0.5 * 0.96 ** (k * 0.004)) for k in (t, t + 1))
-    s["product"] = s.get("product", 1.0) * mu
-    look = following * m / (1 - s["product"] * following) + (1 - mu) * g / (1 - s["product"])
-    return -lr * look / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
-
-
-def rprop(g, t, s, lr):
-    step = s.get("step", np.full_like(g, lr))
-    turn = g * s.get("g", np.zeros_like(g))
-    s["step"] = np.clip(np.where(turn > 0, 1.2 * step, np.where(turn < 0, 0.5 * step, step)), 1e-6, 50)
-    s["g"] = np.where(turn < 0, 0, g)
-    return -np.sign(s["g"]) * s["step"]
-
-
-SOLVERS = {"adagrad": adagrad, "rmsprop": rmsprop, "adamw": adamw, "nadam": nadam, "rprop": rprop}
+SOLVERS = beyond_sklearn("solver")
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
@@ -207,11 +160,13 @@ def test_solver_follows_its_formula(solver):
         **{**params, "alpha": 0.0 if solver == "adamw" else 0.1, "max_iter": 1}, solver="lbfgs"
     )
     problem.fit(X_diabetes, y_diabetes)
+    hyper = {"eps": 1e-8, "weight_decay": 0.1 if solver == "adamw" else 0.0}
+    known = inspect.signature(reference.RULES[solver].rule).parameters
+    hyper = {name: value for name, value in hyper.items() if name in known}
     state = {}
     for t in range(1, 5):
         gradient = problem._loss_grad_lbfgs(theta, X_diabetes, y_diabetes[:, None], None)[1]
-        decay = 0.05 * 0.1 * theta if solver == "adamw" else 0.0
-        theta = theta - decay + SOLVERS[solver](gradient, t, state, 0.05)
+        theta = np.array(reference.RULES[solver](theta.tolist(), gradient.tolist(), state, t, 0.05, **hyper))
     assert_allclose(packed(net), theta, rtol=1e-6, atol=1e-8)
 
 
@@ -232,23 +187,24 @@ def test_solver_learns_and_goes_on(solver):
 
 # Losses ---------------------------------------------------------------------------------------------------
 
-LOSSES = {
-    "absolute_error": (lambda d: abs(d), {}),
-    "huber": (lambda d: np.where(abs(d) <= 0.3, d * d / 2, 0.3 * (abs(d) - 0.15)), {"delta": 0.3}),
-    "log_cosh": (lambda d: np.log(np.cosh(d)), {}),
-    "quantile": (lambda d: np.maximum(-0.8 * d, 0.2 * d), {"quantile": 0.8}),
-}
+NUMBERS = {"huber": ("delta", 0.3), "quantile": ("quantile", 0.8)}
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", beyond_sklearn("loss"))
 def test_loss_is_its_formula(loss, outputs):
-    formula, params = LOSSES[loss]
+    entry = reference.LOSSES[LOSS.ours(loss)]
+    number = entry.parameter.default if entry.parameter else 0.0
+    params = {}
+    if loss in NUMBERS:
+        parameter, number = NUMBERS[loss]
+        params = {parameter: number}
     y = np.column_stack([y_diabetes, -y_diabetes, y_diabetes**2])[:, :outputs]
     net = MLPRegressor(loss, **{**WHOLE, "max_iter": 1}, **params, **STILL)
     net.fit(X_diabetes, y[:, 0] if outputs == 1 else y)
     prediction = net.predict(X_diabetes).reshape(y.shape)
-    assert_allclose(net.loss_, formula(prediction - y).mean(), rtol=1e-9)
+    value = np.vectorize(entry.element)(prediction, y, number).mean()
+    assert_allclose(net.loss_, value, rtol=1e-9)
     net.set_params(solver="lbfgs", activation="tanh")
     check_gradient(net, X_diabetes[:30], y[:30])
 

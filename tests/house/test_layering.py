@@ -36,6 +36,7 @@ FLOORS = {
     ],
     "fastbp": [
         {"kernels", "reference"},
+        {"spellings"},
         {"container", "validation"},
         {"initializers", "objectives", "schedules", "tables"},
         {"layers", "optimizers"},

@@ -128,17 +128,6 @@ def random_net(rng, n_inputs, layers, dtype, **extra):
     return net
 
 
-def targets(name, rng, n, k, dtype):
-    """Return targets that suit a loss: classes as one-hot rows, labels, counts or numbers."""
-    if name == "cross_entropy":
-        return np.eye(k, dtype=dtype)[rng.integers(k, size=n)]
-    if name == "binary_cross_entropy":
-        return rng.integers(2, size=(n, k)).astype(dtype)
-    if name == "poisson":
-        return rng.integers(0, 4, size=(n, k)).astype(dtype)
-    return rng.normal(size=(n, k)).astype(dtype)
-
-
 def rows(array):
     """Return a matrix as the lists that the specification takes."""
     return np.asarray(array, np.float64).tolist()

@@ -13,6 +13,7 @@ from fastbp.kernels.compiled import predict_row
 from fastbp.kernels.machine import peak
 from fastbp.layers import Layer
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from tests.entries import targets
 from tests.kernels.oracles import (
     INTERPRETED,
     MOST_ROWS,
@@ -21,7 +22,6 @@ from tests.kernels.oracles import (
     compiled,
     random_net,
     rows,
-    targets,
 )
 
 seeds = st.integers(0, 2**32 - 1)

@@ -12,6 +12,7 @@ from fastbp import reference
 from fastbp.engine import Engine
 from fastbp.layers import Layer
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from tests.entries import other, targets
 from tests.kernels.oracles import (
     INTERPRETED,
     MOST_ROWS,
@@ -20,12 +21,11 @@ from tests.kernels.oracles import (
     assert_same_gradients,
     random_net,
     rows,
-    targets,
 )
 
 seeds = st.integers(0, 2**32 - 1)
 kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])
-PARAMETERS = {"huber": 0.6, "quantile": 0.3}
+PARAMETERS = {name: other(name) for name in OBJECTIVE_NAMES}
 
 
 def outputs_of(net, x):
@@ -65,11 +65,11 @@ def test_value_and_gradients(shape, n, name, dtype, weighted, summed, seed):
     x = rng.normal(size=(n, shape[0])).astype(dtype)
     y = targets(name, rng, n, net.engine.n_outputs, dtype)
     weights = rng.uniform(0, 2, n) if weighted else None
-    summed = summed or name in ("half_squared_error", "cross_entropy")
-    objective = Objective(name, PARAMETERS.get(name), summed=summed)
+    summed = summed or reference.LOSSES[name].summed
+    objective = Objective(name, PARAMETERS[name], summed=summed)
     value, gradients = net.engine.value_and_grad(x, y, objective, sample_weight=weights, inputs=True)
     expected, slopes, felt = reference.value_and_grad(
-        net.layers, rows(x), rows(y), name, PARAMETERS.get(name), weights, summed=summed
+        net.layers, rows(x), rows(y), name, PARAMETERS[name], weights, summed=summed
     )
     assert_near(value, expected, dtype)
     assert_same_gradients(gradients, slopes, dtype)
@@ -81,7 +81,7 @@ def test_value_and_gradients(shape, n, name, dtype, weighted, summed, seed):
     _, free = net.engine.value_and_grad(x, y, objective, sample_weight=weights, penalty=False)
     without = [layer._replace(l1=0.0, l2=0.0) for layer in net.layers]
     _, slopes, _ = reference.value_and_grad(
-        without, rows(x), rows(y), name, PARAMETERS.get(name), weights, summed=summed
+        without, rows(x), rows(y), name, PARAMETERS[name], weights, summed=summed
     )
     assert_same_gradients(free, slopes, dtype)
 

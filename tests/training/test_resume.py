@@ -69,7 +69,7 @@ def assert_resumes(path, fit, stop, *, same=("val_loss",)):
 
 
 @pytest.mark.parametrize("stop", [{"epochs": 2}, {"chunks": 1}, {"chunks": 17}, {"chunks": 27}])
-@pytest.mark.parametrize("kind", OPTIMIZERS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", OPTIMIZERS.values(), ids=lambda kind: kind.__name__)
 def test_every_optimizer(kind, stop, data, path):
     x, y = data
 
