@@ -49,6 +49,7 @@ NAMES = Names(
         "mape": "",
         "mase": "",
         "msle": "",
+        "mspe": "",
         "smape": "",
     },
 )

@@ -169,8 +169,8 @@ def with_names(doc: str | None, lists: Mapping[str, Iterable[str]]) -> str | Non
 def did_you_mean(word: str, choices: Mapping[str, str] | Iterable[str]) -> str:
     """Return the question whether a near choice was meant, with a space before it; "" if none is near.
 
-    Near is one slip: a letter too many, too few or wrong, or two letters in the wrong order; in words of six letters
-    and more it may be two. Near is also what begins so, from four letters on.
+    Near is one slip: a letter too many, too few or wrong, or two letters in the wrong order; in words of eight
+    letters and more it may be two. Near is also what begins so, from four letters on.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def did_you_mean(word: str, choices: Mapping[str, str] | Iterable[str]) -> str:
         return ""
     slips = {choice: _slips(typed, plain(choice)) for choice in names}
     least = min(slips.values(), default=LONGEST)
-    if least <= (1 if len(typed) < 6 else 2):
+    if least <= (1 if len(typed) < 8 else 2):
         near = [choice for choice in names if slips[choice] == least]
     else:
         near = [choice for choice in names if len(typed) > 3 and plain(choice).startswith(typed)]

@@ -28,10 +28,8 @@ NAMES = Names(
         "nesterov": "write SGD(learning_rate, momentum=0.9, nesterov=True)",
         "lbfgs": "MLPClassifier and MLPRegressor have solver='lbfgs'",
         # They would pass for slips.
-        "adamax": "",
         "adamp": "",
         "adan": "",
-        "amsgrad": "",
         "asgd": "",
         "nadamw": "",
         "radam": "",
