@@ -11,12 +11,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import fair
-from bench.peers import circumstances, machine, report
+from bench.peers import circumstances, machine
 from bench.peers.conductor import Settings, run_case
 from bench.peers.registry import PEAK, SUITES
 from bench.peers.startup import run_startup
 from bench.peers.subject import Case
 from bench.peers.workloads import WORKLOADS
+from bench.report import tables
 
 DTYPE_OF_CASE = {"gradient-24-8-2": ("float64",), "adam-4-32-16-4": ("float32",)}
 
@@ -84,7 +85,7 @@ def measure(case: Case, names: list[str] | None, settings: Settings) -> dict[str
     return run_case(suite, case, peers, settings)
 
 
-def save(results: report.Results, path: Path) -> None:
+def save(results: tables.Results, path: Path) -> None:
     """Write beside and rename, so that an interrupted run leaves a whole file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
@@ -108,9 +109,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
     began = time.monotonic()
-    results: report.Results = {"format": report.FORMAT, "cases": {}}
+    results: tables.Results = {"format": tables.FORMAT, "cases": {}}
     if args.json and args.json.exists():
-        results = report.load(args.json)
+        results = tables.load(args.json)
     host = machine.report()
     known = results.get("machine")
     same = ("cpu", "versions") if args.keep else ("cpu", "versions", "commit")
@@ -139,18 +140,18 @@ def main(arguments: list[str] | None = None) -> int:
         if args.json:
             save(results, args.json)
     if args.plot:
-        from bench.peers.chart import peers_chart
+        from bench.report.charts import peers_chart
 
         peers_chart(results, args.plot)
     print()
-    for table in report.tables(results):
+    for table in tables.tables(results):
         print(table.text(), end="\n\n")
-    print(report.machine_sentence(results))
+    print(tables.machine_sentence(results))
     for line in circumstances.kernel_lines(results):
         print("kernels:", line)
-    for sentence in report.losses(results):
+    for sentence in tables.losses(results):
         print("behind:", sentence)
-    for sentence in report.refusals(results):
+    for sentence in tables.refusals(results):
         print("no comparison:", sentence)
     if left:
         print("out of budget, left for the next call:", ", ".join(left))

@@ -1,8 +1,8 @@
 """A corpus of files: models of every kind, checkpoints, models of `fastbp train`, and what each must predict.
 
-``python -m bench.probes.witnesses --corpus DIR`` writes what the installed fastbp makes. The files in tests/corpus
-are of commit b223982; every later version must load them, resume from them and predict the same, on any machine
-(tests/test_corpus.py). The rows are computed, not stored.
+``python -m bench.probes.witnesses --corpus DIR`` writes what the installed fastbp makes. The files in
+bench/tests/probes/corpus are of commit b223982; every later version must load them, resume from them and predict the
+same, on any machine (test_corpus.py beside them). The rows are computed, not stored.
 """
 
 from __future__ import annotations

@@ -16,9 +16,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from bench.probes.runs import ROOT
+from bench.fair import ROOT
 
 STORED = ROOT / "bench" / "results" / "tests.txt.gz"
+TESTS = ("tests", "bench/tests")
 GONE = ROOT / "bench" / "results" / "tests-gone.json"
 
 
@@ -30,7 +31,7 @@ def collect() -> list[str]:
     RuntimeError
         pytest could not collect them.
     """
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *TESTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(

@@ -17,7 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.fair import ROOT
+
 STORED = ROOT / "bench" / "results" / "witnesses.json"
 # Exported commits, their kernels and their records: made on demand, may be deleted at any time.
 SCRATCH = ROOT / ".asv" / "witnesses"
