@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -85,14 +84,6 @@ def measure(case: Case, names: list[str] | None, settings: Settings) -> dict[str
     return run_case(suite, case, peers, settings)
 
 
-def save(results: tables.Results, path: Path) -> None:
-    """Write beside and rename, so that an interrupted run leaves a whole file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    beside.replace(path)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, save; exit code 1 when fastbp failed or disagreed anywhere, or a peer was slowed."""
     args = parse(arguments)
@@ -138,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(case.key, flush=True)
         results["cases"][case.key] = measure(case, args.peer, settings) | {"commit": host["commit"]}
         if args.json:
-            save(results, args.json)
+            tables.save(results, args.json)
     if args.plot:
         from bench.report.charts import peers_chart
 

@@ -8,14 +8,15 @@ is set against the whole step, measured the same way.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.peers.workloads import WORKLOADS
+from bench.report import phases
 from bench.suite import make_run
 from fastbp.engine.rows import Rows
 from fastbp.kernels import dense, gather, losses, network, optimizers
@@ -213,22 +214,6 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     }
 
 
-def table(result: dict[str, Any]) -> str:
-    """Return the account as text."""
-    lines = [
-        f"{result['workload']}, {result['dtype']}: {result['step_us']:.1f} us per step, "
-        f"{100 * result['share_of_peak']:.0f} % of {result['peak_gflops']:.0f} GFLOP/s; "
-        f"copies in the second cache {result['bandwidth_gb']:.0f} GB/s",
-        f"  {'phase':<26}{'us':>9}{'kFLOP':>10}{'kB':>9}{'of limit':>10}",
-    ]
-    for phase in result["phases"]:
-        flops, moved = phase["flops"] / 1e3, phase["bytes"] / 1e3
-        amounts = f"{flops or '':>10.8}{moved or '':>9.7}"
-        lines.append(f"  {phase['phase']:<26}{phase['us']:>9.2f}{amounts}{100 * phase['share']:>8.0f} %")
-    lines.append(f"  {'sum of the phases':<26}{result['sum_us']:>9.2f}")
-    return "\n".join(lines)
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -236,14 +221,13 @@ def main() -> None:
     )
     parser.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=", ".join(NAMES))
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
-    parser.add_argument("--json", metavar="FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE")
     arguments = parser.parse_args()
     results = [account(name, arguments.dtype) for name in arguments.workloads or NAMES]
     for result in results:
-        print(table(result), end="\n\n")
+        print(phases.text(result), end="\n\n")
     if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=1)
+        phases.save(results, arguments.json)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,20 @@ OURS_COLOR, PEER_COLOR, INK = "#c2410c", "#94a3b8", "#334155"
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with matplotlib.rc_context({"svg.hashsalt": "fastbp", "svg.fonttype": "path"}):
+    with matplotlib.rc_context({"svg.hashsalt": "fastbp", "svg.fonttype": "none"}):
         figure.savefig(path, dpi=110, metadata={"Date": None} if path.suffix == ".svg" else None)
+
+
+def draw(results: Results, folder: Path) -> dict[str, str]:
+    """Draw what the results allow; return the names of the files and what each shows."""
+    drawn = {}
+    if conditions(results, "training"):
+        peers_chart(results, folder / "peers.svg")
+        drawn["peers.svg"] = "Training throughput of every peer in every workload"
+    if (1, "float32") in conditions(results, "training"):
+        roofline(results, folder / "roofline.svg")
+        drawn["roofline.svg"] = "FLOP/s against FLOPs per byte"
+    return drawn
 
 
 def peers_chart(results: Results, path: Path) -> None:

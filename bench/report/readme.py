@@ -1,7 +1,6 @@
-"""`python -m bench.report.readme`: the README's three figures and the documentation's tables, from measurements.
+"""`python -m bench.report.readme`: the three figures of the README, from the stored measurements.
 
-Writes between the markers in README.md, and docs/_generated/performance.inc with its pictures. `--check` writes nothing
-and fails when they are not what the results say.
+It writes between the markers in README.md. With `--check` it writes nothing, and fails if README says something else.
 """
 
 from __future__ import annotations
@@ -32,73 +31,6 @@ HOW = (
     "Every peer trains the same network from the same weights on the same batches, in the best idiom its users know,"
     " in a process of its own, in turns; a figure counts only when the final losses agree."
 )
-
-
-def short_table(results: tables.Results) -> tables.Table:
-    """One row per workload: fastbp, the best peer, scikit-learn and their ratio, one thread and two (float32)."""
-    found = {
-        (case["name"], case["threads"]): (case, tables.compare(case))
-        for case in tables.cases(results, "training", dtype="float32")
-    }
-    rows = []
-    for name in dict.fromkeys(name for name, _ in found):
-        cells = [tables.describe_network(name)]
-        for threads in (1, 2):
-            if (name, threads) not in found:
-                cells += ["–", "–", "–"]
-                continue
-            case, c = found[name, threads]
-            sklearn = c.ours / tables.measured(case).get("sklearn", np.nan)
-            cells += [tables.number(c.ours), f"{tables.times(c.ratio)} {c.best_name}", tables.times(sklearn)]
-        one = found.get((name, 1))
-        cells.append(tables.percent(one[1].share(one[1].ours)) if one else "–")
-        rows.append((name, *cells))
-    header = (
-        "workload",
-        "network",
-        "1 thread",
-        "to the best peer",
-        "to sklearn",
-        "2 threads",
-        "to the best peer",
-        "to sklearn",
-        "of FMA peak",
-    )
-    return tables.Table("Training, samples per second, float32", header, rows)
-
-
-def other_sentences(results: tables.Results) -> list[str]:
-    """What was measured besides training, a line per case."""
-    lines = []
-    for suite, what in (
-        ("classes", "scikit-learn's class with the same call, {name}"),
-        ("startup", "process start to the end of the first epoch, {name}"),
-        ("latency", "one row from Python"),
-        ("predict", "100 000 rows through 784-100-10"),
-        ("many-models", "256 small models, {name}"),
-        ("simplechains", "SimpleChains' example {name}"),
-    ):
-        for case in tables.cases(results, suite):
-            c = tables.compare(case)
-            if c.refused or not np.isfinite(c.ours):
-                continue
-            threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
-            head = f"{what.format(name=case['name'])}, {threads}, {case['dtype']}"
-            if suite in ("startup", "latency"):
-                mine, other = tables.duration(1 / c.ours), tables.duration(1 / c.best)
-            else:
-                unit = case["unit"].replace("/s", " per second")
-                mine, other = f"{tables.number(c.ours)} {unit}", tables.number(c.best)
-            share = c.share(c.ours)
-            peak = f", {tables.percent(share)} of the FMA peak" if np.isfinite(share) else ""
-            lines.append(f"{head}: {mine} (best peer {c.best_name}: {other}){peak}.")
-            for name, rate in tables.measured(case).items():
-                if name.startswith(OURS) and name != OURS:
-                    value = (
-                        tables.duration(1 / rate) if suite in ("startup", "latency") else tables.number(rate)
-                    )
-                    lines[-1] = f"{lines[-1][:-1]}; {name}: {value}."
-    return lines
 
 
 def wrap(text: str) -> str:
@@ -171,29 +103,6 @@ def readme_section(results: tables.Results) -> str:
     return "\n\n".join((three_figures(results).markdown(), wrap(machine), wrap(HOW)))
 
 
-def docs_section(results: tables.Results) -> str:
-    """What the documentation includes: the machine, all tables, and the pictures between them."""
-    behind, refused = tables.losses(results), tables.refusals(results)
-    parts = [
-        tables.machine_sentence(results),
-        short_table(results).rst(),
-        "\n".join(f"- {line}" for line in other_sentences(results)),
-        *(tables.training_table(results, *pair).rst() for pair in tables.conditions(results, "training")),
-        ".. image:: /_generated/peers.svg\n   :alt: Training throughput of every peer in every workload",
-    ]
-    if (1, "float32") in tables.conditions(results, "training"):
-        parts.append(".. image:: /_generated/roofline.svg\n   :alt: FLOP/s against FLOPs per byte")
-    parts.append("Where fastbp is behind:" if behind else "fastbp is behind in none of the cases measured.")
-    parts.append("\n".join(f"- {line}" for line in behind))
-    if refused:
-        parts += ["What allows no comparison:", "\n".join(f"- {line}" for line in refused)]
-    for suite in tables.SUITES:
-        parts += [
-            tables.peers_table(results, suite, *pair).rst() for pair in tables.conditions(results, suite)
-        ]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def fill(text: str, section: str) -> str:
     """Put `section` between the markers of `text`.
 
@@ -216,39 +125,24 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("results", type=Path, nargs="?", default=ROOT / "bench" / "results" / "peers.json")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; exit code 1 when something would change"
+        "--check", action="store_true", help="write nothing; exit code 1 if README would change"
     )
-    parser.add_argument("--root", type=Path, default=ROOT, help=argparse.SUPPRESS)
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md", help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
     try:
-        results = tables.publishable(args.results)
-        readme, included = args.root / "README.md", args.root / "docs" / "_generated" / "performance.inc"
-        wanted = {
-            readme: fill(readme.read_text(encoding="utf-8"), readme_section(results)),
-            included: docs_section(results),
-        }
+        text = args.readme.read_text(encoding="utf-8")
+        wanted = fill(text, readme_section(tables.publishable(args.results)))
     except (OSError, ValueError) as error:
         print(f"readme: {error}", file=sys.stderr)
         return 1
-    stale = [
-        path for path, text in wanted.items() if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
     if args.check:
-        for path in stale:
+        if text != wanted:
             print(
-                f"{path.relative_to(args.root)} is not what {args.results.name} says; run python -m bench.report.readme"
+                f"{args.readme.name} is not what {args.results.name} says; run python -m bench.report.readme"
             )
-        return 1 if stale else 0
-    included.parent.mkdir(parents=True, exist_ok=True)
-    for path in stale:
-        path.write_text(wanted[path], encoding="utf-8")
-    from bench.report import charts
-
-    if tables.conditions(results, "training"):
-        charts.peers_chart(results, included.parent / "peers.svg")
-    if (1, "float32") in tables.conditions(results, "training"):
-        charts.roofline(results, included.parent / "roofline.svg")
-    print(f"wrote {readme.name} and {included.relative_to(args.root)}")
+        return int(text != wanted)
+    args.readme.write_text(wanted, encoding="utf-8")
+    print(f"wrote {args.readme.name}")
     return 0
 
 

@@ -32,6 +32,21 @@ def load(path: Path) -> Results:
     return results
 
 
+def save(results: Results, path: Path) -> None:
+    """Write a results file, a line for each case: beside it first, so that an interrupted run leaves a whole file."""
+
+    def line(part: Results, name: str) -> str:
+        return f"{json.dumps(name)}: {json.dumps(part[name], sort_keys=True)}"
+
+    cases = results["cases"]
+    head = [line(results, name) for name in sorted(results) if name != "cases"]
+    text = ",\n".join(line(cases, name) for name in sorted(cases))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    beside.write_text("{\n" + ",\n".join([*head, f'"cases": {{\n{text}\n}}']) + "\n}\n")
+    beside.replace(path)
+
+
 def publishable(path: Path) -> Results:
     """Read a results file that is to be shown to others.
 
@@ -227,6 +242,39 @@ def training_table(results: Results, threads: int, dtype: str) -> Table:
     return Table(
         f"Training, samples per second, {threads} thread{'s' * (threads > 1)}, {dtype}", header, rows
     )
+
+
+def short_table(results: Results) -> Table:
+    """One row per workload: fastbp, the best peer, scikit-learn and their ratio, one thread and two (float32)."""
+    found = {
+        (case["name"], case["threads"]): (case, compare(case))
+        for case in cases(results, "training", dtype="float32")
+    }
+    rows = []
+    for name in dict.fromkeys(name for name, _ in found):
+        cells = [describe_network(name)]
+        for threads in (1, 2):
+            if (name, threads) not in found:
+                cells += ["–", "–", "–"]
+                continue
+            case, c = found[name, threads]
+            sklearn = c.ours / measured(case).get("sklearn", np.nan)
+            cells += [number(c.ours), f"{times(c.ratio)} {c.best_name}", times(sklearn)]
+        one = found.get((name, 1))
+        cells.append(percent(one[1].share(one[1].ours)) if one else "–")
+        rows.append((name, *cells))
+    header = (
+        "workload",
+        "network",
+        "1 thread",
+        "to the best peer",
+        "to sklearn",
+        "2 threads",
+        "to the best peer",
+        "to sklearn",
+        "of FMA peak",
+    )
+    return Table("Training, samples per second, float32", header, rows)
 
 
 def peers_table(results: Results, suite: str, threads: int, dtype: str) -> Table:

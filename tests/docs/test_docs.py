@@ -63,9 +63,9 @@ def site(tmp_path_factory):
         return Path(built)
     for package in ("sphinx", "numpydoc", "furo", "sphinx_gallery"):
         pytest.importorskip(package)
-    # Sphinx writes generated pages beside their sources, so build a copy, with the examples beside it.
+    # Sphinx writes generated pages beside their sources, so build a copy, with what it takes from elsewhere beside it.
     place = tmp_path_factory.mktemp("documentation")
-    for folder in ("docs", "examples"):
+    for folder in ("docs", "examples", "bench"):
         ignored = shutil.ignore_patterns("_build", "generated", "gallery", "__pycache__")
         shutil.copytree(ROOT / folder, place / folder, ignore=ignored)
     command = [

@@ -38,17 +38,11 @@ def html_table(table: tables.Table) -> str:
 
 def _peers(results: tables.Results, out: Path) -> list[str]:
     parts = [f'<p class="soft">{escape(tables.machine_sentence(results))}</p>']
-    conditions = tables.conditions(results, "training")
-    for threads, dtype in conditions:
+    for threads, dtype in tables.conditions(results, "training"):
         parts.append(html_table(tables.training_table(results, threads, dtype)))
-    if conditions:
-        charts.peers_chart(results, out / "peers.svg")
-        parts.append('<img src="peers.svg" alt="Training throughput of every peer in every workload">')
-    if (1, "float32") in conditions:
-        charts.roofline(results, out / "roofline.svg")
-        parts.append(
-            '<h2 id="roofline">Roofline</h2><img src="roofline.svg" alt="FLOP/s against FLOPs per byte">'
-        )
+    for name, alt in charts.draw(results, out).items():
+        title = '<h2 id="roofline">Roofline</h2>' if name == "roofline.svg" else ""
+        parts.append(f'{title}<img src="{name}" alt="{escape(alt)}">')
     behind = "".join(f"<li>{escape(sentence)}</li>" for sentence in tables.losses(results))
     parts.append('<h2 id="behind">Where fastbp is behind</h2>')
     parts.append(f"<ul>{behind}</ul>" if behind else "<p>In none of the cases measured here.</p>")

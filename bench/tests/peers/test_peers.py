@@ -14,6 +14,7 @@ from bench.peers.registry import PEAK, SUITES, Peer
 from bench.peers.subject import Case, Task
 from bench.peers.workloads import WORKLOADS
 from bench.report import tables
+from bench.tests import measured
 
 # Every repeat counts: what the host does meanwhile is nothing a test may depend on.
 QUICK = conductor.Settings(repeats=2, seconds=0.01, timeout=300, stolen=1.0)
@@ -339,143 +340,14 @@ def test_list_says_what_would_be_measured(capsys):
     assert lines[0] == "training/online-tiny/1/float32"
 
 
-def entry(rate):
-    """A measured peer."""
-    return {"status": "ok", "note": "", "rate": rate, "low": rate, "high": rate, "rates": [rate]}
-
-
-def results(ours=2e6, best=1e6):
-    """One training case and one latency case."""
-    machine = {
-        "cpu": {"model": "CPU", "family": "1/2", "flags": ["avx2"]},
-        "cores": 2,
-        "memory_gib": 24.0,
-        "system": "Linux",
-        "versions": {"numpy": "2.4"},
-        "commit": "abc",
-        "date": "2026-01-01",
-        "bandwidth": {"DRAM": 2e10},
-    }
-    training = {
-        "suite": "training",
-        "name": "tabular-small",
-        "threads": 1,
-        "dtype": "float32",
-        "quick": False,
-    }
-    peers = {"fastbp": entry(ours), "jax-scan": entry(best), "sklearn": entry(1e5), "fma-peak": entry(1e11)}
-    latency = {"suite": "latency", "name": "one-row", "threads": 1, "dtype": "float32", "quick": False}
-    cases = {
-        "a": {**training, "unit": "samples/s", "peers": peers},
-        "b": {**latency, "unit": "calls/s", "peers": {"fastbp": entry(4e5), "fastbp-njit": entry(2e6)}},
-    }
-    return {"format": tables.FORMAT, "machine": machine, "cases": cases}
-
-
-def test_comparison_names_the_best_peer_and_the_share_of_the_peak():
-    c = tables.compare(results()["cases"]["a"])
-    assert (c.best_name, c.ratio) == ("jax-scan", 2.0)
-    assert c.share(c.ours) == pytest.approx(2e6 * 30_080 / 1e11)
-
-
-def test_losing_rows_are_named():
-    assert tables.losses(results()) == []
-    (sentence,) = tables.losses(results(ours=5e5))
-    assert sentence == "training tabular-small, 1 thread, float32: jax-scan is 2.00 times as fast"
-
-
-@pytest.mark.parametrize(("status", "verb"), [("slowed", "slowed"), ("stolen", "disturbed")])
-@pytest.mark.parametrize("name", ["jax-scan", "sklearn", "fastbp"])
-def test_no_comparison_if_any_side_does_not_count(name, status, verb):
-    """Also if another peer was faster: the one without a figure might have been the fastest."""
-    without = results(ours=5e5)
-    without["cases"]["a"]["peers"][name] = {"status": status, "note": "the reason"}
-    c = tables.compare(without["cases"]["a"])
-    assert np.isnan(c.ratio)
-    assert tables.losses(without) == []
-    assert tables.refusals(without) == [
-        f"training tabular-small, 1 thread, float32: {name} was {verb} (the reason)"
-    ]
-    assert not circumstances.counts(without["cases"]["a"])
-    assert bool(circumstances.slowed(without)) == (status == "slowed")
-    assert "– refused" in readme_row(without)
-
-
-def readme_row(found):
-    """The line of the README's table."""
-    from bench.report import readme
-
-    return readme.short_table(found).markdown().splitlines()[-1].replace("–x", "–")
-
-
-def test_another_way_to_run_fastbp_may_be_disturbed():
-    found = results()
-    found["cases"]["b"]["peers"]["fastbp-njit"] = {"status": "stolen", "note": "the reason"}
-    assert tables.refusals(found) == []
-
-
 def test_figures_of_unknown_kernels_are_measured_again():
-    case = results()["cases"]["a"]
+    case = measured.results()["cases"]["a"]
     assert not circumstances.counts(case)
-    for measured in case["peers"].values():
-        measured["kernels"] = []
+    for entry in case["peers"].values():
+        entry["kernels"] = []
     assert circumstances.counts(case)
     assert not circumstances.counts(case | {"quick": True})
     assert not circumstances.counts(None)
-
-
-def test_the_machine_line_names_the_kernels_and_what_was_stolen():
-    found = results()
-    assert "BLAS" not in tables.machine_sentence(found)
-    kernel = {"owner": "numpy", "library": "openblas", "version": "0.3", "architecture": "Zen", "threads": 1}
-    mkl = {"owner": "torch", "library": "mkl", "version": "2024", "architecture": None, "threads": 2}
-    for name, kernels in (("sklearn", [kernel]), ("jax-scan", [kernel | {"threads": 2}, mkl])):
-        found["cases"]["a"]["peers"][name] |= {"kernels": kernels, "stolen": [0.01], "lost": [[1.0, 0.5]]}
-    text = tables.machine_sentence(found)
-    assert "BLAS kernels: numpy's openblas 0.3 Zen, torch's mkl 2024 (kernels not known)." in text
-    assert text.endswith(
-        "At most 1.0% of a run that counts was stolen by the machine's host; 2 that lost more do not count."
-    )
-    assert circumstances.kernel_lines(found) == [
-        "numpy's openblas 0.3 Zen, threads 1 or 2, in jax-scan, sklearn",
-        "torch's mkl 2024 (kernels not known), threads 2, in jax-scan",
-    ]
-
-
-def test_a_case_without_our_figure_is_named():
-    without = results()
-    without["cases"]["a"]["peers"]["fastbp"] = {"status": "failed", "note": "it broke"}
-    assert "it broke" in tables.losses(without)[0]
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(875_123.0, "875k"), (1.2249e6, "1.22M"), (98.7e9, "98.7G"), (5.0, "5.00"), (np.nan, "–"), (0.0, "0")],
-)
-def test_numbers_are_short(value, text):
-    assert tables.number(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(1.5, "1.5 s"), (2.5e-6, "2.5 us"), (3e-10, "0.3 ns"), (0.02, "20 ms")]
-)
-def test_durations_have_units(seconds, text):
-    assert tables.duration(seconds) == text
-
-
-def test_tables_in_every_format():
-    for table in tables.tables(results()):
-        assert table.title in table.text()
-        assert table.markdown().count("\n") == len(table.rows) + 1
-        assert table.rst().startswith(".. list-table:: ")
-    assert "2.5 us" in tables.peers_table(results(), "latency", 1, "float32").text()
-
-
-def test_results_of_another_format_are_refused(tmp_path):
-    path = tmp_path / "r.json"
-    path.write_text('{"format": 99}')
-    with pytest.raises(ValueError, match="format 99, expected"):
-        tables.load(path)
 
 
 def test_task_is_the_same_for_every_peer():

@@ -16,6 +16,7 @@ from asv.results import Results
 from bench.report import tables
 from bench.report.dashboard import __main__ as dashboard
 from bench.report.dashboard import trends
+from bench.tests.measured import MACHINE, case
 
 BENCHMARKS = {
     "training.Epoch.time_epoch": (["workload"], [["'online-tiny'", "'tabular-small'"]]),
@@ -72,34 +73,15 @@ def history(tmp_path_factory):
 
 
 def peers_results(quick=False):
-    """A results file with one workload, as `python -m bench.peers` writes it."""
-    rates = {"fastbp": 2e6, "sklearn": 5e4, "jax-scan": 9e5, "fma-peak": 1e11}
-    entries = {
-        name: {
-            "status": "ok",
-            "note": "",
-            "rate": rate,
-            "low": 0.9 * rate,
-            "high": 1.1 * rate,
-            "rates": [rate],
-        }
-        for name, rate in rates.items()
-    }
-    entries["keras"] = {"status": "skipped", "note": "keras is not installed"}
+    """A results file of three cases, as `python -m bench.peers` writes it."""
     found = {}
-    for suite, name in (("training", "tabular-small"), ("training", "mnist-sk"), ("latency", "one-row")):
-        case = {"suite": suite, "name": name, "threads": 1, "dtype": "float32", "quick": quick}
-        found[f"{suite}/{name}/1/float32"] = {**case, "unit": "samples/s", "peers": entries}
-    machine = {
-        "cpu": {"model": "Test <CPU>", "family": "1/2", "flags": ["avx2"]},
-        "cores": 2,
-        "memory_gib": 24.0,
-        "system": "Linux",
-        "versions": {"python": "3.11", "numpy": "2.4"},
-        "commit": "abc",
-        "date": "2026-01-01",
-        "bandwidth": {"L2": 8e10, "L3": 5e10, "DRAM": 2e10},
-    }
+    for key in ("training/tabular-small", "training/mnist-sk", "latency/one-row"):
+        told = case(f"{key}/1/float32", fastbp=2e6, sklearn=5e4, jax_scan=9e5, fma_peak=1e11) | {
+            "quick": quick
+        }
+        told["peers"]["keras"] = {"status": "skipped", "note": "keras is not installed"}
+        found[f"{key}/1/float32"] = told
+    machine = MACHINE | {"cpu": MACHINE["cpu"] | {"model": "Test <CPU>"}}
     return {"format": tables.FORMAT, "machine": machine, "settings": {}, "cases": found}
 
 
