@@ -27,7 +27,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "decisions.rst"]
+exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"
 templates_path = ["_templates"]
