@@ -1,4 +1,4 @@
-"""The pages of docs/decisions: each says when, whether it holds, what was asked, what was measured, what was decided."""
+"""The pages of docs/decisions: when, whether it holds, what was asked, measured, decided."""
 
 import datetime
 import re
