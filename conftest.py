@@ -1,4 +1,4 @@
-"""What every test shares: one BLAS thread, no display, deterministic examples, a seeded generator."""
+"""What every test shares: one BLAS thread, no display, deterministic examples, a seeded generator, both dtypes."""
 
 import os
 import shutil
@@ -31,6 +31,15 @@ _interpreted = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
 hypothesis.settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE", "interpreted" if _interpreted else "ci")
 )
+if _interpreted:
+    # Compiled arithmetic goes through infinities and NaN in silence; so does the interpreter mode's.
+    np.seterr(all="ignore")
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    """Both element types that the kernels know."""
+    return np.dtype(request.param)
 
 
 @pytest.fixture
