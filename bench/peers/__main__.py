@@ -18,8 +18,6 @@ from bench.peers.subject import Case
 from bench.peers.workloads import WORKLOADS
 from bench.report import tables
 
-DTYPE_OF_CASE = {"gradient-24-8-2": ("float64",), "adam-4-32-16-4": ("float32",)}
-
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
@@ -70,7 +68,7 @@ def plan(args: argparse.Namespace) -> list[Case]:
             for case in suite.cases:
                 if name == "training" and args.workload and case not in args.workload:
                     continue
-                dtypes = args.dtype.split(",") if args.dtype else DTYPE_OF_CASE.get(case, suite.dtypes)
+                dtypes = args.dtype.split(",") if args.dtype else suite.dtypes_of(case)
                 wanted += [Case(name, case, threads, dtype, args.quick) for dtype in dtypes]
     return wanted
 

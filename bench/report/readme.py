@@ -14,10 +14,10 @@ import numpy as np
 
 from bench.fair import ROOT
 from bench.peers.registry import OURS, PEAK
+from bench.peers.startup import COLD
 from bench.report import tables
 
 BEGIN, END = "<!-- performance:begin -->", "<!-- performance:end -->"
-COLD = f"{OURS} (cold)"  # the start with nothing compiled yet
 LIBRARIES = {
     "jax": "JAX",
     "torch": "PyTorch",
@@ -83,8 +83,8 @@ def first_run(results: tables.Results) -> str:
     """A sentence on the first start, which compiles, and later ones; empty if they were not measured."""
     for case in tables.cases(results, "startup", dtype="float32"):
         rates = tables.measured(case)
-        if {OURS, COLD} <= rates.keys():
-            cold, warm = (tables.duration(1 / rates[name]) for name in (COLD, OURS))
+        if {OURS, OURS + COLD} <= rates.keys():
+            cold, warm = (tables.duration(1 / rates[name]) for name in (OURS + COLD, OURS))
             return (
                 f" The first run compiles: {cold} from the start of the process to the end of the first epoch;"
                 f" later runs take {warm}."

@@ -123,7 +123,7 @@ def _light(suite):
 )
 def test_light_peers_agree(suite, name):
     """fastbp, scikit-learn and NumPy do the same work, in every case of every suite."""
-    dtype = cli.DTYPE_OF_CASE.get(name, ("float32",))[0]
+    dtype = SUITES[suite].dtypes_of(name)[0]
     case = _run(suite, name, _light(suite), dtype)
     states = {peer: (entry["status"], entry["note"]) for peer, entry in case["peers"].items()}
     assert {status for status, _ in states.values()} == {"ok"}, states
