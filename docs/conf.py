@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 HERE = Path(__file__).resolve().parent
-# bench is not installed. The checkout comes last, so that the installed fastbp is what is documented.
+# bench is not installed. The checkout comes last, so that the installed fastbp is documented.
 sys.path.append(str(HERE.parent))
 
 from bench.report import documentation  # noqa: E402

@@ -34,8 +34,8 @@ class Suite:
     """A kind of measurement.
 
     `cases` are the names of its rows, `unit` what a rate counts, `tolerance` how far the peers' checks may differ
-    (relative; float32, float64). `threads` and `dtypes` are what the suite is run for when nobody says, `exceptions`
-    the dtypes of cases that differ.
+    (relative; float32, float64). `threads` and `dtypes` are the defaults of the suite, `exceptions` the dtypes of
+    cases that differ.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Suite:
     exceptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def dtypes_of(self, case: str) -> tuple[str, ...]:
-        """The dtypes in which a case is run when nobody says."""
+        """The default dtypes of a case."""
         return self.exceptions.get(case, self.dtypes)
 
 

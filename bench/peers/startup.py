@@ -65,7 +65,7 @@ def once(
 def run_startup(
     case: Case, names: list[str] | None, settings: Settings, say: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Measure every start in turn: warm ones `settings.repeats` times (five at the most), cold ones twice.
+    """Measure every start in turn: warm ones `settings.repeats` times (at most five), cold ones twice.
 
     Returns
     -------

@@ -156,7 +156,7 @@ def plain(values: Any) -> Any:
 
 # --------------------------------------------------------------------------------------------------- the checkpoints
 
-# Name: the optimizer, where the training is stopped, dtype, and what else is asked of it.
+# Name: the optimizer, the place at which the training stops, dtype, and further arguments of fit.
 TRAININGS: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
     "epoch-sgd": (
         fb.SGD(fb.OneCycle(0.1), momentum=0.9, nesterov=True),
@@ -205,7 +205,7 @@ class StopWithin(Stop):
         self.run = run
 
     def on_chunk_end(self, seconds: float, samples: int) -> bool:
-        """Look where in the epoch this is."""
+        """Stop if this chunk ended within an epoch."""
         done = self.run.samples_done
         self.rows = done if 0 < done < (self.run.samples or 120) else 0
         return self.rows > 0
@@ -246,7 +246,7 @@ def command(folder: Path, *arguments: str) -> str:
 
 
 def make(folder: Path) -> int:
-    """Write all files and what is expected of them."""
+    """Write all files, and what their models must predict."""
     folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # fits that are cut short say so
     expected: dict[str, Any] = {"models": {}, "checkpoints": {}, "tables": {}}

@@ -1,9 +1,9 @@
 """Time ratios to scikit-learn's classes: `python -m bench.probes.dropin [--threads 1,2] [--repeats 5] [--json FILE]`.
 
-The configurations of the parity tests, on which both give the same numbers. Whole calls are timed, from the
-constructor to the fitted estimator, in turns in one process: medians of the repeats after a first one that compiles.
-scikit-learn has its BLAS with the kernels and as many threads as that takes by itself: the process has no variable of
-`fair.HANDICAPS` and `fair.THREADS`. Exit code 1 if its kernels are slower ones nevertheless; nothing is measured then.
+The fits are the configurations of the parity tests, on which both give the same numbers. Whole calls are timed, from
+the constructor to the fitted estimator, in turns in one process: medians of the repeats after a first one that
+compiles. The process has no variable of `fair.HANDICAPS` and `fair.THREADS`, so scikit-learn's BLAS takes its own
+kernels and threads. If its kernels are slow ones all the same, nothing is measured, and the exit code is 1.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def compare(stored: dict[str, int], counted: dict[str, int], tolerance: float) -
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check or update; exit code 1 on a regression, 2 where counting is impossible."""
+    """Check or update; exit code 1 on a regression, 2 if it cannot be counted here."""
     parser = argparse.ArgumentParser(
         prog="python -m bench.probes.guard", description=__doc__.partition("\n")[0]
     )

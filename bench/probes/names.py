@@ -1,8 +1,8 @@
 """The names of the tests: does each of an earlier commit still exist, or is it listed with the reason why not?
 
 ``python -m bench.probes.witnesses --tests`` collects the tests of this checkout and compares; files do not count, since
-tests may move. Run it where every optional package is installed: what pytest cannot import, it does not collect.
-bench/results/tests-gone.json maps each reason to the names that it explains, in which ``*`` stands for any text.
+tests may move. Run it with every optional package installed: pytest does not collect what it cannot import.
+bench/results/tests-gone.json maps each reason to the names that it explains; ``*`` stands for any text.
 ``--make`` stores the names of today in place of the old ones.
 """
 

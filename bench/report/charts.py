@@ -97,7 +97,7 @@ def _bars(ax: Any, case: dict[str, Any]) -> None:
 def roofline(results: Results, path: Path) -> None:
     """FLOP/s against FLOPs per byte on one thread, float32: fastbp and the best peer under the machine's limits.
 
-    Intensity counts the bytes that a step must move at the least (`Workload.bytes_per_step`); the slopes are the
+    Intensity counts the bytes that a step must move at least (`Workload.bytes_per_step`); the slopes are the
     measured read bandwidths of one core, so a point above a slope keeps its data in the faster level.
     """
     found = list(cases(results, "training", 1, "float32"))

@@ -1,4 +1,4 @@
-"""What the documentation says of speed, made from the stored measurements when it is built (docs/conf.py)."""
+"""The tables and pictures of speed in the documentation. docs/conf.py makes them when the site is built."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def other_sentences(results: tables.Results) -> list[str]:
 
 
 def section(results: tables.Results, pictures: dict[str, str]) -> str:
-    """What the documentation includes: the machine, all tables, and `pictures` (name -> what it shows)."""
+    """Return the machine, all tables, and `pictures` (name -> what it shows), as the documentation includes them."""
     behind, refused = tables.losses(results), tables.refusals(results)
     parts = [
         tables.machine_sentence(results),

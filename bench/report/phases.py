@@ -1,4 +1,4 @@
-"""Where the time of a step goes, phase by phase: how `bench.probes.roofline` keeps it, and how it is shown."""
+"""The time of a step, phase by phase: how `bench.probes.roofline` keeps it, and how it is shown."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def first_run(results: tables.Results) -> str:
 
 
 def readme_section(results: tables.Results) -> str:
-    """What stands between the markers of the README: three figures, their machine, and how often fastbp is behind."""
+    """The text between the markers of the README: three figures, their machine, and how often fastbp is behind."""
     m = results["machine"]
     machine = (
         f"{m['cpu']['model']} ({m['cpu']['flags'][-1]}), {plural(m['cores'], 'core')}, {m['memory_gib']:.0f} GiB;"

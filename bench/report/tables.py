@@ -88,7 +88,7 @@ class Comparison:
 
     @property
     def flops(self) -> float:
-        """FLOPs per unit of the rate, NaN where no formula is given."""
+        """FLOPs per unit of the rate, NaN if there is no formula."""
         name = self.case["name"]
         if self.case["suite"] == "training":
             return float(WORKLOADS[name].flops_per_sample)
@@ -278,7 +278,7 @@ def short_table(results: Results) -> Table:
 
 
 def peers_table(results: Results, suite: str, threads: int, dtype: str) -> Table:
-    """Every peer's median rate in every case of a suite (durations where a rate would be odd)."""
+    """Every peer's median rate in every case of a suite (durations instead of rates for latency and start-up)."""
     found = list(cases(results, suite, threads, dtype))
     names = [peer.name for peer in SUITES[suite].peers if peer is not PEAK]
     names += sorted({name for c in found for name in c["peers"]} - {*names, PEAK.name})

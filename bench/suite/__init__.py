@@ -1,9 +1,9 @@
 """asv suite. FASTBP_BENCH=quick (under two minutes) or full (default) chooses how much of it runs.
 
-Everything goes through the public interface, so that old commits can be measured with today's benchmarks; one kernel
-serves every network, so a part is timed by a network in which that part is nearly all the work. Whatever compiles is
-called once in `setup`; compiling and importing are benchmarks of their own. One thread unless threads are the subject:
-bench/asv_environment.py sets the environment of all of it.
+Everything goes through the public interface, so that old commits can be measured with today's benchmarks. One kernel
+serves every network, so a part is timed by a network that spends nearly all of its work in that part. Code that
+compiles is called once in `setup`; compiling and importing are benchmarks of their own. All run on one thread unless
+threads are the subject: bench/asv_environment.py sets the environment.
 """
 
 import importlib
@@ -25,7 +25,7 @@ if PROFILE not in ("quick", "full"):
     raise ValueError(f"FASTBP_BENCH must be quick or full, got {PROFILE!r}")
 QUICK = PROFILE == "quick"
 DTYPES = ["float32"] if QUICK else ["float32", "float64"]
-# Of the activations and losses every so manyth is timed: each takes a process of its own for a second.
+# One in SHARE activations and losses is timed: each takes a process of its own for a second.
 SHARE = 3 if QUICK else 1
 
 # What names a benchmark's line over the commits. Without it asv takes a hash of the code, and an edited import ends the
@@ -60,7 +60,7 @@ def randn(*shape, dtype="float32", seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-# Where this commit, and commits before it, keep what is timed below the public classes.
+# The rooms of names below the public classes, in this commit and in earlier ones.
 _ROOMS = {
     "Engine": ("engine",),
     "Session": ("engine", "session"),
@@ -74,7 +74,7 @@ _ROOMS = {
 
 
 def __getattr__(name):
-    """Find a name of `_ROOMS` in whichever room has it."""
+    """Find a name of `_ROOMS` in the room that has it."""
     for room in _ROOMS.get(name, ()):
         try:
             return getattr(importlib.import_module(f"fastbp.{room}"), name)

@@ -15,7 +15,7 @@ class Step(Timed):
     param_names = ["workload", "dtype"]
 
     def setup(self, name, dtype):
-        """Four batches of rows, of which the first is used."""
+        """Four batches of rows; the first is used."""
         rows = 4 * max(workloads.WORKLOADS[name].batch_size, workloads.WORKLOADS[name].sizes[-1])
         self.session, self.x, self.y, orders, self.rate = make_run(name, dtype, rows=rows)
         self.order = orders[0][: workloads.WORKLOADS[name].batch_size]
