@@ -25,18 +25,18 @@ def kernels() -> dict[str, tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("limit", [30])
+@pytest.mark.parametrize("limit", [19])
 def test_no_kernel_takes_more_arguments(limit):
     assert not {place: n_args for place, (n_args, _) in kernels().items() if n_args > limit}
 
 
-@pytest.mark.parametrize("limit", [19])
+@pytest.mark.parametrize("limit", [8])
 def test_few_kernels_take_many_arguments(limit):
     many = [place for place, (n_args, _) in kernels().items() if n_args > MANY]
     assert len(many) <= limit, "\n".join(many)
 
 
-@pytest.mark.parametrize("limit", [237])
+@pytest.mark.parametrize("limit", [120])
 def test_no_kernel_is_longer(limit):
     assert not {place: lines for place, (_, lines) in kernels().items() if lines > limit}
 
