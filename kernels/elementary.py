@@ -1,7 +1,7 @@
 """exp, expm1, log, log1p, tanh, sigmoid, softplus, erf on vectors, for float32 and float64.
 
 PyPI's Numba has no vector math library, and the C library's functions are scalar. These are branch-free: reduction of
-the range, one polynomial (bench/fit/elementary.py), and selects. NaN in gives NaN out, infinities give the limits. The
+the range, one polynomial (bench/probes/elementary.py), and selects. NaN in gives NaN out, infinities give limits. The
 largest errors, over the whole range against mpmath (tests/kernels/test_elementary.py holds them to these), in units in
 the last place, float32 / float64:
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 # The least work of a batch for a team: with less, a second thread cannot pay for two phases even on an idle machine.
 TEAM_FLOPS = 2e6
-# The least work of a call: with less, starting a helper costs more than it saves (docs/decisions.rst, "by the clock").
+# The least work of a call: with less, starting a helper costs more than it saves (docs/decisions/by-the-clock.rst).
 CALL_FLOPS = 5e7
 FIRST_TRIAL = 2  # calls before the slower choice is tried; the pause doubles while it stays the slower,
 LONGEST_PAUSE = 32  # up to this many calls

@@ -1,4 +1,4 @@
-"""Imports go down only, and numba stays in kernels/. See docs/architecture.rst for the picture.
+"""Imports go down only, and numba stays in kernels/. See docs/concepts/index.rst for the picture.
 
 Every import counts: at the top of a module, inside a function, and what only a type checker reads. A circle that is
 hidden in a function is a circle still: who changes one of its modules must know all of them.
