@@ -11,10 +11,11 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 
 HERE = Path(__file__).resolve().parent
-# bench is not installed. The checkout comes last, so that the installed fastbp is documented.
+# bench and docs are not installed. The checkout comes last, so that the installed fastbp is documented.
 sys.path.append(str(HERE.parent))
 
 from bench.report import documentation  # noqa: E402
+from docs import entries  # noqa: E402
 
 project = "fastbp"
 author = "the fastbp developers"
@@ -27,7 +28,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated"]
 nitpicky = False
 default_role = "literal"
 templates_path = ["_templates"]
@@ -40,7 +41,7 @@ html_favicon = "favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
-autosummary_generate = True
+autosummary_generate = ["reference/index.rst", "_generated/optimizers.rst"]
 autodoc_typehints = "none"  # numpydoc's sections state the types, with shapes
 autodoc_default_options = {
     "members": True,
@@ -80,9 +81,15 @@ def _mathml(self, node: nodes.math | nodes.math_block, *, block: bool) -> None:
     raise nodes.SkipNode
 
 
+def _write(folder: Path) -> None:
+    documentation.write(folder)
+    entries.write(folder)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    # Tables and pictures of the measurements in bench/results: made here, not committed.
-    app.connect("builder-inited", lambda app: documentation.write(HERE / "_generated"))
+    # Tables and pictures of the measurements in bench/results, and tables of the entries: made here, not committed.
+    # autosummary reads the list of optimizers, so they come first.
+    app.connect("builder-inited", lambda app: _write(HERE / "_generated"), priority=100)
     app.add_html_math_renderer(
         "mathml",
         (lambda self, node: _mathml(self, node, block=False), None),
