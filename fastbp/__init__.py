@@ -10,88 +10,48 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-_ROOMS = {
-    "callbacks": (
-        "Callback",
-        "Checkpoint",
-        "CSVLogger",
-        "DivergenceError",
-        "EarlyStopping",
-        "ProgressBar",
-        "ReduceLROnPlateau",
-        "TerminateOnNaN",
-        "TimeLimit",
-    ),
-    "descent": ("gradient_descent",),
-    "estimators": ("LossCurveDisplay", "MLPClassifier", "MLPRegressor"),
-    "formats": ("load",),
-    "layers": ("Dense", "Dropout"),
-    "optimizers": ("SGD", "Adagrad", "Adam", "AdamW", "NAdam", "RMSProp", "Rprop"),
-    "schedules": (
-        "ConstantSchedule",
-        "CosineDecay",
-        "ExponentialDecay",
-        "InverseScaling",
-        "OneCycle",
-        "StepDecay",
-    ),
-    "sequential": ("Sequential",),
-    "training": ("History", "Trainer"),
+# Where each name is defined. Type checkers see it by the imports below.
+_HOME = {
+    "Callback": "callbacks",
+    "Checkpoint": "callbacks",
+    "CSVLogger": "callbacks",
+    "DivergenceError": "callbacks",
+    "EarlyStopping": "callbacks",
+    "ProgressBar": "callbacks",
+    "ReduceLROnPlateau": "callbacks",
+    "TerminateOnNaN": "callbacks",
+    "TimeLimit": "callbacks",
+    "gradient_descent": "descent",
+    "LossCurveDisplay": "estimators",
+    "MLPClassifier": "estimators",
+    "MLPRegressor": "estimators",
+    "load": "formats",
+    "Dense": "layers",
+    "Dropout": "layers",
+    "SGD": "optimizers",
+    "Adagrad": "optimizers",
+    "Adam": "optimizers",
+    "AdamW": "optimizers",
+    "NAdam": "optimizers",
+    "RMSProp": "optimizers",
+    "Rprop": "optimizers",
+    "ConstantSchedule": "schedules",
+    "CosineDecay": "schedules",
+    "ExponentialDecay": "schedules",
+    "InverseScaling": "schedules",
+    "OneCycle": "schedules",
+    "StepDecay": "schedules",
+    "Sequential": "sequential",
+    "History": "training",
+    "Trainer": "training",
 }
-_HOME = {name: room for room, names in _ROOMS.items() for name in names}
 _SUBMODULES = frozenset(
     """
     callbacks engine estimators formats initializers kernels objectives optimizers plot reference schedules
     """.split()
 )
 
-# Written out, and imported below under its own name: that is how type checkers see what a package exports.
-__all__ = [
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "CSVLogger",
-    "Callback",
-    "Checkpoint",
-    "ConstantSchedule",
-    "CosineDecay",
-    "Dense",
-    "DivergenceError",
-    "Dropout",
-    "EarlyStopping",
-    "ExponentialDecay",
-    "History",
-    "InverseScaling",
-    "LossCurveDisplay",
-    "MLPClassifier",
-    "MLPRegressor",
-    "NAdam",
-    "OneCycle",
-    "ProgressBar",
-    "RMSProp",
-    "ReduceLROnPlateau",
-    "Rprop",
-    "SGD",
-    "Sequential",
-    "StepDecay",
-    "TerminateOnNaN",
-    "TimeLimit",
-    "Trainer",
-    "__version__",
-    "callbacks",
-    "engine",
-    "estimators",
-    "formats",
-    "gradient_descent",
-    "initializers",
-    "kernels",
-    "load",
-    "objectives",
-    "optimizers",
-    "plot",
-    "reference",
-    "schedules",
-]
+__all__ = sorted([*_HOME, *_SUBMODULES, "__version__"])
 
 if TYPE_CHECKING:
     from fastbp import callbacks as callbacks
