@@ -17,21 +17,6 @@ from fastbp.schedules import from_config as schedule_from_config
 from fastbp.spellings.optimizers import NAMES
 from fastbp.validation import check_choice, check_number
 
-__all__ = [
-    "RULE_NAMES",
-    "SGD",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "NAdam",
-    "Optimizer",
-    "RMSProp",
-    "Rprop",
-    "Rule",
-    "from_config",
-    "get",
-]
-
 RULE_NAMES = tuple(sorted(RULES))
 
 
@@ -289,6 +274,8 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     for name, thing in list(globals().items())
     if isinstance(thing, type) and issubclass(thing, Optimizer) and thing is not Optimizer
 }
+__all__ = ["RULE_NAMES", "Optimizer", "Rule", "from_config", "get"]
+__all__ += [kind.__name__ for kind in OPTIMIZERS.values()]
 
 
 def get(optimizer: str | Optimizer) -> Optimizer:
