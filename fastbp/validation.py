@@ -26,6 +26,7 @@ __all__ = [
     "check_number",
     "check_rows",
     "is_sparse",
+    "one_line",
     "parse_call",
     "refuse_dates",
     "refuse_masked",
@@ -58,6 +59,15 @@ def shown(value: object, width: int = 80) -> str:
     ):  # an integer of more digits than Python writes, or an object that cannot describe itself
         bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
         text = f"<{type(value).__name__}{bits}>"
+    return one_line(text, width)
+
+
+def one_line(text: str, width: int) -> str:
+    """Return a text in one line of at most `width` characters.
+
+    >>> one_line("much\\n  text", 8)
+    'much ...'
+    """
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width - 3]}..."
 
