@@ -187,6 +187,7 @@ class ModelLoop(Loop):
             "loss_sum": run.loss_sum,
             "seconds": self.seconds,
             "step": trainer.session.step,
+            "product": trainer.session.product,
             "seed": trainer.seed,
             "learning_rate": run.learning_rate,
             "learning_rate_scale": run.learning_rate_scale,
@@ -212,6 +213,7 @@ class ModelLoop(Loop):
         trainer.seed = state["seed"]
         session = trainer.reserve(max(1, self.batch_size))
         session.step = state["step"]
+        session.product = state.get("product", session.product)  # files of the first version have none
         for name, values in checkpoints.unpack(state["slots"], trainer.engine).items():
             session.slots[name][...] = values
         trainer.epoch = run.epoch = state["epoch"]

@@ -13,10 +13,12 @@ import pytest
 from fastbp.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceLROnPlateau, TimeLimit
 from fastbp.engine import session
 from fastbp.formats import load
+from fastbp.formats._container import read, write
 from fastbp.layers import Dense, Dropout
-from fastbp.optimizers import OPTIMIZERS, SGD, Adam
+from fastbp.optimizers import OPTIMIZERS, SGD, Adam, NAdam
 from fastbp.schedules import OneCycle
 from fastbp.sequential import Sequential
+from fastbp.training.model_loop import ModelLoop
 
 
 class Stop(Callback):
@@ -66,6 +68,35 @@ def assert_resumes(path, fit, stop, *, same=("val_loss",)):
     for name in ("loss", *same):
         assert history[name] == expected[name]
     return history
+
+
+def test_the_product_of_nadam_is_in_the_file(data, path):
+    """After a million steps it cannot be told from their number to the last bit."""
+    x, y = data
+    optimizer = NAdam(beta1=0.99999999, momentum_decay=1e3)
+    make().fit(x, y, epochs=2, batch_size=20, optimizer=optimizer, callbacks=[Checkpoint(path)], verbose=0)
+    kind, state = read(path)
+    state["training"]["product"] = 0.125
+    write(path, kind, state)
+    products = []
+    begin = ModelLoop.begun
+
+    def begun(loop):
+        products.append(loop.trainer.session.product)
+        begin(loop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ModelLoop, "begun", begun)
+        make().fit(
+            x,
+            y,
+            epochs=3,
+            batch_size=20,
+            optimizer=optimizer,
+            verbose=0,
+            resume_from=path,
+        )
+    assert products == [0.125]
 
 
 @pytest.mark.parametrize("stop", [{"epochs": 2}, {"chunks": 1}, {"chunks": 17}, {"chunks": 27}])
