@@ -10,7 +10,7 @@ import fair  # asv imports this file from its own folder
 
 
 def setup():
-    """Drop what slows a library, hold all to one thread; `benchmarks.threads` asks for its threads by number."""
+    """Drop what slows a library, hold all to one thread; `suite.threads` asks for its threads by number."""
     for name in fair.HANDICAPS:
         os.environ.pop(name, None)
     os.environ.update(dict.fromkeys(fair.THREADS, "1"))

@@ -1,4 +1,4 @@
-"""Whether a peer ran as fast as its libraries can: what must not be set, which kernels ran, when a figure is refused.
+"""Did a peer run as fast as its libraries can? Variables that slow it, kernels that ran, figures that are refused.
 
 OpenBLAS and its like choose their kernels once, when they are loaded, from the processor and from the environment. So a
 process that measures must start without the variables of `HANDICAPS`, and says afterwards which kernels it had.
@@ -76,7 +76,7 @@ def again(module: str, arguments: list[str], names: Iterable[str] = HANDICAPS) -
     names = tuple(names)
     if not any(name in os.environ for name in names):
         return None
-    # ROOT comes last: what is imported in the new process is what would be imported in this one.
+    # ROOT comes last, so that the new process imports the same fastbp as this one.
     code = f"import runpy, sys; sys.path.append({str(ROOT)!r}); runpy.run_module({module!r}, run_name='__main__')"
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.run(command, env=without(os.environ, names), check=False).returncode

@@ -1,4 +1,4 @@
-"""Time that the host of a virtual machine took from our cores: how much, and which runs count nevertheless.
+"""Time that the host of a virtual machine took from our cores: how much, and which runs count all the same.
 
 Linux counts it in /proc/stat in ticks of 10 ms, so a short run that saw one tick looks worse than it was. It is
 repeated like every other run that lost too much.
@@ -67,7 +67,7 @@ class Tally:
     """The others: what they measured, what was stolen."""
 
     def add(self, value: float, share: float | None) -> None:
-        """Take in a run; one of which nothing is known counts."""
+        """Take in a run. It counts if nothing is known about stolen time."""
         if share is not None and share > self.limit:
             self.lost.append((value, share))
         else:

@@ -1,12 +1,20 @@
 """Sphinx configuration: `python -m sphinx -W docs docs/_build`. The site needs no other host to be read."""
 
 import importlib.metadata
+import sys
+from pathlib import Path
 
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+HERE = Path(__file__).resolve().parent
+# bench is not installed. The checkout comes last, so that the installed fastbp is documented.
+sys.path.append(str(HERE.parent))
+
+from bench.report import documentation  # noqa: E402
 
 project = "fastbp"
 author = "the fastbp developers"
@@ -19,7 +27,7 @@ extensions = [
     "numpydoc",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["_build", "decisions.rst"]
+exclude_patterns = ["_build"]
 nitpicky = False
 default_role = "literal"
 templates_path = ["_templates"]
@@ -73,6 +81,8 @@ def _mathml(self, node: nodes.math | nodes.math_block, *, block: bool) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    # Tables and pictures of the measurements in bench/results: made here, not committed.
+    app.connect("builder-inited", lambda app: documentation.write(HERE / "_generated"))
     app.add_html_math_renderer(
         "mathml",
         (lambda self, node: _mathml(self, node, block=False), None),

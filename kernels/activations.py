@@ -1,29 +1,16 @@
 """Activations: a = f(z) and its derivative, one entry each.
 
 f' is written in terms of the output a wherever a determines it (sigmoid' = a (1 - a)), so that z need not be kept; the
-few that need z say so in NEEDS_Z. Reference: ACTIVATIONS in fastbp/reference.py. Every f lets NaN through: z below 0 is
-asked for, never z above 0. Conventions at kinks are PyTorch's.
+few that need z take it as an argument. Reference: ACTIVATIONS in fastbp/reference.py. Every f lets NaN through: z below
+0 is asked for, never z above 0. Conventions at kinks are PyTorch's.
 """
 
-from numba.core import types
-
-from .elementary import erf, exp, expm1_nonpositive
+from .elementary import erf_and_exp, exp, expm1_nonpositive
 from .elementary import sigmoid as _sigmoid
 from .elementary import softplus as _softplus
 from .elementary import tanh as _tanh
-from .lanes import Lanes, absolute, select, splat
-from .simd import (
-    checked_pointer,
-    dispatch,
-    lanes_of,
-    load_at,
-    load_twin,
-    operation,
-    store_at,
-    store_twin,
-    vector_loop,
-    vector_of,
-)
+from .machine.lanes import absolute, select
+from .machine.loops import map_by_code, multiply_by_code
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772  # Klambauer et al. (2017)
 SQRT_HALF, INV_SQRT_2PI = 0.7071067811865476, 0.3989422804014327
@@ -34,7 +21,7 @@ def relu(z):
     return select(z < 0.0, 0.0, z)
 
 
-def relu_prime(z, a):
+def relu_prime(a):
     """1 where a > 0."""
     return select(a > 0.0, a * 0.0 + 1.0, 0.0)
 
@@ -44,7 +31,7 @@ def sigmoid(z):
     return _sigmoid(z)
 
 
-def sigmoid_prime(z, a):
+def sigmoid_prime(a):
     """a (1 - a)."""
     return a * (1.0 - a)
 
@@ -54,7 +41,7 @@ def tanh(z):
     return _tanh(z)
 
 
-def tanh_prime(z, a):
+def tanh_prime(a):
     """1 - a^2."""
     return 1.0 - a * a
 
@@ -64,7 +51,7 @@ def leaky_relu(z):
     return select(z < 0.0, z * 0.01, z)
 
 
-def leaky_relu_prime(z, a):
+def leaky_relu_prime(a):
     """1 where a > 0, 1/100 elsewhere."""
     return select(a > 0.0, a * 0.0 + 1.0, 0.01)
 
@@ -74,7 +61,7 @@ def elu(z):
     return select(z < 0.0, expm1_nonpositive(select(z < 0.0, z, 0.0)), z)
 
 
-def elu_prime(z, a):
+def elu_prime(a):
     """1 where a > 0, a + 1 = e^z elsewhere."""
     return select(a > 0.0, a * 0.0 + 1.0, a + 1.0)
 
@@ -84,19 +71,26 @@ def selu(z):
     return select(z < 0.0, expm1_nonpositive(select(z < 0.0, z, 0.0)) * SELU_ALPHA, z) * SELU_SCALE
 
 
-def selu_prime(z, a):
+def selu_prime(a):
     """Scale where a > 0, a + scale alpha elsewhere."""
     return select(a > 0.0, a * 0.0 + SELU_SCALE, a + SELU_SCALE * SELU_ALPHA)
 
 
+def _normal(z):
+    """(Phi(z), phi(z)): the normal distribution and its density."""
+    erf, e = erf_and_exp(z * SQRT_HALF)
+    return erf * 0.5 + 0.5, e * INV_SQRT_2PI
+
+
 def gelu(z):
-    """z Phi(z), Phi the normal distribution; Hendrycks and Gimpel (2016), exact form."""
-    return z * (erf(z * SQRT_HALF) * 0.5 + 0.5)
+    """z Phi(z); Hendrycks and Gimpel (2016), exact form."""
+    return z * _normal(z)[0]
 
 
 def gelu_prime(z, a):
     """Phi(z) + z phi(z)."""
-    return erf(z * SQRT_HALF) * 0.5 + 0.5 + z * exp(z * z * -0.5) * INV_SQRT_2PI
+    distribution, density = _normal(z)
+    return distribution + z * density
 
 
 def silu(z):
@@ -115,7 +109,7 @@ def softplus(z):
     return _softplus(z)
 
 
-def softplus_prime(z, a):
+def softplus_prime(a):
     """sigmoid(z) = 1 - e^-a."""
     return -expm1_nonpositive(-a)
 
@@ -125,7 +119,7 @@ def softsign(z):
     return z / (absolute(z) + 1.0)
 
 
-def softsign_prime(z, a):
+def softsign_prime(a):
     """(1 - |a|)^2."""
     rest = 1.0 - absolute(a)
     return rest * rest
@@ -137,7 +131,7 @@ def hard_sigmoid(z):
     return select(line < 0.0, 0.0, select(line > 1.0, 1.0, line))
 
 
-def hard_sigmoid_prime(z, a):
+def hard_sigmoid_prime(a):
     """1/6 where 0 < a < 1."""
     return select(a > 0.0, select(a < 1.0, a * 0.0 + (1.0 / 6.0), 0.0), 0.0)
 
@@ -147,20 +141,29 @@ def hard_tanh(z):
     return select(z < -1.0, -1.0, select(z > 1.0, 1.0, z))
 
 
-def hard_tanh_prime(z, a):
+def hard_tanh_prime(a):
     """1 where -1 < a < 1."""
     return select(absolute(a) < 1.0, a * 0.0 + 1.0, 0.0)
 
 
+def _mish_parts(z):
+    """w = e^z, n = w (w + 2) and 1 / (n + 2): with them tanh(log(1 + e^z)) = n / (n + 2). Beyond 20 that is 1."""
+    w = exp(select(z > 20.0, 20.0, z))
+    n = w * (w + 2.0)
+    return w, n, 1.0 / (n + 2.0)
+
+
 def mish(z):
     """z tanh(softplus(z)); Misra (2019)."""
-    return z * _tanh(_softplus(z))
+    _, n, r = _mish_parts(z)
+    return z * (n * r)
 
 
 def mish_prime(z, a):
-    """t + z (1 - t^2) sigmoid(z), t = tanh(softplus(z))."""
-    t = _tanh(_softplus(z))
-    return t + z * (1.0 - t * t) * _sigmoid(z)
+    """t + z (1 - t^2) sigmoid(z), t = tanh(softplus(z)); that is n r + 4 z w (w + 1) r^2 with r = 1 / (n + 2)."""
+    w, n, r = _mish_parts(z)
+    z = select(z > 20.0, 20.0, z)
+    return n * r + z * (w * (w + 1.0) * 4.0) * (r * r)
 
 
 def exponential(z):
@@ -168,7 +171,7 @@ def exponential(z):
     return exp(z)
 
 
-def exponential_prime(z, a):
+def exponential_prime(a):
     """a."""
     return a
 
@@ -192,79 +195,19 @@ TABLE = {
     "exp": (exponential, exponential_prime),
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
-NEEDS_Z = frozenset({"gelu", "silu", "mish"})
+# f' is a function of z, too.
+NEEDS_Z = frozenset(name for name, (_, slope) in TABLE.items() if slope and slope.__code__.co_argcount == 2)
 # f(0) != 0: the padding of their outputs has to be cleared.
 MOVES_ZERO = tuple(CODES[name] for name in ("sigmoid", "softplus", "hard_sigmoid", "exp"))
-_PAIRS = list(TABLE.values())
 
+_FUNCTIONS = {CODES[name]: f for name, (f, _) in TABLE.items() if f}
+_SLOPES = {CODES[name]: slope for name, (_, slope) in TABLE.items() if slope}
+_OF_Z = {code: slope for code, slope in _SLOPES.items() if slope.__code__.co_argcount == 2}
+_OF_A = {code: slope for code, slope in _SLOPES.items() if code not in _OF_Z}
 
-def _forward_twin(code, Z, z0, A, a0, count):
-    f = _PAIRS[code][0]
-    for j in range(0, count, lanes_of(Z)):
-        store_twin(A, a0 + j, f(load_twin(Z, z0 + j)))
-
-
-@operation(twin=_forward_twin)
-def forward(typingctx, code, Z, z0, A, a0, count):
-    """forward(code, Z, z0, A, a0, count): A = f(Z) on `count` elements, a multiple of the row padding.
-
-    One branch for the whole block of rows, then a loop of vectors for the function it leads to.
-    """
-    width = vector_of(Z.dtype).lanes
-
-    def codegen(context, builder, sig, args):
-        code, Z, z0, A, a0, count = args
-        source = checked_pointer(context, builder, sig.args[1], Z, z0, count)
-        target = checked_pointer(context, builder, sig.args[3], A, a0, count)
-        zero = context.get_constant(types.intp, 0)
-
-        def body(f):
-            with vector_loop(builder, zero, count, width) as (j, _):
-                store_at(
-                    builder, builder.gep(target, [j]), f(load_at(builder, builder.gep(source, [j]), width))
-                )
-
-        dispatch(builder, code, {number: (body, f) for number, (f, _) in enumerate(_PAIRS) if f})
-        return context.get_dummy_value()
-
-    p = types.intp
-    return types.void(p, Z, p, A, p, p), codegen
-
-
-def _backward_twin(code, Z, z0, A, a0, D, d0, count, scale):
-    prime = _PAIRS[code][1]
-    for j in range(0, count, lanes_of(Z)):
-        a = load_twin(A, a0 + j) * A.dtype.type(scale)
-        store_twin(D, d0 + j, load_twin(D, d0 + j) * prime(load_twin(Z, z0 + j), a))
-
-
-@operation(twin=_backward_twin)
-def backward(typingctx, code, Z, z0, A, a0, D, d0, count, scale):
-    """backward(code, Z, z0, A, a0, D, d0, count, scale): D = D * f'(z), the second half of BP2.
-
-    `scale` undoes the division of a by dropout's keep rate.
-    """
-    width = vector_of(Z.dtype).lanes
-
-    def codegen(context, builder, sig, args):
-        code, Z, z0, A, a0, D, d0, count, scale = args
-        z_pointer = checked_pointer(context, builder, sig.args[1], Z, z0, count)
-        a_pointer = checked_pointer(context, builder, sig.args[3], A, a0, count)
-        d_pointer = checked_pointer(context, builder, sig.args[5], D, d0, count)
-        factor = Lanes(
-            builder, splat(builder, context.cast(builder, scale, types.float64, sig.args[1].dtype), width)
-        )
-        zero = context.get_constant(types.intp, 0)
-
-        def body(prime):
-            with vector_loop(builder, zero, count, width) as (j, _):
-                z = load_at(builder, builder.gep(z_pointer, [j]), width)
-                a = load_at(builder, builder.gep(a_pointer, [j]), width) * factor
-                place = builder.gep(d_pointer, [j])
-                store_at(builder, place, load_at(builder, place, width) * prime(z, a))
-
-        dispatch(builder, code, {number: (body, prime) for number, (_, prime) in enumerate(_PAIRS) if prime})
-        return context.get_dummy_value()
-
-    p = types.intp
-    return types.void(p, Z, p, A, p, D, p, p, types.float64), codegen
+# forward(code, work, z0, a0, count, training): work[a0:] = f(work[z0:]). While training, f'(z, a) takes the place of z
+# if it needs z: the two have most of their arithmetic in common.
+forward = map_by_code(_FUNCTIONS, _OF_Z)
+# backward(code, work, z0, a0, d0, count, scale): work[d0:] *= f'(z), the second half of BP2; `scale` undoes the
+# division of a by dropout's keep rate.
+backward = multiply_by_code(_OF_A, _OF_Z)

@@ -9,35 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import one
-from .jit import entry, kernel
-from .plan import (
-    A_IN,
-    CLASS_INDEX,
-    D_IN,
-    FAN_IN,
-    FAN_OUT,
-    HEADER,
-    LD,
-    LD_IN,
-    LDW,
-    N_LAYERS,
-    RECORD,
-    TRANSPOSED,
-    WORK_SIZE,
-    A,
-    B,
-    D,
-    W,
-)
-from .simd import fill, lanes, load, scratch, store
+from . import dense, one
+from .machine.jit import entry, kernel
+from .machine.simd import fill, lanes, scratch, store
+from .plan import layer_of, network_at
 
 
 class State(NamedTuple):
-    """A network for compiled code: plan (int64), hyper (float64), and params, which is the network's own memory."""
+    """A network for compiled code: its plan (int64), and params, which is the network's own memory."""
 
     plan: np.ndarray
-    hyper: np.ndarray
     params: np.ndarray
 
 
@@ -48,27 +29,37 @@ def _clear(work):
 
 
 @kernel
-def _forward(plan, params, work, x):
-    """Every layer for the row x."""
-    a0 = plan[HEADER + A_IN]
-    for k in range(plan[HEADER + FAN_IN]):
+def _inputs(plan, work, x):
+    """Copy the row x to the input of the first layer."""
+    a0 = layer_of(plan, 0).a_in
+    for k in range(layer_of(plan, 0).fan_in):
         work[a0 + k] = x[k]
-    for layer in range(plan[N_LAYERS]):
-        one.forward(plan, HEADER + layer * RECORD, params, work)
 
 
 @kernel
 def _targets(plan, work, y):
     """Targets of the row into the output's delta buffer: values, one-hot, or one class code."""
-    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    o, d0 = plan[top + FAN_OUT], plan[top + D]
-    if plan[CLASS_INDEX] != 0 and y.size == 1 and o > 1:
+    top = layer_of(plan, plan.n_layers - 1)
+    o, d0 = top.fan_out, top.d
+    if plan.class_index != 0 and y.size == 1 and o > 1:
         for j in range(o):
             work[d0 + j] = 0.0
         work[d0 + int(y[0])] = 1.0
     else:
         for j in range(o):
             work[d0 + j] = y[j]
+
+
+@kernel
+def _predict(plan, params, work, x, out):
+    """Every layer for the row x; the outputs of the last one."""
+    _inputs(plan, work, x)
+    for k in range(plan.n_layers):
+        one.forward(layer_of(plan, k), params, work, False)
+    top = layer_of(plan, plan.n_layers - 1)
+    a0 = top.a
+    for j in range(top.fan_out):
+        out[j] = work[a0 + j]
 
 
 @entry
@@ -93,26 +84,19 @@ def predict_one(state, x, out):
     >>> out
     array([6., 6.], dtype=float32)
     """
-    plan = state.plan
-    work = scratch(state.params, plan[WORK_SIZE])
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
     _clear(work)
-    _forward(plan, state.params, work, x)
-    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    a0 = plan[top + A]
-    for j in range(plan[top + FAN_OUT]):
-        out[j] = work[a0 + j]
+    _predict(plan, state.params, work, x, out)
 
 
 @entry
 def predict_row(plan, params, x, out):
     """Outputs (1, n_outputs) for x (1, n_inputs): `predict_one` for Python, where each array costs 0.15 us."""
-    work = scratch(params, plan[WORK_SIZE])
+    plan = network_at(plan, 0)
+    work = scratch(params, plan.work_size)
     _clear(work)
-    _forward(plan, params, work, x[0])
-    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    a0 = plan[top + A]
-    for j in range(plan[top + FAN_OUT]):
-        out[0, j] = work[a0 + j]
+    _predict(plan, params, work, x[0], out[0])
 
 
 @entry
@@ -136,15 +120,11 @@ def predict(state, x, out):
     >>> out.ravel()
     array([3., 7.], dtype=float32)
     """
-    plan = state.plan
-    work = scratch(state.params, plan[WORK_SIZE])
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
     _clear(work)
-    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    a0, o = plan[top + A], plan[top + FAN_OUT]
     for row in range(x.shape[0]):
-        _forward(plan, state.params, work, x[row])
-        for j in range(o):
-            out[row, j] = work[a0 + j]
+        _predict(plan, state.params, work, x[row], out[row])
 
 
 @entry
@@ -177,17 +157,16 @@ def train_one(state, x, y, lr):
     >>> net.weights[0], net.biases[0]
     (array([[0.25]], dtype=float32), array([0.25], dtype=float32))
     """
-    plan = state.plan
-    work = scratch(state.params, plan[WORK_SIZE])
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
     _clear(work)
-    weight = scratch(state.hyper, 1)
-    value = scratch(state.hyper, 1)
+    numbers = state.plan.view(np.float64)
+    weight = scratch(numbers, 1)
+    value = scratch(numbers, 1)
     weight[0] = 1.0
-    a0 = plan[HEADER + A_IN]
-    for k in range(plan[HEADER + FAN_IN]):
-        work[a0 + k] = x[k]
+    _inputs(plan, work, x)
     _targets(plan, work, y)
-    one.train_row(plan, state.hyper, state.params, work, weight, value, lr)
+    one.train_row(plan, state.params, work, weight, value, lr)
     return value[0]
 
 
@@ -223,29 +202,22 @@ def value_and_grad_one(state, x, y, grad):
     >>> dW[0], db[0]
     (array([[-1.]], dtype=float32), array([-1.], dtype=float32))
     """
-    plan, params = state.plan, state.params
-    work = scratch(params, plan[WORK_SIZE])
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
     _clear(work)
-    weight = scratch(state.hyper, 1)
-    value = scratch(state.hyper, 1)
+    numbers = state.plan.view(np.float64)
+    weight = scratch(numbers, 1)
+    value = scratch(numbers, 1)
     weight[0] = 1.0
+    _inputs(plan, work, x)
     _targets(plan, work, y)
-    _forward(plan, params, work, x)
-    one.error(plan, state.hyper, work, weight, value)
-    for down in range(plan[N_LAYERS]):
-        at = HEADER + (plan[N_LAYERS] - 1 - down) * RECORD
-        x0, d0, g0, ldw = plan[at + A_IN], plan[at + D], plan[at + W], plan[at + LDW]
-        i, o, b0 = plan[at + FAN_IN], plan[at + FAN_OUT], plan[at + B]
-        turned = plan[at + TRANSPOSED] != 0
-        left, rows, right, width = (d0, o, x0, plan[at + LD_IN]) if turned else (x0, i, d0, plan[at + LD])
-        for r in range(rows):
-            factor = fill(work, work[left + r])
-            for j in range(0, width, lanes(work)):
-                store(grad, g0 + r * ldw + j, load(work, right + j) * factor)
-        if b0 >= 0:
-            for j in range(0, plan[at + LD], lanes(work)):
-                store(grad, b0 + j, load(work, d0 + j))
-        if plan[at + D_IN] >= 0:
-            one.propagate(plan, at, params, work)
-            one.derive(plan, at - RECORD, work)
+    for k in range(plan.n_layers):
+        one.forward(layer_of(plan, k), state.params, work, True)
+    one.error(plan, work, weight, value)
+    for down in range(plan.n_layers):
+        k = plan.n_layers - 1 - down
+        one.gradient(layer_of(plan, k), work, grad)
+        if layer_of(plan, k).d_in >= 0:
+            one.propagate(layer_of(plan, k), state.params, work)
+            dense.derive(layer_of(plan, k - 1), work, 0, 1, 0.0)
     return value[0]

@@ -1,48 +1,43 @@
 """One dense layer on a block of rows. Shapes: x (n, i), W (i, o), b (o,), z, a, delta (n, o), rows padded to 64 bytes.
 
-Equations as in Nielsen (2015), ch. 2, for row batches; BP1 is in losses.py. Reference: fastbp/reference.py. `at` is the
-place of the layer's record in the plan.
+Equations as in Nielsen (2015), ch. 2, for row batches; BP1 is in losses.py. Reference: fastbp/reference.py. `layer` is
+the layer's record (plan.py): it says where in `params` and `work` everything lies.
 """
 
 from . import activations
-from .jit import kernel
+from .machine.jit import kernel
+from .machine.simd import fill, fma, lanes, load, load_first, store, total
+from .machine.squares import transpose_squares
 from .matmul import product, product_asking
-from .plan import (
-    ACTIVATION,
-    D_IN,
-    FAN_IN,
-    FAN_OUT,
-    LD,
-    LD_IN,
-    LDT,
-    LDW,
-    TRANSPOSED,
-    ZEROS,
-    A,
-    B,
-    D,
-    T,
-    W,
-    Z,
-)
-from .simd import fill, fma, lanes, load, load_first, store, total
-from .squares import transpose_squares
+from .plan import ZEROS
 
 
 @kernel
-def activate(plan, at, work, row, m):
-    """a = f(z) on m rows, padding kept at zero."""
-    code = plan[at + ACTIVATION]
+def activate(layer, work, row, m, training):
+    """a = f(z) on m rows, padding kept at zero; while training, f'(z) takes the place of z if that is kept."""
+    code = layer.activation
     if code == 0:
         return
-    ld = plan[at + LD]
-    a0 = plan[at + A] + row * ld
-    z0 = a0 if plan[at + Z] < 0 else plan[at + Z] + row * ld
-    activations.forward(code, work, z0, work, a0, m * ld)
+    ld = layer.ld
+    a0 = layer.a + row * ld
+    z0 = a0 if layer.z < 0 else layer.z + row * ld
+    activations.forward(code, work, z0, a0, m * ld, training)
     if code in activations.MOVES_ZERO:
         for r in range(m):
-            for j in range(plan[at + FAN_OUT], ld):
+            for j in range(layer.fan_out, ld):
                 work[a0 + r * ld + j] = 0.0
+
+
+@kernel
+def derive(layer, work, row, m, rate):
+    """delta = delta * f'(z) on m rows (the second half of BP2); dropout at `rate` may have scaled a."""
+    code = layer.activation
+    if code == 0:
+        return
+    ld = layer.ld
+    a0 = layer.a + row * ld
+    z0 = a0 if layer.z < 0 else layer.z + row * ld
+    activations.backward(code, work, z0, a0, layer.d + row * ld, m * ld, 1.0 - rate)
 
 
 @kernel(inline=True)
@@ -60,63 +55,46 @@ def dot(X, x0, P, w0, count):
     return total(acc)
 
 
-@kernel
-def forward(plan, at, params, x, x0, x_step, work, row, m, panel, data, order, place):
+@kernel(inline=True)
+def forward(layer, params, work, x, block, rows, next_row, training):
     """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
 
-    The rows of x start at x0 and lie x_step apart: the layer below's in the workspace, or the caller's own. From
-    `panel` on the workspace has room for a panel of weights, if it is not negative; with `place` not negative rows
-    order[place:] of the data set are asked for meanwhile.
+    x is a Matrix, the layer below's rows or the caller's. Meanwhile rows order[next_row:] of the data set are asked
+    for, if that is not negative.
     """
-    ld = plan[at + LD]
-    z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
-    w0 = plan[at + T] if plan[at + TRANSPOSED] else plan[at + W]
-    ldw = plan[at + LDT] if plan[at + TRANSPOSED] else plan[at + LDW]
-    b0 = plan[at + B]
-    start, first = (params, b0) if b0 >= 0 else (work, plan[ZEROS])
-    o, i = plan[at + FAN_OUT], plan[at + FAN_IN]
-    if plan[at + TRANSPOSED] != 0 and plan[at + T] < 0:
+    row, m = block.row, block.m
+    ld = layer.ld
+    z0 = (layer.a if layer.z < 0 else layer.z) + row * ld
+    w0, ldw = (layer.t, layer.ldt) if layer.transposed != 0 else (layer.w, layer.ldw)
+    start, b0 = (params, layer.b) if layer.b >= 0 else (work, ZEROS)
+    i, o = layer.fan_in, layer.fan_out
+    x0, step = x.start, x.distance
+    if layer.transposed != 0 and layer.t < 0:
         # One output, whose weights are a row without a turned copy: no tile for it.
         for r in range(m):
-            work[z0 + r * ld] = start[first] + dot(x, x0 + r * x_step, params, plan[at + W], i)
-    elif place >= 0:
+            work[z0 + r * ld] = start[b0] + dot(x.data, x0 + r * step, params, layer.w, i)
+    elif next_row >= 0:
         product_asking(
-            x,
-            x0,
-            x_step,
-            params,
-            w0,
-            ldw,
-            start,
-            first,
-            work,
-            z0,
-            ld,
-            m,
-            o,
-            i,
-            work,
-            panel,
-            data,
-            order,
-            place,
-        )
+            x.data, x0, step, params, w0, ldw, start, b0, work, z0, ld, m, o, i, work, block.panel, rows.x, rows.order,
+            next_row,
+        )  # fmt: skip
     else:
-        product(x, x0, x_step, 1, params, w0, ldw, start, first, 0, work, z0, ld, m, o, i, work, panel)
-    activate(plan, at, work, row, m)
+        product(x.data, x0, step, 1, params, w0, ldw, start, b0, 0, work, z0, ld, m, o, i, work, block.panel)
+    activate(layer, work, row, m, training)
 
 
-@kernel
-def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row, m):
+@kernel(inline=True)
+def forward_sparse(layer, params, work, rows, first, block, training):
     """The first layer on CSR rows: z = b + sum over the row's entries of x_k W[k, :], no densification."""
-    o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
-    z0 = (plan[at + A] if plan[at + Z] < 0 else plan[at + Z]) + row * ld
-    w0, b0 = plan[at + W], plan[at + B]
-    for r in range(m):
-        source = order[first + r] if order.size > 0 else first + r
-        begin, end = indptr[source], indptr[source + 1]
+    o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
+    z0 = (layer.a if layer.z < 0 else layer.z) + block.row * ld
+    w0, b0 = layer.w, layer.b
+    x, indices = rows.x, rows.indices
+    for r in range(block.m):
+        source = rows.order[first + r] if rows.order.size > 0 else first + r
+        begin, end = rows.indptr[source], rows.indptr[source + 1]
         z = z0 + r * ld
-        if plan[at + TRANSPOSED]:
+        if layer.transposed != 0:
             for j in range(o):
                 acc = params[b0 + j] if b0 >= 0 else params[w0] * 0
                 for k in range(begin, end):
@@ -128,91 +106,74 @@ def forward_sparse(plan, at, params, work, x, indices, indptr, order, first, row
                 for k in range(begin, end):
                     acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
                 store(work, z + j, acc)
-    activate(plan, at, work, row, m)
+    activate(layer, work, block.row, block.m, training)
 
 
-@kernel
-def propagate(plan, at, params, work, row, m, panel):
+@kernel(inline=True)
+def propagate(layer, params, work, block):
     """Error felt by the layer's input: delta W'  (the first half of BP2)."""
-    ld, ld_in = plan[at + LD], plan[at + LD_IN]
-    d0 = plan[at + D] + row * ld
-    w0 = plan[at + W] if plan[at + TRANSPOSED] else plan[at + T]
-    ldw = plan[at + LDW] if plan[at + TRANSPOSED] else plan[at + LDT]
-    c0 = plan[at + D_IN] + row * ld_in
-    i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    if plan[at + TRANSPOSED] != 0 and plan[at + T] < 0:
-        for r in range(m):
+    ld, ld_in = layer.ld, layer.ld_in
+    d0 = layer.d + block.row * ld
+    w0, ldw = (layer.w, layer.ldw) if layer.transposed != 0 else (layer.t, layer.ldt)
+    c0 = layer.d_in + block.row * ld_in
+    i, o = layer.fan_in, layer.fan_out
+    if layer.transposed != 0 and layer.t < 0:
+        for r in range(block.m):
             felt = fill(work, work[d0 + r * ld])
             for k in range(0, i, lanes(work)):
                 store(work, c0 + r * ld_in + k, felt * load(params, w0 + k))
     else:
-        product(work, d0, ld, 1, params, w0, ldw, work, plan[ZEROS], 0, work, c0, ld_in, m, i, o, work, panel)
-
-
-@kernel
-def weight_gradients(plan, at, x, x0, x_step, work, grad, g0, begin, end, m, accumulate):
-    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose where W' is stored; summed into grad[g0:]."""
-    d0, ld, ldw = plan[at + D], plan[at + LD], plan[at + LDW]
-    start, from_row, step = (grad, g0, ldw) if accumulate else (work, plan[ZEROS], 0)
-    rows = end - begin
-    if plan[at + TRANSPOSED]:
         product(
-            work,
-            d0 + begin,
-            1,
-            ld,
-            x,
-            x0,
-            x_step,
-            start,
-            from_row,
-            step,
-            grad,
-            g0,
-            ldw,
-            rows,
-            plan[at + FAN_IN],
-            m,
-            work,
-            -1,
-        )
-    else:
-        product(
-            x,
-            x0 + begin,
-            1,
-            x_step,
             work,
             d0,
             ld,
-            start,
-            from_row,
-            step,
-            grad,
-            g0,
+            1,
+            params,
+            w0,
             ldw,
-            rows,
-            plan[at + FAN_OUT],
-            m,
             work,
-            -1,
+            ZEROS,
+            0,
+            work,
+            c0,
+            ld_in,
+            block.m,
+            i,
+            o,
+            work,
+            block.panel,
         )
 
 
-@kernel
-def weight_gradients_sparse(
-    plan, at, work, grad, g0, x, indices, indptr, order, first, begin, end, m, accumulate
-):
+@kernel(inline=True)
+def weight_gradients(layer, x, work, grad, g0, begin, end, m, accumulate):
+    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose if W' is stored, to grad[g0:]; m rows of x."""
+    d0, ld, ldw = layer.d, layer.ld, layer.ldw
+    start, from_row, step = (grad, g0, ldw) if accumulate else (work, ZEROS, 0)
+    if layer.transposed != 0:
+        product(
+            work, d0 + begin, 1, ld, x.data, x.start, x.distance, start, from_row, step, grad, g0, ldw, end - begin,
+            layer.fan_in, m, work, -1,
+        )  # fmt: skip
+    else:
+        product(
+            x.data, x.start + begin, 1, x.distance, work, d0, ld, start, from_row, step, grad, g0, ldw, end - begin,
+            layer.fan_out, m, work, -1,
+        )  # fmt: skip
+
+
+@kernel(inline=True)
+def weight_gradients_sparse(layer, rows, first, work, grad, g0, begin, end, m, accumulate):
     """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k."""
-    o, ld, ldw = plan[at + FAN_OUT], plan[at + LD], plan[at + LDW]
-    d0 = plan[at + D]
+    o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
+    x, indices, indptr = rows.x, rows.indices, rows.indptr
     if not accumulate:
         for j in range(g0, g0 + (end - begin) * ldw):
             grad[j] = 0.0
     for r in range(m):
-        source = order[first + r] if order.size > 0 else first + r
-        d = d0 + r * ld
-        if plan[at + TRANSPOSED]:
+        source = rows.order[first + r] if rows.order.size > 0 else first + r
+        d = layer.d + r * ld
+        if layer.transposed != 0:
             for j in range(begin, end):
                 for k in range(indptr[source], indptr[source + 1]):
                     grad[g0 + (j - begin) * ldw + indices[k]] += x[k] * work[d + j]
@@ -225,10 +186,10 @@ def weight_gradients_sparse(
                         store(grad, g, load(grad, g) + load(work, d + j) * x[k])
 
 
-@kernel
-def bias_gradients(plan, at, work, grad, g0, m, accumulate):
+@kernel(inline=True)
+def bias_gradients(layer, work, grad, g0, m, accumulate):
     """db = sum over the rows of delta  (BP3), to grad[g0:]."""
-    ld, d0 = plan[at + LD], plan[at + D]
+    ld, d0 = layer.ld, layer.d
     for j in range(0, ld, lanes(work)):
         acc = load(grad, g0 + j) if accumulate else fill(work, 0.0)
         for r in range(m):
@@ -237,26 +198,26 @@ def bias_gradients(plan, at, work, grad, g0, m, accumulate):
 
 
 @kernel
-def transpose_rows(plan, at, params, begin, end, backward):
+def transpose_rows(layer, params, begin, end, backward):
     """Bring columns [begin, end) of the copy T up to date with rows [begin, end) of what is stored, if it is read.
 
-    Forward reads it where W' is stored, else the way back (if it is gone) to a layer below.
+    Forward reads it if W' is stored, else the way back (`backward`: it is gone) to a layer below.
     """
-    t0 = plan[at + T]
-    if t0 < 0 or (plan[at + TRANSPOSED] == 0 and (not backward or plan[at + D_IN] < 0)):
+    t0 = layer.t
+    if t0 < 0 or (layer.transposed == 0 and (not backward or layer.d_in < 0)):
         return
-    w0, ldw, ldt = plan[at + W], plan[at + LDW], plan[at + LDT]
+    w0, ldw, ldt = layer.w, layer.ldw, layer.ldt
     side = lanes(params)
     r = begin + (end - begin) // side * side
     transpose_squares(params, w0 + begin * ldw, ldw, params, t0 + begin, ldt, r - begin, ldw)
-    columns = plan[at + FAN_IN] if plan[at + TRANSPOSED] else plan[at + FAN_OUT]
+    columns = layer.fan_in if layer.transposed != 0 else layer.fan_out
     while r < end:
         for c in range(columns):
             params[t0 + c * ldt + r] = params[w0 + r * ldw + c]
         r += 1
 
 
-@kernel
-def stored_rows(plan, at):
-    """Return how many rows the stored orientation has: fan_in, or fan_out where W' is stored."""
-    return plan[at + FAN_OUT] if plan[at + TRANSPOSED] else plan[at + FAN_IN]
+@kernel(inline=True)
+def stored_rows(layer):
+    """Return how many rows the stored orientation has: fan_in, or fan_out if W' is stored."""
+    return layer.fan_out if layer.transposed != 0 else layer.fan_in

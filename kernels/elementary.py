@@ -1,15 +1,15 @@
 """exp, expm1, log, log1p, tanh, sigmoid, softplus, erf on vectors, for float32 and float64.
 
 PyPI's Numba has no vector math library, and the C library's functions are scalar. These are branch-free: reduction of
-the range, one polynomial (bench/fit/elementary.py), and selects. NaN in gives NaN out, infinities give the limits. The
+the range, one polynomial (bench/probes/elementary.py), and selects. NaN in gives NaN out, infinities give limits. The
 largest errors, over the whole range against mpmath (tests/kernels/test_elementary.py holds them to these), in units in
 the last place, float32 / float64:
 
-    exp 1.5 / 1.5   expm1 (x <= 0) 2 / 2   log 1.5 / 1.5   log1p 2.5 / 2.5
-    tanh 3 / 3      sigmoid 3 / 3          softplus 3 / 3  erf 3 / 3
+    exp 1.5 / 1.5   expm1 (x <= 0) 2 / 2   log 1.5 / 1.5   log1p (0 <= x <= 1) 1.5 / 1.5
+    tanh 3 / 3      sigmoid 3 / 3          softplus 2 / 2  erf 3 / 3
 """
 
-from .lanes import absolute, bits, copysign, equal, fma, from_bits, is_single, select, to_float
+from .machine.lanes import absolute, bits, copysign, equal, fma, from_bits, is_single, select, to_float
 
 INFINITY, NAN = float("inf"), float("nan")
 LOG2_E = 1.4426950408889634
@@ -115,11 +115,25 @@ def log(x):
     return select(x >= 0.0, result, NAN)
 
 
-def log1p(x):
-    """log(1 + x) for x > -1: the logarithm of the rounded sum, and the part that the rounding lost."""
-    w = x + 1.0
-    lost = (x - (w - 1.0)) / w
-    return select(equal(w, x), log(w), log(w) + lost)
+def log1p_unit(x):
+    """log(1 + x) for 0 <= x <= 1: with s = x / (x + 2) and w = s^2 it is x - s (x - w p(w))."""
+    s = x / (x + 2.0)
+    w = s * s
+    if is_single(x):
+        p = fma(w, 0.26851498022837152, 0.28236619805310481)
+        p = fma(p, w, 0.40007560644911206)
+        p = fma(p, w, 0.6666664033669924)
+    else:
+        p = fma(w, 0.16164045611943532, 0.088007384861446739)
+        p = fma(p, w, 0.12001072809590713)
+        p = fma(p, w, 0.13314144209654936)
+        p = fma(p, w, 0.15385570064958623)
+        p = fma(p, w, 0.18181789436132858)
+        p = fma(p, w, 0.22222222717427863)
+        p = fma(p, w, 0.28571428567108757)
+        p = fma(p, w, 0.40000000000014583)
+        p = fma(p, w, 0.66666666666666659)
+    return fma(-s, fma(-w, p, x), x)
 
 
 def tanh(x):
@@ -136,11 +150,14 @@ def sigmoid(x):
 
 def softplus(x):
     """log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)."""
-    return select(x < 0.0, 0.0, x) + log1p(exp(-absolute(x)))
+    return select(x < 0.0, 0.0, x) + log1p_unit(exp(-absolute(x)))
 
 
-def erf(x):
-    """Error function: a polynomial in x^2 up to 1, 1 - e^(-x^2) times a polynomial in (|x| - 2) / (|x| + 2) beyond."""
+def erf_and_exp(x):
+    """(erf(x), e^(-x^2)): the error function, and what it takes half of its time for; Phi and phi are made of them.
+
+    It is x times a polynomial in x^2 up to 1, 1 - e^(-x^2) times a polynomial in (|x| - 2) / (|x| + 2) beyond.
+    """
     y = absolute(x)
     w = y * y
     capped = select(y > 6.0, 6.0, y)
@@ -187,5 +204,5 @@ def erf(x):
         q = fma(q, t, 0.24165819424246585)
         q = fma(q, t, -0.42718584741395849)
         q = fma(q, t, 0.25539567631050574)
-    tail = 1.0 - exp(-(capped * capped)) * q
-    return select(y > 1.0, copysign(tail, x), p * x)
+    e = exp(-w)
+    return select(y > 1.0, copysign(1.0 - e * q, x), p * x), e

@@ -1,8 +1,14 @@
 """Rows between the caller's arrays, unpadded and in any order, and the workspace, where rows are padded."""
 
-from .jit import kernel
-from .plan import A_IN, CLASS_INDEX, FAN_IN, FAN_OUT, HEADER, LD, LD_IN, N_LAYERS, RECORD, D
-from .simd import fill, lanes, load, load_first, store
+from .machine.jit import kernel
+from .machine.simd import fill, lanes, load, load_first, store
+from .plan import layer_of
+
+
+@kernel(inline=True)
+def source(rows, k):
+    """Return which row of the data set row k of the order is."""
+    return rows.order[k] if rows.order.size > 0 else k
 
 
 @kernel(inline=True)
@@ -16,29 +22,48 @@ def copy_row(work, target, x, source, width):
         store(work, target + k, load_first(x, source + k, width - k))
 
 
-@kernel
-def rows(plan, work, x, order, first, row, m):
-    """Copy m rows of the data set, chosen by `order`, into the padded input of the first layer."""
-    i, ld = plan[HEADER + FAN_IN], plan[HEADER + LD_IN]
-    a0 = plan[HEADER + A_IN] + row * ld
+@kernel(inline=True)
+def inputs(net, rows, first, row, m):
+    """Copy m rows of x, from row `first` of the order on, to the padded input of the first layer."""
+    layer = layer_of(net.plan, 0)
+    i, ld = layer.fan_in, layer.ld_in
+    a0 = layer.a_in + row * ld
     for r in range(m):
-        copy_row(work, a0 + r * ld, x, (order[first + r] if order.size > 0 else first + r) * i, i)
+        copy_row(net.work, a0 + r * ld, rows.x, source(rows, first + r) * i, i)
 
 
-@kernel
-def targets(plan, work, y, order, first, row, m):
+@kernel(inline=True)
+def targets(net, rows, first, row, m):
     """Copy the rows' targets to where delta of the output will be; class codes become rows of one-hot."""
-    at = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    o, ld = plan[at + FAN_OUT], plan[at + LD]
-    d0 = plan[at + D] + row * ld
+    layer = layer_of(net.plan, net.plan.n_layers - 1)
+    o, ld = layer.fan_out, layer.ld
+    d0 = layer.d + row * ld
     for r in range(m):
-        source = order[first + r] if order.size > 0 else first + r
-        if plan[CLASS_INDEX] != 0:
-            for j in range(0, o, lanes(work)):
-                store(work, d0 + r * ld + j, fill(work, 0.0))
-            work[d0 + r * ld + int(y[source])] = 1.0
+        place = source(rows, first + r)
+        if net.plan.class_index != 0:
+            for j in range(0, o, lanes(net.work)):
+                store(net.work, d0 + r * ld + j, fill(net.work, 0.0))
+            net.work[d0 + r * ld + int(rows.y[place])] = 1.0
         else:
-            copy_row(work, d0 + r * ld, y, source * o, o)
+            copy_row(net.work, d0 + r * ld, rows.y, place * o, o)
+
+
+@kernel(inline=True)
+def weights(sums, rows, first, row, m):
+    """Note the rows' weights, 1 if there are none."""
+    for r in range(m):
+        sums.weights[row + r] = rows.weight[source(rows, first + r)] if rows.weight.size > 0 else 1.0
+
+
+@kernel(inline=True)
+def weight_of(rows, first, m):
+    """Return the sum of the weights of m rows."""
+    if rows.weight.size == 0:
+        return float(m)
+    acc = 0.0
+    for r in range(m):
+        acc += rows.weight[source(rows, first + r)]
+    return acc
 
 
 @kernel
@@ -47,25 +72,3 @@ def copy_out(work, a0, ld, out, out0, width, m):
     for r in range(m):
         for j in range(width):
             out[out0 + r * width + j] = work[a0 + r * ld + j]
-
-
-@kernel
-def weights(numbers, sample_weight, order, first, row, m):
-    """Put the rows' weights (1 where there are none) behind the rows' values."""
-    for r in range(m):
-        if sample_weight.size > 0:
-            source = order[first + r] if order.size > 0 else first + r
-            numbers[row + r] = sample_weight[source]
-        else:
-            numbers[row + r] = 1.0
-
-
-@kernel
-def weight_of(sample_weight, order, first, m):
-    """Return the sum of the weights of m rows."""
-    if sample_weight.size == 0:
-        return float(m)
-    acc = 0.0
-    for r in range(m):
-        acc += sample_weight[order[first + r] if order.size > 0 else first + r]
-    return acc

@@ -8,39 +8,13 @@ torch.nn.PoissonNLLLoss. Reference: LOSSES in fastbp/reference.py.
 
 import math
 
-from llvmlite import ir
-from numba.core import cgutils, types
-
 from .elementary import exp, log, sigmoid, softplus, tanh
-from .jit import kernel
-from .lanes import Lanes, absolute, copysign, equal, select, splat, total
-from .plan import FULL, HIGH, LOW, PARAMETER, SLOPE_SCALE, VALUE_SCALE
-from .simd import (
-    checked_pointer,
-    dispatch,
-    fill,
-    fill_twin,
-    first,
-    first_lanes,
-    first_twin,
-    lanes,
-    lanes_of,
-    largest,
-    load,
-    load_at,
-    load_twin,
-    operation,
-    scratch,
-    store,
-    store_at,
-    store_twin,
-    traced,
-    vector_loop,
-    vector_of,
-)
-from .simd import select as choose
-from .simd import total as sum_lanes
-from .squares import transpose_squares
+from .machine.jit import kernel
+from .machine.lanes import absolute, copysign, equal, select
+from .machine.loops import score_by_code
+from .machine.simd import fill, first, lanes, largest, load, scratch, store, total, traced
+from .machine.simd import select as choose
+from .machine.squares import transpose_squares
 
 LN2 = 0.6931471805599453
 
@@ -147,102 +121,8 @@ TABLE = {
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
 CROSS_ENTROPY = CODES["cross_entropy"]
-_PAIRS = {CODES[name]: pair for name, pair in TABLE.items() if pair}
-
-
-def _rows_twin(
-    code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values
-):
-    value, slope = _PAIRS[code]
-    c, full, low, high = (fill_twin(P, v) for v in (parameter, full, low, high))
-    for r in range(m):
-        scale = P.dtype.type(weights[r] * factor)
-        acc = 0.0
-        for j in range(0, o, lanes_of(P)):
-            place = y0 + r * ldy + j
-            p, y, inside = load_twin(P, p0 + r * ldp + j), load_twin(Y, place), first_twin(P, o - j)
-            v = value(p, y, c, full)
-            v = select(v < low, low, select(v > high, high, v))
-            acc += float(total(select(inside, v, 0.0)))
-            store_twin(Y, place, select(inside, slope(p, y, c) * scale, 0.0))
-        row_values[r] = weights[r] * acc * value_scale
-
-
-@operation(twin=_rows_twin)
-def rows(
-    typingctx,
-    code,
-    P,
-    p0,
-    ldp,
-    Y,
-    y0,
-    ldy,
-    m,
-    o,
-    weights,
-    factor,
-    value_scale,
-    parameter,
-    full,
-    low,
-    high,
-    row_values,
-):
-    """rows(code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, parameter, full, low, high, row_values).
-
-    row_values[r] = w value_scale sum_j value, each value kept in [low, high]; Y, the targets, becomes w factor slope.
-    Lanes beyond o count nothing and become 0. The branch is taken once for all rows.
-    """
-    width = vector_of(P.dtype).lanes
-
-    def codegen(context, builder, sig, args):
-        code, P, p0, ldp, Y, y0, ldy, m, o, weights, factor, value_scale, *numbers, row_values = args
-        dtype = sig.args[1].dtype
-        word = lambda n: ir.Constant(o.type, n)  # noqa: E731
-        span = builder.and_(builder.add(o, word(width - 1)), word(-width))
-        last = builder.sub(m, word(1))
-        p_base = checked_pointer(
-            context, builder, sig.args[1], P, p0, builder.add(builder.mul(last, ldp), span)
-        )
-        y_base = checked_pointer(
-            context, builder, sig.args[4], Y, y0, builder.add(builder.mul(last, ldy), span)
-        )
-        weight_base = checked_pointer(context, builder, sig.args[9], weights, word(0), m)
-        value_base = checked_pointer(context, builder, sig.args[16], row_values, word(0), m)
-
-        def spread(value):
-            return Lanes(builder, splat(builder, context.cast(builder, value, types.float64, dtype), width))
-
-        c, full, low, high = (spread(v) for v in numbers)
-        acc = cgutils.alloca_once(builder, value_scale.type)
-
-        def body(pair):
-            value, slope = pair
-            with vector_loop(builder, word(0), m, 1) as (r, _):
-                weight = builder.load(builder.gep(weight_base, [r]))
-                scale = spread(builder.fmul(weight, factor))
-                p_row, y_row = builder.mul(r, ldp), builder.mul(r, ldy)
-                builder.store(ir.Constant(value_scale.type, 0.0), acc)
-                with vector_loop(builder, word(0), o, width) as (j, _):
-                    p = load_at(builder, builder.gep(p_base, [builder.add(p_row, j)]), width)
-                    place = builder.gep(y_base, [builder.add(y_row, j)])
-                    y = load_at(builder, place, width)
-                    inside = first_lanes(builder, builder.sub(o, j), width)
-                    v = value(p, y, c, full)
-                    v = select(v < low, low, select(v > high, high, v))
-                    part = context.cast(builder, total(select(inside, v, 0.0)), dtype, types.float64)
-                    builder.store(builder.fadd(builder.load(acc), part), acc)
-                    store_at(builder, place, select(inside, slope(p, y, c) * scale, 0.0))
-                weighted = builder.fmul(weight, builder.fmul(builder.load(acc), value_scale))
-                builder.store(weighted, builder.gep(value_base, [r]))
-
-        dispatch(builder, code, {number: (body, pair) for number, pair in _PAIRS.items()})
-        return context.get_dummy_value()
-
-    p, f = types.intp, types.float64
-    return types.void(p, P, p, p, Y, p, p, p, p, weights, f, f, f, f, f, f, row_values), codegen
-
+# score(code, work, p0, y0, ld, m, o, weights, values, settings): see machine/loops.py.
+score = score_by_code({CODES[name]: pair for name, pair in TABLE.items() if pair})
 
 _exp = traced(exp)
 _log = traced(log)
@@ -280,40 +160,40 @@ def turn_back(turned, count, span, edge, D, d0, ldd):
 
 
 @kernel
-def cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
+def cross_entropy_turned(plan, work, p0, y0, ld, m, weights, scale, values):
     """`cross_entropy` for few outputs, a vector holding one output of many rows: no lane idle, no sum across lanes.
 
     A row is computed alike whatever rows it is among. With 7 classes 13.9 us per 256 rows become 3.3.
     """
-    side = lanes(P)
+    side, o = lanes(work), plan.n_out
     span = (o + side - 1) // side * side
-    edge = scratch(P, side * span)
-    p_turned = scratch(P, side * span)
-    y_turned = scratch(P, side * span)
-    d_turned = scratch(P, side * span)
-    row = scratch(P, side)
-    low = fill(P, hyper[LOW])
-    high = fill(P, hyper[HIGH])
+    edge = scratch(work, side * span)
+    p_turned = scratch(work, side * span)
+    y_turned = scratch(work, side * span)
+    d_turned = scratch(work, side * span)
+    row = scratch(work, side)
+    low = fill(work, plan.low)
+    high = fill(work, plan.high)
     for r in range(0, m, side):
         count = min(side, m - r)
-        turn(P, p0 + r * ldp, ldp, count, span, edge, p_turned)
-        turn(Y, y0 + r * ldy, ldy, count, span, edge, y_turned)
+        turn(work, p0 + r * ld, ld, count, span, edge, p_turned)
+        turn(work, y0 + r * ld, ld, count, span, edge, y_turned)
         for k in range(side):
-            row[k] = weights[r + k] * scale * hyper[SLOPE_SCALE] if k < count else 0.0
+            row[k] = weights[r + k] * scale * plan.slope_scale if k < count else 0.0
         factor = load(row, 0)
         top = load(p_turned, 0)
         for j in range(1, o):
             p = load(p_turned, j * side)
             top = choose(p > top, p, top)
-        mass = fill(P, 0.0)
-        target = fill(P, 0.0)
+        mass = fill(work, 0.0)
+        target = fill(work, 0.0)
         for j in range(o):
             e = _exp(load(p_turned, j * side) - top)
             store(d_turned, j * side, e)
             mass = mass + e
             target = target + load(y_turned, j * side)
         logarithm = _log(mass) + top
-        acc = fill(P, 0.0)
+        acc = fill(work, 0.0)
         for j in range(o):
             y = load(y_turned, j * side)
             v = logarithm - load(p_turned, j * side)
@@ -322,80 +202,68 @@ def cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, ro
             probability = load(d_turned, j * side) / mass
             store(d_turned, j * side, (probability * target - y) * factor)
         for j in range(o, span):
-            store(d_turned, j * side, fill(P, 0.0))
-        turn_back(d_turned, count, span, edge, Y, y0 + r * ldy, ldy)
+            store(d_turned, j * side, fill(work, 0.0))
+        turn_back(d_turned, count, span, edge, work, y0 + r * ld, ld)
         store(row, 0, acc)
         for k in range(count):
-            row_values[r + k] = weights[r + k] * row[k] * hyper[VALUE_SCALE]
+            values[r + k] = weights[r + k] * row[k] * plan.value_scale
 
 
 @kernel
-def cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
-    """row_values[r] = -w sum_j y log softmax(p); Y[r] = w scale (softmax(p) sum_j y - y)."""
-    low = fill(P, hyper[LOW])
-    high = fill(P, hyper[HIGH])
+def cross_entropy(plan, work, p0, y0, ld, m, weights, scale, values):
+    """values[r] = -w sum_j y log softmax(p); y = w scale (softmax(p) sum_j y - y)."""
+    o = plan.n_out
+    low = fill(work, plan.low)
+    high = fill(work, plan.high)
     for r in range(m):
         w = weights[r]
-        factor = w * scale * hyper[SLOPE_SCALE]
-        top = fill(P, -math.inf)
-        for j in range(0, o, lanes(P)):
-            p = choose(first(P, o - j), load(P, p0 + r * ldp + j), -math.inf)
+        factor = w * scale * plan.slope_scale
+        top = fill(work, -math.inf)
+        for j in range(0, o, lanes(work)):
+            p = choose(first(work, o - j), load(work, p0 + r * ld + j), -math.inf)
             top = choose(p > top, p, top)
-        peak = fill(P, largest(top))
-        mass = fill(P, 0.0)
-        targets = fill(P, 0.0)
-        for j in range(0, o, lanes(P)):
-            inside = first(P, o - j)
-            e = choose(inside, _exp(load(P, p0 + r * ldp + j) - peak), 0.0)
+        peak = fill(work, largest(top))
+        mass = fill(work, 0.0)
+        targets = fill(work, 0.0)
+        for j in range(0, o, lanes(work)):
+            inside = first(work, o - j)
+            e = choose(inside, _exp(load(work, p0 + r * ld + j) - peak), 0.0)
             mass = mass + e
-            targets = targets + load(Y, y0 + r * ldy + j)
-        whole = fill(P, sum_lanes(mass))
+            targets = targets + load(work, y0 + r * ld + j)
+        whole = fill(work, total(mass))
         logarithm = _log(whole) + peak
-        target = fill(P, sum_lanes(targets))
+        target = fill(work, total(targets))
         acc = 0.0
-        for j in range(0, o, lanes(P)):
-            inside = first(P, o - j)
-            p = load(P, p0 + r * ldp + j)
-            y = load(Y, y0 + r * ldy + j)
+        for j in range(0, o, lanes(work)):
+            inside = first(work, o - j)
+            p = load(work, p0 + r * ld + j)
+            y = load(work, y0 + r * ld + j)
             v = logarithm - p
             v = choose(v < low, low, choose(v > high, high, v))
-            acc += sum_lanes(choose(_equal(y, 0.0), 0.0, v * y))
+            acc += total(choose(_equal(y, 0.0), 0.0, v * y))
             probability = _exp(p - peak) / whole
-            store(Y, y0 + r * ldy + j, choose(inside, (probability * target - y) * factor, 0.0))
-        row_values[r] = w * acc * hyper[VALUE_SCALE]
+            store(work, y0 + r * ld + j, choose(inside, (probability * target - y) * factor, 0.0))
+        values[r] = w * acc * plan.value_scale
 
 
 @kernel
-def evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
+def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     """`evaluate`, row by row: what a row that never comes in company needs, and rows of many outputs."""
-    if code == CROSS_ENTROPY:
-        cross_entropy(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+    if plan.loss == CROSS_ENTROPY:
+        cross_entropy(plan, work, p0, y0, ld, m, weights, scale, values)
         return
-    rows(
-        code,
-        P,
-        p0,
-        ldp,
-        Y,
-        y0,
-        ldy,
-        m,
-        o,
-        weights,
-        scale * hyper[SLOPE_SCALE],
-        hyper[VALUE_SCALE],
-        hyper[PARAMETER],
-        hyper[FULL],
-        hyper[LOW],
-        hyper[HIGH],
-        row_values,
-    )
+    factor = scale * plan.slope_scale
+    settings = (factor, plan.value_scale, plan.parameter, plan.full, plan.low, plan.high)
+    score(plan.loss, work, p0, y0, ld, m, plan.n_out, weights, values, settings)
 
 
 @kernel
-def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values):
-    """Value and delta of m rows: row_values, weighted, and Y, the padded targets, turns into delta = dC/da."""
-    if code == CROSS_ENTROPY and o <= TURNED_VECTORS * lanes(P):
-        cross_entropy_turned(hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+def evaluate(plan, work, p0, y0, ld, m, weights, scale, values):
+    """Value and delta of m rows: values, weighted, and y, the padded targets, turns into delta = dC/da.
+
+    Rows of predictions begin at work[p0], those of targets at work[y0], both ld apart.
+    """
+    if plan.loss == CROSS_ENTROPY and plan.n_out <= TURNED_VECTORS * lanes(work):
+        cross_entropy_turned(plan, work, p0, y0, ld, m, weights, scale, values)
     else:
-        evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+        evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values)

@@ -4,15 +4,16 @@ A is read element by element at any strides, so a transpose costs nothing; B, I 
 and B where they are, a panel of two vectors of B after the other. What that needs is a distance between rows that is no
 multiple of 2048 bytes (engine.py adds a line), else the rows of a panel fall on the same few sets of the caches: 38
 GFLOP/s instead of 96 for 96 x 2048 x 2048. With it, from 32 x 64 x 64 to 128 x 2048 x 2048, tiles run at 83 to 99 % of
-the multiply-add peak (bench/benchmarks/kernels.py), above what a BLAS reaches there; and the bits do not depend on how
+the multiply-add peak (bench/suite/kernels.py), above what a BLAS reaches there; and the bits do not depend on how
 the work is split. Only where B is larger than PACKED_BYTES, and read by many tiles, is a panel copied first, to where
 it is contiguous: 512 x 2048 x 2048 in float64 goes from 71 to 86 % of the peak, 512 x 4096 x 4096 in float32 from 49 to
 88 %.
 """
 
-from .jit import kernel
-from .simd import VECTOR_BYTES, lanes, load, store
-from .tile import (
+from .machine.jit import kernel
+from .machine.simd import lanes, load, store
+from .machine.target import VECTOR_BYTES
+from .machine.tile import (
     TILE_ROWS,
     TILE_VECTORS,
     tile_1_1,

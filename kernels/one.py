@@ -6,30 +6,12 @@ plain SGD). Neither needs a transposed copy. Memory is on the stack of the calle
 threads.
 """
 
-from . import activations, dense, losses
+from . import dense, gather, losses
 from .dense import dot
-from .jit import kernel
-from .plan import (
-    A_IN,
-    ACTIVATION,
-    D_IN,
-    FAN_IN,
-    FAN_OUT,
-    HEADER,
-    LD,
-    LDW,
-    LOSS,
-    N_LAYERS,
-    RECORD,
-    TRANSPOSED,
-    A,
-    B,
-    D,
-    W,
-    Z,
-)
-from .simd import fill, fma, lanes, load, store
-from .tile import tile_1_1, tile_1_2, tile_1_4
+from .machine.jit import kernel
+from .machine.simd import fill, fma, lanes, load, store
+from .machine.tile import tile_1_1, tile_1_2, tile_1_4
+from .plan import ZEROS, layer_of
 
 
 @kernel(inline=True)
@@ -48,101 +30,113 @@ def row_times_rows(X, x0, P, w0, ldw, I, i0, Z, z0, N, K):  # noqa: E741
 
 
 @kernel
-def forward(plan, at, params, work):
+def forward(layer, params, work, training):
     """z = x W + b, a = f(z) for the row in the workspace."""
-    z0 = plan[at + A] if plan[at + Z] < 0 else plan[at + Z]
-    x0, w0, ldw, b0 = plan[at + A_IN], plan[at + W], plan[at + LDW], plan[at + B]
-    i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    if plan[at + TRANSPOSED] != 0:
+    z0 = layer.a if layer.z < 0 else layer.z
+    x0, w0, ldw, b0 = layer.a_in, layer.w, layer.ldw, layer.b
+    i, o = layer.fan_in, layer.fan_out
+    if layer.transposed != 0:
         for j in range(o):
             z = dot(work, x0, params, w0 + j * ldw, i)
             work[z0 + j] = z + params[b0 + j] if b0 >= 0 else z
     elif b0 >= 0:
         row_times_rows(work, x0, params, w0, ldw, params, b0, work, z0, o, i)
     else:
-        row_times_rows(work, x0, params, w0, ldw, work, 0, work, z0, o, i)
-    if plan[at + ACTIVATION] != 0:
-        dense.activate(plan, at, work, 0, 1)
+        row_times_rows(work, x0, params, w0, ldw, work, ZEROS, work, z0, o, i)
+    if layer.activation != 0:
+        dense.activate(layer, work, 0, 1, training)
 
 
 @kernel
-def step(plan, at, params, work, lr):
-    """delta of the layer below (before its f'), and this layer's weights and bias moved by -lr times their gradient."""
-    x0, d0, w0, ldw = plan[at + A_IN], plan[at + D], plan[at + W], plan[at + LDW]
-    i, o, below, b0 = plan[at + FAN_IN], plan[at + FAN_OUT], plan[at + D_IN], plan[at + B]
-    if plan[at + TRANSPOSED] != 0:
+def step(layer, params, work, rate):
+    """delta of the layer below, before its f'; this layer's weights and bias moved by -rate times their gradient."""
+    x0, d0, w0, ldw = layer.a_in, layer.d, layer.w, layer.ldw
+    i, o, below, b0 = layer.fan_in, layer.fan_out, layer.d_in, layer.b
+    if layer.transposed != 0:
         if below >= 0:
-            row_times_rows(work, d0, params, w0, ldw, work, 0, work, below, i, o)
+            row_times_rows(work, d0, params, w0, ldw, work, ZEROS, work, below, i, o)
         for j in range(o):
-            move = fill(work, work[d0 + j] * -lr)
+            move = fill(work, work[d0 + j] * -rate)
             for k in range(0, i, lanes(work)):
                 store(params, w0 + j * ldw + k, fma(load(work, x0 + k), move, load(params, w0 + j * ldw + k)))
     else:
         for k in range(i):
             row = w0 + k * ldw
-            move = fill(work, work[x0 + k] * -lr)
+            move = fill(work, work[x0 + k] * -rate)
             if below >= 0:
                 work[below + k] = dot(work, d0, params, row, o)
             for j in range(0, o, lanes(work)):
                 store(params, row + j, fma(load(work, d0 + j), move, load(params, row + j)))
     if b0 >= 0:
-        for j in range(0, plan[at + LD], lanes(work)):
-            store(params, b0 + j, fma(load(work, d0 + j), fill(work, -lr), load(params, b0 + j)))
+        for j in range(0, layer.ld, lanes(work)):
+            store(params, b0 + j, fma(load(work, d0 + j), fill(work, -rate), load(params, b0 + j)))
 
 
 @kernel
-def propagate(plan, at, params, work):
+def propagate(layer, params, work):
     """Error felt by the layer's input, delta W', for the row in the workspace."""
-    d0, w0, ldw, below = plan[at + D], plan[at + W], plan[at + LDW], plan[at + D_IN]
-    i, o = plan[at + FAN_IN], plan[at + FAN_OUT]
-    if plan[at + TRANSPOSED] != 0:
-        row_times_rows(work, d0, params, w0, ldw, work, 0, work, below, i, o)
+    d0, w0, ldw, below = layer.d, layer.w, layer.ldw, layer.d_in
+    i, o = layer.fan_in, layer.fan_out
+    if layer.transposed != 0:
+        row_times_rows(work, d0, params, w0, ldw, work, ZEROS, work, below, i, o)
     else:
         for k in range(i):
             work[below + k] = dot(work, d0, params, w0 + k * ldw, o)
 
 
 @kernel
-def derive(plan, at, work):
-    """delta = delta * f'(z) for the row in the workspace."""
-    code = plan[at + ACTIVATION]
-    if code != 0:
-        a0 = plan[at + A]
-        z0 = a0 if plan[at + Z] < 0 else plan[at + Z]
-        activations.backward(code, work, z0, work, a0, work, plan[at + D], plan[at + LD], 1.0)
+def gradient(layer, work, grad):
+    """dW = x' delta and db = delta for the row in the workspace, to where W and b are in theta."""
+    x0, d0, g0, ldw = layer.a_in, layer.d, layer.w, layer.ldw
+    left, rows, right, width = x0, layer.fan_in, d0, layer.ld
+    if layer.transposed != 0:
+        left, rows, right, width = d0, layer.fan_out, x0, layer.ld_in
+    for r in range(rows):
+        factor = fill(work, work[left + r])
+        for j in range(0, width, lanes(work)):
+            store(grad, g0 + r * ldw + j, load(work, right + j) * factor)
+    if layer.b >= 0:
+        for j in range(0, layer.ld, lanes(work)):
+            store(grad, layer.b + j, load(work, d0 + j))
 
 
 @kernel
-def error(plan, hyper, work, weight, value):
-    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta."""
-    top = HEADER + (plan[N_LAYERS] - 1) * RECORD
-    ld = plan[top + LD]
-    losses.evaluate_each(
-        plan[LOSS],
-        hyper,
-        work,
-        plan[top + A],
-        ld,
-        work,
-        plan[top + D],
-        ld,
-        1,
-        plan[top + FAN_OUT],
-        weight,
-        1.0,
-        value,
-    )
-    derive(plan, top, work)
+def error(plan, work, weight, value):
+    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta  (BP1)."""
+    top = layer_of(plan, plan.n_layers - 1)
+    losses.evaluate_each(plan, work, top.a, top.d, top.ld, 1, weight, 1.0, value)
+    dense.derive(top, work, 0, 1, 0.0)
 
 
 @kernel
-def train_row(plan, hyper, params, work, weight, value, lr):
+def train_row(plan, params, work, weight, value, rate):
     """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
-    for layer in range(plan[N_LAYERS]):
-        forward(plan, HEADER + layer * RECORD, params, work)
-    error(plan, hyper, work, weight, value)
-    for down in range(plan[N_LAYERS]):
-        at = HEADER + (plan[N_LAYERS] - 1 - down) * RECORD
-        step(plan, at, params, work, lr)
-        if plan[at + D_IN] >= 0 and at > HEADER:
-            derive(plan, at - RECORD, work)
+    for k in range(plan.n_layers):
+        forward(layer_of(plan, k), params, work, True)
+    error(plan, work, weight, value)
+    for down in range(plan.n_layers):
+        k = plan.n_layers - 1 - down
+        step(layer_of(plan, k), params, work, rate)
+        if layer_of(plan, k).d_in >= 0 and k > 0:
+            dense.derive(layer_of(plan, k - 1), work, 0, 1, 0.0)
+
+
+@kernel(inline=True)
+def train_rows(net, rows, sums, begin, end, rates):
+    """Stochastic descent by the book on rows [begin, end) of the order; returns how many are done.
+
+    That is fewer than asked for if a row has no weight.
+    """
+    weight, value = sums.weights, sums.values
+    weight[0] = 1.0
+    for row in range(begin, end):
+        if rows.weight.size > 0 and rows.weight[gather.source(rows, row)] == 0.0:
+            sums.totals.steps += row - begin
+            return row - begin
+        gather.inputs(net, rows, row, 0, 1)
+        gather.targets(net, rows, row, 0, 1)
+        rate = rates[row - begin if rates.size > 1 else 0]
+        train_row(net.plan, net.params, net.work, weight, value, rate)
+        sums.totals.loss_sum += value[0]
+    sums.totals.steps += end - begin
+    return end - begin

@@ -12,46 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.core import types
 
-from .jit import kernel
-from .lanes import Lanes, copysign, equal, fma, select, splat, sqrt
-from .plan import (
-    ALPHA,
-    BETA1,
-    BETA2,
-    EPS,
-    EPS_INSIDE,
-    ETA_MINUS,
-    ETA_PLUS,
-    MOMENTUM,
-    MOMENTUM_DECAY,
-    N_PARAMS,
-    NESTEROV,
-    RULE,
-    STEP_MAX,
-    STEP_MIN,
-    VELOCITY,
-    WEIGHT_DECAY,
-)
-from .simd import (
-    checked_pointer,
-    dispatch,
-    fill,
-    lanes,
-    lanes_of,
-    load,
-    load_at,
-    load_twin,
-    operation,
-    store_at,
-    store_twin,
-    total,
-    traced,
-    vector_loop,
-    vector_of,
-)
-from .simd import fma as multiply_add
+from .machine.jit import kernel
+from .machine.lanes import copysign, equal, fma, select, sqrt
+from .machine.loops import step_by_code
+from .machine.simd import fill, lanes, load, total, traced
+from .machine.simd import fma as multiply_add
 
 # Places in the array of a step's coefficients, which `coefficients` fills once per batch.
 NAMES = (
@@ -153,49 +119,48 @@ SLOTS = {
     name: tuple(part for part in list(inspect.signature(rule).parameters)[2:] if part not in PLACE)
     for name, rule in TABLE.items()
 }
-_RULES = [(rule, len(SLOTS[name]), list(inspect.signature(rule).parameters)) for name, rule in TABLE.items()]
 SGD, MOMENTUM_RULE, ADAGRAD, RMSPROP, ADAM, ADAMW, NADAM, RPROP = range(8)
 
 
 @kernel
-def coefficients(plan, hyper, learning_rate, t, product, out):
+def coefficients(plan, learning_rate, t, product, out):
     """Fill `out` for step t (from 1): step sizes and corrected epsilon, once per batch and not once per parameter.
 
     `product` is the running product of NAdam's momenta; the new one is returned (the same for the other rules).
     """
-    rule = plan[RULE]
-    beta1, beta2 = hyper[BETA1], hyper[BETA2]
+    rule = plan.rule
+    beta1, beta2 = plan.beta1, plan.beta2
     if rule == RMSPROP:
-        beta2 = hyper[ALPHA]
+        beta2 = plan.alpha
     out[RATE] = -learning_rate
     out[SECOND] = 0.0
-    out[EPSILON] = hyper[EPS]
+    out[EPSILON] = plan.eps
     out[SHRINK] = 1.0
     out[WEIGHT] = 1.0
-    out[MU] = hyper[MOMENTUM]
-    out[AHEAD] = hyper[MOMENTUM] if plan[NESTEROV] != 0 else 1.0
-    out[DIRECT] = 1.0 if plan[NESTEROV] != 0 else 0.0
+    out[MU] = plan.momentum
+    out[AHEAD] = plan.momentum if plan.nesterov != 0 else 1.0
+    out[DIRECT] = 1.0 if plan.nesterov != 0 else 0.0
     out[B1], out[R1] = beta1, 1.0 - beta1
     out[B2], out[R2] = beta2, 1.0 - beta2
-    out[MINUS], out[PLUS] = hyper[ETA_MINUS], hyper[ETA_PLUS]
-    out[LOWEST], out[HIGHEST] = hyper[STEP_MIN], hyper[STEP_MAX]
-    out[DECAY] = hyper[WEIGHT_DECAY]
-    if rule == MOMENTUM_RULE and plan[VELOCITY] != 0:
+    out[MINUS], out[PLUS] = plan.eta_minus, plan.eta_plus
+    out[LOWEST], out[HIGHEST] = plan.step_min, plan.step_max
+    out[DECAY] = plan.weight_decay
+    if rule == MOMENTUM_RULE and plan.velocity != 0:
         out[WEIGHT] = -learning_rate
         out[RATE] = 1.0
     if rule == ADAMW:
         out[DECAY] = 0.0
-        out[SHRINK] = 1.0 - learning_rate * hyper[WEIGHT_DECAY]
+        out[SHRINK] = 1.0 - learning_rate * plan.weight_decay
     if rule == ADAM or rule == ADAMW or rule == NADAM:
         correction1 = 1.0 - beta1**t
         correction2 = math.sqrt(1.0 - beta2**t)
         # m / c1 / (sqrt(v) / c2 + eps) = (c2 / c1) m / (sqrt(v) + eps c2)
         out[RATE] = -learning_rate * correction2 / correction1
-        if plan[EPS_INSIDE] != 0:
-            out[EPSILON] = hyper[EPS] * correction2
+        if plan.eps_inside != 0:
+            out[EPSILON] = plan.eps * correction2
         if rule == NADAM:
-            now = beta1 * (1.0 - 0.5 * 0.96 ** (t * hyper[MOMENTUM_DECAY]))
-            following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * hyper[MOMENTUM_DECAY]))
+            now = beta1 * (1.0 - 0.5 * 0.96 ** (t * plan.momentum_decay))
+            following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * plan.momentum_decay))
             product = product * now
             out[RATE] = -learning_rate * (1.0 - now) / (1.0 - product) * correction2
             out[SECOND] = -learning_rate * following / (1.0 - product * following) * correction2
@@ -207,80 +172,21 @@ def _penalized(theta, grad, l1, l2):
     return fma(theta, l2, grad) + select(equal(theta, 0.0), theta, copysign(l1, theta))
 
 
-def _apply_twin(rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale):
-    function, slots, names = _RULES[rule]
-    kind = params.dtype.type
-    numbers = {name: kind(step[PLACE[name]]) for name in names if name in PLACE}
-    for j in range(start, stop, lanes_of(params)):
-        theta = load_twin(params, j)
-        g = _penalized(theta, load_twin(grad, g0 + j - start), kind(l1), kind(l2)) * kind(scale)
-        g = fma(theta, kind(step[DECAY]), g)
-        old = [load_twin(state, k * size + j) for k in range(slots)]
-        theta, *new = function(theta, g, *old, **numbers)
-        store_twin(params, j, theta)
-        for k, value in enumerate(new):
-            store_twin(state, k * size + j, value)
-
-
-@operation(twin=_apply_twin)
-def apply(typingctx, rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale):
-    """apply(rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale): params[start:stop] after one step.
-
-    Their gradient is grad[g0:]. `size` is the length of one state array, `step` what `coefficients` filled.
-    """
-    width = vector_of(params.dtype).lanes
-    dtype = params.dtype
-
-    def codegen(context, builder, sig, args):
-        rule, size, step, params, grad, g0, state, start, stop, l1, l2, scale = args
-        span = builder.sub(stop, start)
-        zero = context.get_constant(types.intp, 0)
-        theta_pointer = checked_pointer(context, builder, sig.args[3], params, start, span)
-        grad_pointer = checked_pointer(context, builder, sig.args[4], grad, g0, span)
-        step_pointer = checked_pointer(
-            context, builder, sig.args[2], step, zero, context.get_constant(types.intp, N_COEFFICIENTS)
-        )
-
-        def spread(value):
-            return Lanes(builder, splat(builder, context.cast(builder, value, types.float64, dtype), width))
-
-        def coefficient(name):
-            place = context.get_constant(types.intp, PLACE[name])
-            return spread(builder.load(builder.gep(step_pointer, [place])))
-
-        l1, l2, scale = spread(l1), spread(l2), spread(scale)
-
-        def body(entry):
-            function, slots, names = entry
-            numbers = {name: coefficient(name) for name in names if name in PLACE}
-            decay = coefficient("decay")
-            slot_pointers = []
-            for k in range(slots):
-                offset = builder.add(start, builder.mul(size, context.get_constant(types.intp, k)))
-                slot_pointers.append(checked_pointer(context, builder, sig.args[6], state, offset, span))
-            with vector_loop(builder, zero, span, width) as (j, _):
-                place = builder.gep(theta_pointer, [j])
-                theta = load_at(builder, place, width)
-                g = _penalized(theta, load_at(builder, builder.gep(grad_pointer, [j]), width), l1, l2) * scale
-                g = fma(theta, decay, g)
-                places = [builder.gep(pointer, [j]) for pointer in slot_pointers]
-                old = [load_at(builder, pointer, width) for pointer in places]
-                theta, *new = function(theta, g, *old, **numbers)
-                store_at(builder, place, theta)
-                for pointer, value in zip(places, new, strict=True):
-                    store_at(builder, pointer, value)
-
-        dispatch(builder, rule, {code: (body, entry) for code, entry in enumerate(_RULES)})
-        return context.get_dummy_value()
-
-    p, f = types.intp, types.float64
-    return types.void(p, p, step, params, grad, p, state, p, p, f, f, f), codegen
+# step(code, size, numbers, params, grad, state, g0, start, stop, factors): see machine/loops.py.
+step = step_by_code(
+    {
+        CODES[name]: (rule, len(SLOTS[name]), list(inspect.signature(rule).parameters))
+        for name, rule in TABLE.items()
+    },
+    PLACE,
+    _penalized,
+)
 
 
 @kernel
-def update(plan, step, params, grad, g0, state, start, stop, l1, l2, scale):
-    """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]."""
-    apply(plan[RULE], plan[N_PARAMS], step, params, grad, g0, state, start, stop, l1, l2, scale)
+def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
+    """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]; `numbers` is the step's."""
+    step(plan.rule, plan.n_params, numbers, params, grad, state, g0, start, stop, (l1, l2, scale))
 
 
 _penalized_gradient = traced(_penalized)

@@ -1,44 +1,102 @@
-"""The plan: what a kernel must know of a network and a run, as one array of integers and one of numbers.
+"""The plan: what a kernel must know of a network and a run, as records in one row of numbers.
 
-Architecture, activations, loss and optimizer are data, so that one compilation serves them all. `plan` (int64) holds
-HEADER fields, then RECORD fields for each layer; `hyper` (float64) holds HYPER fields, then LAYER_HYPER for each layer.
-Offsets count elements: those of weights point into `params`, those of activations into `work`. fastbp/engine.py writes
-plans, kernels read them.
+Architecture, activations, loss and optimizer are data, so that one compilation serves them all. A plan is an array of
+int64: the fields of the network, then for each layer the fields of a layer; the last ones of both are float64 in the
+same eight bytes. fastbp.engine writes them by their numbers (`plan[N_LAYERS]`), kernels read them by their names
+(`layer.fan_in`): NETWORK and LAYER are the types of the records. Offsets count elements: those of weights point into
+`params`, those of activations into `work`.
 
-A layer's weights are stored as W, rows of `fan_out` padded to 64 bytes, or (TRANSPOSED, narrow outputs) as W', rows of
-`fan_in`; the padding is zero and stays zero. T is a copy in the other orientation, kept beside theta: the forward
+A layer's weights are stored as W, rows of `fan_out` padded to 64 bytes, or (`transposed`, narrow outputs) as W', rows
+of `fan_in`; the padding is zero and stays zero. T is a copy in the other orientation, kept beside theta: the forward
 product reads W, the backward product W', both row by row.
+
+A job is what `network.run` needs beside the arrays of the caller and of the network: what the call is asked for, the
+words that its threads meet at, a plan, and the numbers that add up while it runs.
 """
 
-# Header of `plan`
-N_LAYERS, N_PARAMS, BATCH, ROW_BLOCK, ZEROS = 0, 1, 2, 3, 4
-LOSS, CLASS_INDEX, RULE, NESTEROV, EPS_INSIDE, VELOCITY = 5, 6, 7, 8, 9, 10
-N_BLOCKS, ONLINE, WANT_INPUTS, SPARSE, CLIPPED, N_OUT, WORK_SIZE, PART = 11, 12, 13, 14, 15, 16, 17, 18
-SLOT, PANEL, PANEL_SIZE = 19, 20, 21
-HEADER = 22
+import struct
 
-# Fields of a layer's record in `plan`
-FAN_IN, FAN_OUT, TRANSPOSED, W, LDW, B, T, LDT = 0, 1, 2, 3, 4, 5, 6, 7
-ACTIVATION, A_IN, LD_IN, A, LD, Z, D, D_IN = 8, 9, 10, 11, 12, 13, 14, 15
-BLOCK_ROWS, FIRST_BLOCK, BLOCKS, IN_SLOT = 16, 17, 18, 19
-RECORD = 20
+import numpy as np
 
-# Header of `hyper`
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, PARAMETER = 0, 1, 2, 3, 4, 5
-VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL, MAX_NORM = 6, 7, 8, 9, 10, 11
-ALPHA, RHO, MOMENTUM_DECAY, ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX, INPUT_DROPOUT = (
-    12,
-    13,
-    14,
-    15,
-    16,
-    17,
-    18,
-    19,
-)
-L2_PER_ROW = 20
-HYPER = 24
+from .machine.records import Record, record_at, record_behind
+from .machine.sync import SYNC_SIZE
 
-# Fields of a layer in `hyper`
-DROPOUT, L1, L2 = 0, 1, 2
-LAYER_HYPER = 3
+
+def _record(name, first, first_float, last):
+    """Return the type of a record: the constants defined so far from `first` to `last`, by their lower-case names."""
+    names = list(globals())
+    names = names[names.index(first) : names.index(last) + 1]
+    fields = {name.lower(): place for place, name in enumerate(names)}
+    return Record(name, fields, fields[first_float.lower()])
+
+
+# The network. Sizes: n_out of the last layer, n_params with the padding.
+N_LAYERS, N_PARAMS, N_OUT, N_BLOCKS, WORK_SIZE = range(5)
+# Rows of a batch, of the part of a batch that activations have room for, of a block of one phase.
+BATCH, PART, ROW_BLOCK = range(5, 8)
+# Codes of the loss and the rule, and what changes them.
+LOSS, CLASS_INDEX, RULE, NESTEROV, EPS_INSIDE, VELOCITY = range(8, 14)
+# Switches of the call: rows one by one, the gradient of the inputs too, CSR rows, clipping by global norm.
+ONLINE, WANT_INPUTS, SPARSE, CLIPPED = range(14, 18)
+# `slot`: size of a thread's own place for the gradient of a block, 0 if the gradient is written whole. `panel`,
+# `panel_size`: a thread's place in `work` for copied weights, -1 if none are copied.
+SLOT, PANEL, PANEL_SIZE = range(18, 21)
+# Hyper-parameters of the rules.
+BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(21, 28)
+ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(28, 32)
+# Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(32, 35)
+# The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(35, 41)
+HEADER = 41
+NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
+network_at = record_at(NETWORK)
+
+# A layer. Places in `params`: weights and the distance of their rows, bias (-1: none), copy T and its distance.
+FAN_IN, FAN_OUT, TRANSPOSED, W, LDW, B, T, LDT = range(8)
+# Places in `work`, of the part's first row: the layer's input, with the distance of its rows; its output, likewise; z,
+# or while training f'(z), if it is kept (-1: it is not); delta; delta of the input (-1: nobody asks).
+ACTIVATION, A_IN, LD_IN, A, LD, Z, D, D_IN = range(8, 16)
+# Blocks of weights: rows of each, number of the first one, how many. Place of their gradient in a slot.
+BLOCK_ROWS, FIRST_BLOCK, BLOCKS, IN_SLOT = range(16, 20)
+# Dropout of the output; penalties l1 sum |W| + l2 / 2 sum W^2.
+DROPOUT, L1, L2 = range(20, 23)
+RECORD = 23
+LAYER = _record("Layer", "FAN_IN", "DROPOUT", "L2")
+# layer_of(plan, k): layer k of the network whose record `plan` is.
+layer_of = record_behind(NETWORK, LAYER, "n_layers")
+
+# What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
+# several threads (2) or one (1) are at it; the weight of all rows, over which GRADIENT and VALUE take the mean.
+MODE, BEGIN, END, LAYERS, SEED, TEAM, MASS = range(7)
+CALL = _record("Call", "MODE", "MASS", "MASS")
+call_at = record_at(CALL)
+TRAIN, GRADIENT, VALUE, PREDICT = range(4)
+
+# What a call adds up: losses times rows, batches done, NAdam's product of momenta. The others are of the call alone:
+# batches before it, the sum after its last finished batch, the factor of clipping.
+LOSS_SUM, STEPS, PRODUCT, STEPS_BEFORE, LOSS_KEPT, SCALE = range(6)
+TOTALS = _record("Totals", "LOSS_SUM", "LOSS_SUM", "SCALE")
+totals_at = record_at(TOTALS)
+# They begin `numbers`; behind them are the coefficients of the step, each row's value, each row's weight, and two
+# numbers for each block of weights: its penalty, and the square of its gradient.
+COEFFICIENTS, ROWS = 8, 32
+
+# Where in `work` a row of zeros lies, from which sums without a bias start. Not a plain 0: a literal would be compiled
+# for once more.
+ZEROS = np.int64(0)
+
+# Parts of a job: a call, from SYNC on the words of sync.py, from PLAN on a plan, behind it `numbers`.
+SYNC = 8
+PLAN = SYNC + SYNC_SIZE
+# ask(job, 0, mode, begin, end, layers, seed, team, mass) writes CALL's fields: faster than one by one.
+ask = struct.Struct(
+    "=" + "".join("qd"[place >= CALL.first_float] for place in CALL.fields.values())
+).pack_into
+
+
+def make_job(n_layers, part, n_blocks):
+    """Return the memory of a job, all zeros, and views of its parts: job, sync, plan, numbers."""
+    end = PLAN + HEADER + n_layers * RECORD
+    job = np.zeros(end + ROWS + 2 * part + 2 * n_blocks, np.int64)
+    return job, job[SYNC:PLAN], job[PLAN:end], job[end:].view(np.float64)

@@ -6,12 +6,11 @@ finalizer, keyed before the first and between the rounds.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
 
-from .jit import kernel
-from .lanes import Lanes, is_single, splat, to_float
-from .simd import fill, lanes, lanes_of, load, operation, select, store, vector_of
+from .machine.jit import kernel
+from .machine.lanes import is_single, to_float
+from .machine.loops import count_with
+from .machine.simd import fill, lanes, load, select, store
 
 
 def _mix32(x, key):
@@ -46,36 +45,14 @@ def key_of(seed, step, layer):
     return key
 
 
-def _uniform_twin(array, start, key):
-    kind = np.uint32 if array.dtype == np.float32 else np.uint64
-    counters = (np.arange(lanes_of(array), dtype=np.uint64) + np.uint64(start)).astype(kind)
-    return _uniform(counters, int(key))
-
-
 def _uniform(counters, key):
     if is_single(counters):
         return to_float(_mix32(counters, key) >> 8) * np.float32(2.0**-24)
     return to_float(_mix64(counters, key) >> 11) * 2.0**-53
 
 
-@operation(twin=_uniform_twin)
-def uniform(typingctx, array, start, key):
-    """uniform(array, start, key): one vector of numbers in [0, 1), for the counters start, start + 1, ..."""
-    vector = vector_of(array.dtype)
-    width = array.dtype.bitwidth
-
-    def codegen(context, builder, sig, args):
-        def counter(value, steps):
-            if width == 32:
-                value = builder.trunc(value, ir.IntType(32))
-            base = splat(builder, value, vector.lanes)
-            return Lanes(builder, builder.add(base, ir.Constant(base.type, steps)))
-
-        counters = counter(args[1], list(range(vector.lanes)))
-        key = counter(args[2], [0] * vector.lanes)
-        return _uniform(counters, key).value
-
-    return vector(array, types.int64, types.int64), codegen
+# uniform(array, start, key): one vector of numbers in [0, 1), for the counters start, start + 1, ...
+uniform = count_with(_uniform)
 
 
 @kernel

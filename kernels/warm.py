@@ -4,21 +4,21 @@ import numpy as np
 
 from . import compiled, network
 from . import plan as p
-from .sync import SYNC_SIZE
 
 
 def _smallest(dtype):
-    """Return a plan for a network of one unit with one input, and its arrays."""
+    """Return a job with a plan of one unit with one input, and the arrays that it needs."""
     row = 64 // np.dtype(dtype).itemsize
-    plan = np.zeros(p.HEADER + p.RECORD, np.int64)
+    job, _, plan, _ = p.make_job(1, 1, 0)
     plan[[p.N_LAYERS, p.BATCH, p.PART, p.ROW_BLOCK, p.N_OUT]] = 1
     plan[p.N_PARAMS], plan[p.WORK_SIZE] = 2 * row, 4 * row
-    record = plan[p.HEADER :]
-    record[[p.FAN_IN, p.FAN_OUT, p.BLOCK_ROWS]] = 1
-    record[[p.T, p.Z, p.D_IN]] = -1
-    record[[p.LDW, p.LD_IN, p.LD]] = record[p.B] = row
-    record[p.A_IN], record[p.A], record[p.D] = row, 2 * row, 3 * row
-    return plan, np.zeros(p.HYPER + p.LAYER_HYPER), np.zeros(2 * row, dtype), np.zeros(4 * row, dtype)
+    layer = plan[p.HEADER :]
+    layer[[p.FAN_IN, p.FAN_OUT, p.BLOCK_ROWS]] = 1
+    layer[[p.T, p.Z, p.D_IN]] = -1
+    layer[[p.LDW, p.LD_IN, p.LD]] = layer[p.B] = row
+    layer[p.A_IN], layer[p.A], layer[p.D] = row, 2 * row, 3 * row
+    p.ask(job, 0, p.PREDICT, 0, 0, 1, 0, 1, 0.0)
+    return job, plan, np.zeros(2 * row, dtype), np.zeros(4 * row, dtype)
 
 
 def warmup(dtypes=("float32", "float64"), progress=None):
@@ -31,17 +31,14 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         Called with a line of text before each step.
     """
     for dtype in dtypes:
-        plan, hyper, params, work = _smallest(dtype)
+        job, plan, params, work = _smallest(dtype)
         row, number = np.zeros(1, dtype), np.zeros(1)
         say = progress or (lambda text: None)
         say(f"training and prediction, {dtype}")
-        index, order = np.zeros(0, np.int32), np.zeros(0, np.int64)
-        network.run(
-            network.PREDICT, plan, hyper, params, row[:0], row[:0], work, np.zeros(64), row, index, index, row,
-            number[:0], order, 0, 0, number, 0.0, 1, row, 0, np.zeros(SYNC_SIZE, np.int64), 1,
-        )  # fmt: skip
+        none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
+        network.run(job, params, none, work, none, index, index, none, number[:0], order, number, none)
         say(f"kernels for compiled code, {dtype}")
-        state = compiled.State(plan, hyper, params)
+        state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)
         compiled.predict_row(plan, params, row.reshape(1, 1), row.reshape(1, 1))
         compiled.predict(state, row.reshape(1, 1), row.reshape(1, 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -11,14 +10,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench import fair
-from bench.peers import circumstances, machine, report
+from bench.peers import circumstances, machine
 from bench.peers.conductor import Settings, run_case
 from bench.peers.registry import PEAK, SUITES
 from bench.peers.startup import run_startup
 from bench.peers.subject import Case
 from bench.peers.workloads import WORKLOADS
-
-DTYPE_OF_CASE = {"gradient-24-8-2": ("float64",), "adam-4-32-16-4": ("float32",)}
+from bench.report import tables
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -70,7 +68,7 @@ def plan(args: argparse.Namespace) -> list[Case]:
             for case in suite.cases:
                 if name == "training" and args.workload and case not in args.workload:
                     continue
-                dtypes = args.dtype.split(",") if args.dtype else DTYPE_OF_CASE.get(case, suite.dtypes)
+                dtypes = args.dtype.split(",") if args.dtype else suite.dtypes_of(case)
                 wanted += [Case(name, case, threads, dtype, args.quick) for dtype in dtypes]
     return wanted
 
@@ -82,14 +80,6 @@ def measure(case: Case, names: list[str] | None, settings: Settings) -> dict[str
     suite = SUITES[case.suite]
     peers = [p for p in suite.peers if not names or p.name in names or p is PEAK]
     return run_case(suite, case, peers, settings)
-
-
-def save(results: report.Results, path: Path) -> None:
-    """Write beside and rename, so that an interrupted run leaves a whole file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-    beside.replace(path)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,9 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
 
     began = time.monotonic()
-    results: report.Results = {"format": report.FORMAT, "cases": {}}
+    results: tables.Results = {"format": tables.FORMAT, "cases": {}}
     if args.json and args.json.exists():
-        results = report.load(args.json)
+        results = tables.load(args.json)
     host = machine.report()
     known = results.get("machine")
     same = ("cpu", "versions") if args.keep else ("cpu", "versions", "commit")
@@ -137,20 +127,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(case.key, flush=True)
         results["cases"][case.key] = measure(case, args.peer, settings) | {"commit": host["commit"]}
         if args.json:
-            save(results, args.json)
+            tables.save(results, args.json)
     if args.plot:
-        from bench.peers.chart import peers_chart
+        from bench.report.charts import peers_chart
 
         peers_chart(results, args.plot)
     print()
-    for table in report.tables(results):
+    for table in tables.tables(results):
         print(table.text(), end="\n\n")
-    print(report.machine_sentence(results))
+    print(tables.machine_sentence(results))
     for line in circumstances.kernel_lines(results):
         print("kernels:", line)
-    for sentence in report.losses(results):
+    for sentence in tables.losses(results):
         print("behind:", sentence)
-    for sentence in report.refusals(results):
+    for sentence in tables.refusals(results):
         print("no comparison:", sentence)
     if left:
         print("out of budget, left for the next call:", ", ".join(left))

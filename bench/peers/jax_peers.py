@@ -84,7 +84,7 @@ class JaxScan(Training):
         return state
 
     def reset(self) -> None:
-        """Initial parameters; moments only where the rule has them."""
+        """Initial parameters; moments only if the rule has them."""
         w = self.task.workload
         params = [
             (jnp.array(W), jnp.array(b)) for W, b in zip(self.task.weights, self.task.biases, strict=True)
@@ -112,6 +112,6 @@ class JaxTuned(JaxScan):
     gather_first = True
 
     def build(self) -> None:
-        """Unroll where a step is so small that the loop itself costs."""
+        """Unroll the loop if a step is so small that the loop itself costs."""
         self.unroll = 8 if self.task.workload.batch_size == 1 else 1
         super().build()

@@ -10,7 +10,7 @@ from bench.peers.workloads import ADAM, MOMENTUM, Array
 
 
 class Keras(Training):
-    """`model.fit`, one epoch a call so that each has its own order; jitted where the backend can."""
+    """`model.fit`, one epoch a call so that each has its own order; jitted if the backend can."""
 
     def build(self) -> None:
         """Build the model with the workload's layers."""

@@ -23,10 +23,10 @@ PACKAGES = ("fastbp", "numpy", "scipy", "numba", "scikit-learn", "torch", "jax",
 def fma_rate(dtype: str, seconds: float) -> tuple[float, str]:
     """FLOP/s of one core in multiply-adds that touch no memory, and how that was measured.
 
-    Where fastbp cannot be imported, a large matrix product stands in (and the result says so).
+    If fastbp cannot be imported, a large matrix product stands in, and the result says so.
     """
     try:
-        from fastbp.kernels.simd import fma_peak
+        from fastbp.kernels.machine.peak import fma_peak
     except ImportError:
         return _product_rate(dtype, seconds), "large matrix product"
     return float(fma_peak(dtype, seconds)), "register-only FMA loop"
@@ -118,7 +118,7 @@ def _caches() -> dict[str, str]:
 
 
 def _commit() -> str:
-    """The newest commit that touched what is measured, "-dirty" when it is not what lies on the disk."""
+    """The newest commit that touched what is measured, "-dirty" if the files on disk differ from it."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(fair.ROOT), *arguments, "--", "fastbp", "kernels"]
@@ -140,7 +140,7 @@ def versions() -> dict[str, str]:
 
 
 def facts() -> dict[str, Any]:
-    """Say what machine this is, what is installed on it, and when it is."""
+    """Return the machine, the installed versions, the commit and the date."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
     return {
@@ -157,7 +157,7 @@ def facts() -> dict[str, Any]:
 
 
 def report() -> dict[str, Any]:
-    """Say what machine this is and what its memory does."""
+    """Return the facts and the bandwidths of the memory."""
     return facts() | {"bandwidth": bandwidth()}
 
 

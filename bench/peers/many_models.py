@@ -233,7 +233,7 @@ class TorchVmap(Many):
     compiled = False
 
     def build(self) -> None:
-        """Tensors, and the compiled step where asked for."""
+        """Tensors, and the compiled step if asked for."""
         import torch
 
         torch.set_num_threads(self.case.threads)

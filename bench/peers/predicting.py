@@ -99,7 +99,7 @@ class FastbpCompiled(Fastbp):
 
 
 class NumpyHand(Predicting):
-    """Preallocated where it pays: one `dot`, one add and one maximum per layer, in place."""
+    """Preallocated: one `dot`, one add and one maximum per layer, in place."""
 
     def build(self) -> Callable[[Array], Any]:
         """Allocate the layers' outputs."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from bench.peers import chains
 from bench.peers.workloads import WORKLOADS
 
 
@@ -32,7 +34,8 @@ class Suite:
     """A kind of measurement.
 
     `cases` are the names of its rows, `unit` what a rate counts, `tolerance` how far the peers' checks may differ
-    (relative; float32, float64), `threads` and `dtypes` what the suite is run for when nobody says.
+    (relative; float32, float64). `threads` and `dtypes` are the defaults of the suite, `exceptions` the dtypes of
+    cases that differ.
     """
 
     name: str
@@ -43,6 +46,11 @@ class Suite:
     tolerance: tuple[float, float] = (1e-2, 1e-4)
     threads: tuple[int, ...] = (1, 2)
     dtypes: tuple[str, ...] = ("float32",)
+    exceptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def dtypes_of(self, case: str) -> tuple[str, ...]:
+        """The default dtypes of a case."""
+        return self.exceptions.get(case, self.dtypes)
 
 
 OURS = "fastbp"
@@ -136,7 +144,7 @@ SUITES = {
         Suite(
             "simplechains",
             "The two examples SimpleChains.jl publishes",
-            ("gradient-24-8-2", "adam-4-32-16-4"),
+            tuple(chains.NETWORKS),
             "samples/s",
             (
                 Peer(OURS, "chains:Fastbp", ("fastbp",)),
@@ -145,6 +153,7 @@ SUITES = {
                 PEAK,
             ),
             tolerance=(1e-3, 1e-6),
+            exceptions={"gradient-24-8-2": ("float64",)},
         ),
         Suite(
             "startup",

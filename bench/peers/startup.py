@@ -5,7 +5,6 @@ bench.peers.first_epoch is that process; `run_startup` starts it and holds the c
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -18,21 +17,25 @@ from typing import Any
 
 from bench import fair, stolen
 from bench.peers.conductor import Entry, Settings, begin, summarize
+from bench.peers.registry import OURS, SUITES
 from bench.peers.subject import Case
 from bench.peers.worker import environment
 
-STARTS = (
-    # name, factory, required module, variable that names the cache directory, cold (the cache is empty)
-    ("fastbp", "fastbp_peer:Fastbp", "fastbp", "FASTBP_CACHE_DIR", False),
-    ("fastbp (cold)", "fastbp_peer:Fastbp", "fastbp", "FASTBP_CACHE_DIR", True),
-    ("sklearn", "sklearn_peer:ScikitLearn", "sklearn", "", False),
-    ("numpy-hand", "numpy_peer:NumpyHand", "numpy", "", False),
-    ("jax-scan", "jax_peers:JaxScan", "jax", "", False),
-    ("torch-eager", "torch_peers:TorchEager", "torch", "", False),
-    ("torch-compile", "torch_peers:TorchCompile", "torch", "TORCHINDUCTOR_CACHE_DIR", False),
-    ("torch-compile (cold)", "torch_peers:TorchCompile", "torch", "TORCHINDUCTOR_CACHE_DIR", True),
-    ("keras", "keras_peer:Keras", "keras", "", False),
-)
+COLD = " (cold)"
+"""What the name of a start ends with if nothing is compiled yet."""
+STARTS = {
+    # name -> variable that names the cache directory
+    OURS: "FASTBP_CACHE_DIR",
+    OURS + COLD: "FASTBP_CACHE_DIR",
+    "sklearn": "",
+    "numpy-hand": "",
+    "jax-scan": "",
+    "torch-eager": "",
+    "torch-compile": "TORCHINDUCTOR_CACHE_DIR",
+    "torch-compile" + COLD: "TORCHINDUCTOR_CACHE_DIR",
+    "keras": "",
+}
+PEERS = {peer.name: peer for peer in SUITES["training"].peers}
 
 
 def once(
@@ -62,7 +65,7 @@ def once(
 def run_startup(
     case: Case, names: list[str] | None, settings: Settings, say: Callable[[str], None] = print
 ) -> dict[str, Any]:
-    """Measure every start in turn: warm ones `settings.repeats` times (five at the most), cold ones twice.
+    """Measure every start in turn: warm ones `settings.repeats` times (at most five), cold ones twice.
 
     Returns
     -------
@@ -76,12 +79,14 @@ def run_startup(
     with tempfile.TemporaryDirectory() as scratch:
         kept: dict[str, str] = {}
         active = []
-        for name, factory, module, variable, cold in STARTS:
-            if names and name.split(" ")[0] not in names:
+        for name, variable in STARTS.items():
+            peer, cold = PEERS[name.removesuffix(COLD)], name.endswith(COLD)
+            if names and peer.name not in names:
                 continue
-            if importlib.util.find_spec(module) is None:
+            if module := peer.missing():
                 entries[name] = {"status": "skipped", "note": f"{module} is not installed"}
                 continue
+            factory = peer.factory
             env = environment(case.threads, case.dtype)
             if variable and not cold:
                 env[variable] = kept.setdefault(variable, os.path.join(scratch, variable))

@@ -1,4 +1,4 @@
-"""What a measured thing is: prepared once, checked once, then run again and again in turn with its rivals."""
+"""A subject of measurement: prepared once, checked once, then run again and again in turn with its rivals."""
 
 from __future__ import annotations
 

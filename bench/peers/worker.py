@@ -11,9 +11,12 @@ import json
 import os
 import sys
 import time
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bench import fair, stolen
+
+if TYPE_CHECKING:  # NumPy is not imported before the process is pinned
+    from bench.peers.subject import Subject
 
 SLOW = 1.0
 """Seconds of a run from which on it is not warmed up again."""
@@ -54,7 +57,7 @@ def load(factory: str) -> Any:
     return getattr(importlib.import_module(f"bench.peers.{module}"), name)
 
 
-def prepare(subject: Any) -> dict[str, Any]:
+def prepare(subject: Subject) -> dict[str, Any]:
     """Check the subject, warm it up, and time one run."""
     check = subject.check()  # which compiles what there is to compile
     note = getattr(subject, "note", "")
@@ -76,7 +79,7 @@ def prepare(subject: Any) -> dict[str, Any]:
     return {"check": check, "once": once, "note": note}
 
 
-def measure(subject: Any, times: int) -> dict[str, float | None]:
+def measure(subject: Subject, times: int) -> dict[str, float | None]:
     """One timed repeat, from the start."""
     if hasattr(subject, "rate"):
         watch = stolen.Watch()
@@ -89,7 +92,7 @@ def measure(subject: Any, times: int) -> dict[str, float | None]:
     return {"rate": subject.work * times / seconds, "seconds": seconds, "stolen": watch.share()}
 
 
-def serve(subject: Any, commands: TextIO, answers: TextIO) -> None:
+def serve(subject: Subject, commands: TextIO, answers: TextIO) -> None:
     """Answer until the pipe closes."""
 
     def say(what: dict[str, Any]) -> None:

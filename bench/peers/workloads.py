@@ -20,7 +20,7 @@ class Workload:
     """One network and the way it is trained; the same for every peer.
 
     `target` holds what the engine aims for (bench/README.md): ratio to the best peer on one thread, share of the FMA
-    peak on one thread, ratio to the best peer on two threads; NaN where nothing is aimed for.
+    peak on one thread, ratio to the best peer on two threads; NaN if there is no aim.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Workload:
         return 4 * sum(products) + 2 * sum(products[1:])
 
     def bytes_per_step(self, itemsize: int = 4) -> int:
-        """Bytes one batch must move at the least: its rows, its activations, the parameters and their state.
+        """Bytes that one batch must move at least: its rows, its activations, the parameters and their state.
 
         Rows are read once; each layer's output is written and read twice (forward, backward), its delta too;
         parameters are read twice, written once; gradients are written and read once; Adam reads and writes two

@@ -1,8 +1,8 @@
 """A corpus of files: models of every kind, checkpoints, models of `fastbp train`, and what each must predict.
 
-``python -m bench.probes.witnesses --corpus DIR`` writes what the installed fastbp makes. The files in tests/corpus
-are of commit b223982; every later version must load them, resume from them and predict the same, on any machine
-(tests/test_corpus.py). The rows are computed, not stored.
+``python -m bench.probes.witnesses --corpus DIR`` writes what the installed fastbp makes. The files in
+bench/tests/probes/corpus are of commit b223982; every later version must load them, resume from them and predict the
+same, on any machine (test_corpus.py beside them). The rows are computed, not stored.
 """
 
 from __future__ import annotations
@@ -156,7 +156,7 @@ def plain(values: Any) -> Any:
 
 # --------------------------------------------------------------------------------------------------- the checkpoints
 
-# Name: the optimizer, where the training is stopped, dtype, and what else is asked of it.
+# Name: the optimizer, the place at which the training stops, dtype, and further arguments of fit.
 TRAININGS: dict[str, tuple[Any, str, str, dict[str, Any]]] = {
     "epoch-sgd": (
         fb.SGD(fb.OneCycle(0.1), momentum=0.9, nesterov=True),
@@ -205,7 +205,7 @@ class StopWithin(Stop):
         self.run = run
 
     def on_chunk_end(self, seconds: float, samples: int) -> bool:
-        """Look where in the epoch this is."""
+        """Stop if this chunk ended within an epoch."""
         done = self.run.samples_done
         self.rows = done if 0 < done < (self.run.samples or 120) else 0
         return self.rows > 0
@@ -246,7 +246,7 @@ def command(folder: Path, *arguments: str) -> str:
 
 
 def make(folder: Path) -> int:
-    """Write all files and what is expected of them."""
+    """Write all files, and what their models must predict."""
     folder.mkdir(parents=True, exist_ok=True)
     warnings.simplefilter("ignore")  # fits that are cut short say so
     expected: dict[str, Any] = {"models": {}, "checkpoints": {}, "tables": {}}

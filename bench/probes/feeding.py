@@ -176,7 +176,7 @@ def memmap_case(number: int) -> tuple[str, Run]:
 
 
 class Stop:
-    """Stops after so many chunks, which may be within an epoch, or epochs."""
+    """Stops after a number of chunks, perhaps within an epoch, or after a number of epochs."""
 
     def __init__(self, chunks: int = 0, epochs: int = 0) -> None:
         self.chunks, self.epochs = chunks, epochs

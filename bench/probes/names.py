@@ -1,8 +1,8 @@
 """The names of the tests: does each of an earlier commit still exist, or is it listed with the reason why not?
 
 ``python -m bench.probes.witnesses --tests`` collects the tests of this checkout and compares; files do not count, since
-tests may move. Run it where every optional package is installed: what pytest cannot import, it does not collect.
-bench/results/tests-gone.json maps each reason to the names that it explains, in which ``*`` stands for any text.
+tests may move. Run it with every optional package installed: pytest does not collect what it cannot import.
+bench/results/tests-gone.json maps each reason to the names that it explains; ``*`` stands for any text.
 ``--make`` stores the names of today in place of the old ones.
 """
 
@@ -16,9 +16,10 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from bench.probes.runs import ROOT
+from bench.fair import ROOT
 
 STORED = ROOT / "bench" / "results" / "tests.txt.gz"
+TESTS = ("tests", "bench/tests")
 GONE = ROOT / "bench" / "results" / "tests-gone.json"
 
 
@@ -30,7 +31,7 @@ def collect() -> list[str]:
     RuntimeError
         pytest could not collect them.
     """
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", "tests"]
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *TESTS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(

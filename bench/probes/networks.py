@@ -140,7 +140,7 @@ TEAMS: tuple[tuple[Any, ...], ...] = (
 
 
 def team_case(case: tuple[Any, ...], threads: int) -> tuple[str, Run]:
-    """Return a fit on so many threads, which must not show in its numbers."""
+    """Return a fit on a number of threads, which must not change its numbers."""
     special, dtype, loss, rule, n, batch, columns, widths, activation, shape, options = case
 
     def run() -> Outcome:

@@ -1,4 +1,4 @@
-"""What a witness leaves: its numbers, and the short record of them that is kept."""
+"""The numbers of a witness, and the short record of them that is kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Outcome:
     theta : sequence of arrays
         Weights and biases as users see them, without the padding of the engine.
     history : sequence of arrays
-        First the losses, then whatever else was logged per epoch or step.
+        First the losses, then everything else that was logged per epoch or step.
     outputs : sequence of arrays
         Predictions, gradients, the optimizer's state.
     """

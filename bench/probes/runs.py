@@ -17,7 +17,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from bench.fair import ROOT
+
 STORED = ROOT / "bench" / "results" / "witnesses.json"
 # Exported commits, their kernels and their records: made on demand, may be deleted at any time.
 SCRATCH = ROOT / ".asv" / "witnesses"
@@ -31,7 +32,7 @@ SETTINGS = {
     "FASTBP_NUM_THREADS": "2",
     "PYTHONHASHSEED": "0",
 }
-# What else changes the code that is compiled or chosen, if somebody has set it.
+# Variables that also change which code is compiled or chosen.
 SWITCHES = (
     "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_BOUNDSCHECK", "NUMBA_DISABLE_JIT", "OPENBLAS_CORETYPE",
     "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES",
@@ -55,7 +56,7 @@ def environment() -> dict[str, Any]:
     facts = {
         "cpu": told["vector"]["cpu"],
         "vector_bytes": told["vector"]["vector_bytes"],
-        # NumPy's and BLAS's kernels go by the processor itself, whatever ours are compiled for.
+        # NumPy and BLAS choose kernels by the processor itself, not by the target of ours.
         "host": llvmlite.binding.get_host_cpu_name(),
         "system": f"{platform.system()} {platform.machine()} {' '.join(platform.libc_ver())}".strip(),
         "python": ".".join(platform.python_version_tuple()[:2]),
@@ -144,7 +145,7 @@ def export(commit: str) -> Path:
 
 
 def records_of(commit: str, names: list[str], current: dict[str, Any]) -> dict[str, Any]:
-    """Return the records that a commit makes here; what it made before, with the same programs, is kept on disk.
+    """Return the records that a commit makes here. Those it made before with the same programs are kept on disk.
 
     Parameters
     ----------

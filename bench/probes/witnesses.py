@@ -13,7 +13,7 @@ and commit the file together with the change: the commit that brings a reason in
 that the configurations it names are compared with. `--make` alone adds this machine, if nothing differs.
 
 ``--tests`` compares the names of the tests with those of the earlier commit, ``--corpus DIR`` writes files as those of
-tests/corpus are: see `bench.probes.names` and `bench.probes.corpus`.
+bench/tests/probes/corpus are: see `bench.probes.names` and `bench.probes.corpus`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from bench.fair import ROOT
 from bench.probes import outcome, runs
 
 Stored = dict[str, Any]
@@ -60,7 +61,7 @@ def select(names: list[str], pattern: str) -> list[str]:
     return [name for name in names if pattern in name]
 
 
-def commit_of(name: str, stored: Stored, root: Path = runs.ROOT) -> str:
+def commit_of(name: str, stored: Stored, root: Path = ROOT) -> str:
     """Return the commit that a configuration is compared with.
 
     It is the baseline; for one that was made again it is the first commit whose file holds the reason, since a

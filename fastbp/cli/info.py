@@ -36,9 +36,9 @@ def run(arguments: Namespace) -> int:
 def _facts() -> dict[str, Any]:
     from fastbp import __version__
     from fastbp.engine import teams
-    from fastbp.kernels import jit, simd
+    from fastbp.kernels.machine import cache, target
 
-    folder = jit.cache_dir()
+    folder = cache.cache_dir()
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     versions = {
         name: metadata.version(name) for name in ("numpy", "scipy", "scikit-learn", "numba", "llvmlite")
@@ -47,12 +47,12 @@ def _facts() -> dict[str, Any]:
         "fastbp": __version__,
         "python": f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})",
         "cpu": _cpu_name(),
-        "vector": simd.describe(),
+        "vector": target.describe(),
         "threads": teams.default_threads(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         **versions,
         "cache": None if folder is None else str(folder),
-        "warm": jit.cache_is_warm(),
+        "warm": cache.cache_is_warm(),
         "activations": list(ACTIVATION_NAMES),
         "losses": list(OBJECTIVE_NAMES),
         "optimizers": list(RULES),

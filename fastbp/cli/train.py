@@ -157,13 +157,13 @@ def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], 
 
 def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
-    from fastbp.kernels import jit
+    from fastbp.kernels.machine import cache
 
     # The cache may lack this dtype only, which shows in the time alone.
     line = f"loading or compiling the kernels (the latter once; about {COMPILE_SECONDS} s) ..."
     late = threading.Timer(PATIENT_SECONDS, tell, [line])
     late.daemon = True
-    if jit.cache_is_warm():
+    if cache.cache_is_warm():
         late.start()
     else:
         tell(f"compiling the kernels for this machine (once; about {COMPILE_SECONDS} s) ...")

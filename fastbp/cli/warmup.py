@@ -14,14 +14,15 @@ def run(_: Namespace) -> int:
 
     Raises
     ------
-    InputError         There is no folder to keep the kernels in.
+    InputError         The kernels cannot be kept: there is no folder, or Numba has changed.
     """
-    from fastbp.kernels import jit, warmup
+    from fastbp.kernels import warmup
+    from fastbp.kernels.machine import cache
 
-    if jit.cache_dir() is None:
-        raise InputError("no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR")
+    if reason := cache.obstacle():
+        raise InputError(reason)
     say("compiling the kernels for this machine (up to a minute; quick if it is done already) ...")
     start = time.perf_counter()
     warmup(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))
-    say(f"{time.perf_counter() - start:.1f} s; kept in {jit.cache_dir()}")
+    say(f"{time.perf_counter() - start:.1f} s; kept in {cache.cache_dir()}")
     return 0

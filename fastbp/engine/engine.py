@@ -17,7 +17,7 @@ from fastbp.engine.layout import STACK_BYTES, layout_of
 from fastbp.engine.memory import Array, aligned_zeros
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import Workspace
-from fastbp.kernels import compiled, network
+from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
@@ -221,7 +221,7 @@ class Engine:
             passes = -(-n // PREDICT_ROWS)
             start = passes * member // team * PREDICT_ROWS
             stop = min(n, passes * (member + 1) // team * PREDICT_ROWS)
-            workspace.call(network.PREDICT, self.params, rows, out=flat, begin=start, end=stop, layers=layers)
+            workspace.call(p.PREDICT, self.params, rows, out=flat, begin=start, end=stop, layers=layers)
             self._predictor[member] = workspace
 
         if team == 1:
@@ -260,7 +260,7 @@ class Engine:
             )
         workspace = Workspace(self.layout, 1, objective or Objective())
         workspace.plan[p.CLASS_INDEX] = workspace.objective.name == "cross_entropy"
-        return compiled.State(workspace.plan, workspace.hyper, self.params)
+        return compiled.State(workspace.plan, self.params)
 
     def hidden(self, x: Any) -> list[Array]:
         """Return the outputs of every layer, the last included, each (n, units)."""
@@ -287,7 +287,7 @@ class Engine:
         rows.check(self.layout)
         team = self._team(rows.n, n_threads)
         workspace = self._borrow(rows.n, objective, False, team)
-        value = workspace.total(network.VALUE, self.params, rows, team)
+        value = workspace.total(p.VALUE, self.params, rows, team)
         self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
@@ -367,7 +367,7 @@ class Engine:
         workspace.grad = grad
         if felt is not None:
             workspace.out = felt.reshape(-1)
-        value = workspace.total(network.GRADIENT, self.params, rows, team)
+        value = workspace.total(p.GRADIENT, self.params, rows, team)
         self._give_back(workspace, objective, inputs)
         weights, biases = self.views(grad)
         if penalty:

@@ -13,7 +13,7 @@ from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import EMPTY_ORDER, Workspace
-from fastbp.kernels import network, optimizers
+from fastbp.kernels import optimizers
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
@@ -23,7 +23,7 @@ MOST_STEPS = 2**53  # the kernel counts in float64
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
 MULTIPLIED = 1_000_000  # factors of NAdam's product that are multiplied one by one: a fraction of a second
 # Places in `numbers` that a workspace takes over from the one before it.
-_RUNNING = [network.LOSS_SUM, network.STEPS, network.PRODUCT]
+_RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
 
 
 class Session:
@@ -98,7 +98,7 @@ class Session:
         workspace.plan[p.CLIPPED] = clipped
         workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
         workspace.hyper[p.L2_PER_ROW] = self.alpha
-        workspace.state = self._state
+        workspace.out = self._state
         if before is not None:
             workspace.numbers[_RUNNING] = before.numbers[_RUNNING]
         self._plain = (
@@ -142,31 +142,31 @@ class Session:
     @property
     def step(self) -> int:
         """Batches done so far: t of Adam's bias correction, and the number of the dropout mask."""
-        return int(self._workspace.numbers[network.STEPS])
+        return int(self._workspace.numbers[p.STEPS])
 
     @step.setter
     def step(self, value: int) -> None:
-        self._workspace.numbers[network.STEPS] = value
+        self._workspace.numbers[p.STEPS] = value
         self.product = _product(self._rule, value) if self._rule.kind == "nadam" else 1.0
         self._fresh = value == 0
 
     @property
     def product(self) -> float:
         """The product of NAdam's mu over the batches done, as the kernel has rounded it; set together with `step`."""
-        return float(self._workspace.numbers[network.PRODUCT])
+        return float(self._workspace.numbers[p.PRODUCT])
 
     @product.setter
     def product(self, value: float) -> None:
-        self._workspace.numbers[network.PRODUCT] = value
+        self._workspace.numbers[p.PRODUCT] = value
 
     @property
     def loss_sum(self) -> float:
         """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
-        return float(self._workspace.numbers[network.LOSS_SUM])
+        return float(self._workspace.numbers[p.LOSS_SUM])
 
     @loss_sum.setter
     def loss_sum(self, value: float) -> None:
-        self._workspace.numbers[network.LOSS_SUM] = value
+        self._workspace.numbers[p.LOSS_SUM] = value
 
     def run(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
@@ -216,14 +216,14 @@ class Session:
         if self._fresh:
             self._begin(learning_rate)
         numbers = workspace.numbers
-        before = numbers[network.LOSS_SUM]
-        numbers[network.LOSS_SUM] = 0.0
+        before = numbers[p.LOSS_SUM]
+        numbers[p.LOSS_SUM] = 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
         team = self._team_for(team, n)
         begun = time.perf_counter()
         done = workspace.call(
-            network.TRAIN,
+            p.TRAIN,
             self.engine.params,
             rows,
             begin=0,
@@ -233,8 +233,8 @@ class Session:
             team=team,
         )
         self._pace.note(team, time.perf_counter() - begun, n)
-        total = float(numbers[network.LOSS_SUM])
-        numbers[network.LOSS_SUM] = before
+        total = float(numbers[p.LOSS_SUM])
+        numbers[p.LOSS_SUM] = before
         if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / n
@@ -300,7 +300,7 @@ class Session:
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
             finished = workspace.call(
-                network.TRAIN,
+                p.TRAIN,
                 self.engine.params,
                 rows,
                 begin=done,

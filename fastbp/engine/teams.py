@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 # The least work of a batch for a team: with less, a second thread cannot pay for two phases even on an idle machine.
 TEAM_FLOPS = 2e6
-# The least work of a call: with less, starting a helper costs more than it saves (docs/decisions.rst, "by the clock").
+# The least work of a call: with less, starting a helper costs more than it saves (docs/decisions/by-the-clock.rst).
 CALL_FLOPS = 5e7
 FIRST_TRIAL = 2  # calls before the slower choice is tried; the pause doubles while it stays the slower,
 LONGEST_PAUSE = 32  # up to this many calls
@@ -112,11 +112,11 @@ class Pace:
 def together(call: Callable[[], int], team: int, stop: Callable[[], None], *, apart: bool = False) -> int:
     """Run call() on up to `team` threads at once and return what it returned; this thread is one of them.
 
-    Nobody needs anybody (see kernels/sync.py): the work is done whoever comes, so a helper that has not begun when it
-    is over does not begin, and is not waited for. With `apart` helpers do all of it and this thread only waits, so that
-    a signal is answered while a long call runs: `stop` makes the call end early, and the exception goes on when all
-    have left. Calls of several threads at once share the process's cores: the more there are, the fewer helpers each
-    gets. Helpers live for one call of about 50 ms, so nothing survives to trouble a fork.
+    Nobody needs anybody (see kernels/machine/sync.py): the work is done whoever comes, so a helper that has not begun
+    when it is over does not begin, and is not waited for. With `apart` helpers do all of it and this thread only waits,
+    so that a signal is answered while a long call runs: `stop` makes the call end early, and the exception goes on when
+    all have left. Calls of several threads at once share the process's cores: the more there are, the fewer helpers
+    each gets. Helpers live for one call of about 50 ms, so nothing survives to trouble a fork.
     """
     global _active
     with _active_lock:

@@ -8,11 +8,12 @@ from fastbp.engine import teams
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array, aligned_zeros, stride
 from fastbp.engine.rows import Rows
-from fastbp.kernels import activations, losses, network, sync
+from fastbp.kernels import activations, losses, network
 from fastbp.kernels import plan as p
+from fastbp.kernels.machine import sync
+from fastbp.kernels.machine.target import VECTOR_BYTES
+from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.kernels.simd import VECTOR_BYTES
-from fastbp.kernels.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
 
 # A larger batch goes through in parts of so many rows, or of so many bytes.
@@ -52,19 +53,18 @@ class Workspace:
         self.objective = objective or Objective()
         size = layout.dtype.itemsize
         n = len(layout.layers)
-        self.plan = np.zeros(p.HEADER + n * p.RECORD, np.int64)
-        self.hyper = np.zeros(p.HYPER + n * p.LAYER_HYPER)
+        # Activations of a part of a large batch stay in the second cache, and memory does not grow with the batch.
+        widths = layout.n_inputs + sum(2 * layer.units for layer in layout.layers)
+        self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
+        self._job, self.sync, self.plan, self.numbers = p.make_job(n, self.part, layout.n_blocks)
+        self.hyper = self.plan.view(np.float64)  # the fields that are no integers
         self.records = self.plan[p.HEADER :].reshape(n, p.RECORD)
         self.records[...] = layout.records
         plan = self.plan
         plan[p.N_LAYERS], plan[p.N_PARAMS], plan[p.BATCH] = n, layout.size, self.batch
         plan[p.N_BLOCKS], plan[p.N_OUT], plan[p.WANT_INPUTS] = layout.n_blocks, layout.n_outputs, inputs
-        offset = stride(max(layout.n_inputs, *(layer.units for layer in layout.layers)), size)
         # The first row stays zero: sums without a bias start from it.
-        plan[p.ZEROS] = 0
-        # Activations of a part of a large batch stay in the second cache, and memory does not grow with the batch.
-        widths = layout.n_inputs + sum(2 * layer.units for layer in layout.layers)
-        self.part = min(self.batch, max(PART_ROWS, PART_BYTES // (widths * size)))
+        offset = stride(max(layout.n_inputs, *(layer.units for layer in layout.layers)), size)
         # Few tall blocks if each has to read many weights, or if rows are narrow; else many, for the threads.
         tiles = 64 if layout.full_size * size > 2**20 else 16 if widths * size <= NARROW_BYTES else 4
         self._row_block = TILE_ROWS * tiles
@@ -98,8 +98,7 @@ class Workspace:
             offset += threads * int(plan[p.PANEL_SIZE])
         plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, layout.dtype)
-        self.numbers = np.zeros(network.ROWS + 2 * self.part + 2 * layout.n_blocks)
-        self.numbers[network.PRODUCT] = 1.0
+        self.numbers[p.PRODUCT] = 1.0
         empty = np.zeros(0, layout.dtype)
         self.grad = empty
         if by_block and self.batch <= self.part:
@@ -109,10 +108,8 @@ class Workspace:
             self.grad = aligned_zeros(threads * int(plan[p.SLOT]), layout.dtype)
         elif gradient:
             self.grad = aligned_zeros(layout.size, layout.dtype)
-        self.state = empty
         self.out = empty
-        self.sync = np.zeros(sync.SYNC_SIZE, np.int64)
-        for place, layer in zip(self.hyper[p.HYPER :].reshape(n, p.LAYER_HYPER), layout.layers, strict=True):
+        for place, layer in zip(self.hyper[p.HEADER :].reshape(n, p.RECORD), layout.layers, strict=True):
             place[p.DROPOUT], place[p.L1], place[p.L2] = layer.dropout, layer.l1, 2.0 * layer.l2
         self.hyper[p.INPUT_DROPOUT] = layout.input_dropout
         self._set_objective(self.objective)
@@ -139,9 +136,9 @@ class Workspace:
         """Return the weighted mean loss of all rows; in mode GRADIENT the gradient is left in `grad`."""
         if rows.mass == 0.0:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
-        self.numbers[network.LOSS_SUM] = 0.0
+        self.numbers[p.LOSS_SUM] = 0.0
         self.call(mode, params, rows, out=self.out, begin=0, end=rows.n, team=team)
-        return float(self.numbers[network.LOSS_SUM])
+        return float(self.numbers[p.LOSS_SUM])
 
     def stop(self) -> None:
         """Make the running call give up its batch before it updates anything; the next call works again."""
@@ -174,29 +171,22 @@ class Workspace:
         self.plan[p.ROW_BLOCK] = max(TILE_ROWS, min(self._row_block, share))
         self.plan[p.SPARSE], self.plan[p.CLASS_INDEX] = rows.sparse, rows.codes
         self.sync[:] = 0
+        alone = team == 1 and not apart
+        p.ask(self._job, 0, mode, begin, end, layers or len(self.records), seed, 1 if alone else 2, rows.mass)
         arguments = (
-            self.plan,
-            self.hyper,
+            self._job,
             params,
             self.grad,
-            self.state,
             self.work,
-            self.numbers,
             rows.values,
             rows.indices,
             rows.indptr,
             rows.y,
             rows.weights,
             order,
-            begin,
-            end,
             rates,
-            rows.mass,
-            layers or len(self.layout.layers),
             self.out if out is None else out,
-            seed,
-            self.sync,
         )
-        if team == 1 and not apart:
-            return int(network.run(mode, *arguments, 1))
-        return teams.together(lambda: int(network.run(mode, *arguments, 2)), team, self.stop, apart=apart)
+        if alone:
+            return int(network.run(*arguments))
+        return teams.together(lambda: int(network.run(*arguments)), team, self.stop, apart=apart)

@@ -15,7 +15,7 @@ from fastbp.engine.rows import Rows
 from fastbp.engine.teams import Pace, for_call, size_for
 from fastbp.engine.workspace import Workspace
 from fastbp.estimators.parameters import Array, Parameters
-from fastbp.kernels import network
+from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.training.loop import Loop
 
@@ -65,7 +65,7 @@ class Problem:
         self.engine.theta[self.places] = packed
         team, _ = self._pace.choose()
         begun = time.perf_counter()
-        loss = self._workspace.total(network.GRADIENT, self.engine.params, self.rows, team)
+        loss = self._workspace.total(p.GRADIENT, self.engine.params, self.rows, team)
         self._pace.note(team, time.perf_counter() - begun)
         gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)

@@ -25,7 +25,7 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("page", ["dropin.rst", "compiled.rst", "index.rst"])
+@pytest.mark.parametrize("page", ["guides/dropin.rst", "guides/compiled.rst", "index.rst"])
 def test_documented_example_runs(page, tmp_path, monkeypatch):
     """The complete programs of the guides; a block without an import is a sketch."""
     monkeypatch.chdir(tmp_path)
@@ -49,11 +49,11 @@ def test_readme_links_resolve():
 def test_every_public_name_has_a_page():
     import fastbp
 
-    text = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "index.rst").read_text(encoding="utf-8")
     for name in fastbp.__all__:
         if name.startswith("__") or inspect.ismodule(getattr(fastbp, name)):
             continue
-        assert re.search(rf"^   {name}$", text, re.MULTILINE), f"{name} is not in docs/api.rst"
+        assert re.search(rf"^   {name}$", text, re.MULTILINE), f"{name} is not in docs/reference/index.rst"
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +63,9 @@ def site(tmp_path_factory):
         return Path(built)
     for package in ("sphinx", "numpydoc", "furo", "sphinx_gallery"):
         pytest.importorskip(package)
-    # Sphinx writes generated pages beside their sources, so build a copy, with the examples beside it.
+    # Sphinx writes generated pages beside their sources, so build a copy, with what it takes from elsewhere beside it.
     place = tmp_path_factory.mktemp("documentation")
-    for folder in ("docs", "examples"):
+    for folder in ("docs", "examples", "bench"):
         ignored = shutil.ignore_patterns("_build", "generated", "gallery", "__pycache__")
         shutil.copytree(ROOT / folder, place / folder, ignore=ignored)
     command = [
@@ -157,7 +157,17 @@ def test_pages_need_no_other_host(site):
 @pytest.mark.doc
 @pytest.mark.parametrize(
     "name",
-    ["index", "tutorial/index", "dropin", "models", "gallery/index", "api", "performance", "architecture"],
+    [
+        "index",
+        "tutorial/index",
+        "guides/dropin",
+        "guides/models",
+        "gallery/index",
+        "reference/index",
+        "performance",
+        "concepts/index",
+        "decisions/index",
+    ],
 )
 def test_page_opens_without_complaint(page, address, name):
     page.goto(f"{address}/{name}.html", wait_until="load")

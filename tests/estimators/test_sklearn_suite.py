@@ -3,9 +3,10 @@
 The test module is the one of the installed scikit-learn, loaded with our classes under scikit-learn's names.
 """
 
+import importlib
 import importlib.util
 import inspect
-from pathlib import Path
+import sys
 
 import pytest
 import sklearn.neural_network
@@ -19,7 +20,14 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
 ]
 
-SUITE = Path(sklearn.neural_network.__file__).parent / "tests" / "test_mlp.py"
+SUITE = "sklearn.neural_network.tests.test_mlp"
+
+
+def is_installed():
+    """Whether the suite is there: some distributions ship scikit-learn without its tests."""
+    return bool(importlib.util.find_spec("sklearn.neural_network.tests")) and bool(
+        importlib.util.find_spec(SUITE)
+    )
 
 
 @pytest.fixture
@@ -31,29 +39,28 @@ def global_random_seed():
 def load_suite():
     """Return the tests of scikit-learn's module by name, our classes in the place of its own."""
     theirs = sklearn.neural_network.MLPClassifier, sklearn.neural_network.MLPRegressor
-    spec = importlib.util.spec_from_file_location("sklearn_test_mlp", SUITE)
-    module = importlib.util.module_from_spec(spec)
     # The module takes the names at import, also for its parametrizations.
     sklearn.neural_network.MLPClassifier, sklearn.neural_network.MLPRegressor = MLPClassifier, MLPRegressor
     try:
-        spec.loader.exec_module(module)
+        module = importlib.import_module(SUITE)
     finally:
         sklearn.neural_network.MLPClassifier, sklearn.neural_network.MLPRegressor = theirs
+        sys.modules.pop(SUITE, None)  # nobody else shall find it with our classes
     assert module.MLPClassifier is MLPClassifier
     return {name: test for name, test in inspect.getmembers(module, callable) if name.startswith("test_")}
 
 
-if SUITE.exists():
+if is_installed():
     suite = load_suite()
     globals().update(suite)
-else:  # some distributions ship scikit-learn without its tests
+else:
 
-    @pytest.mark.skip(reason=f"this scikit-learn was installed without {SUITE.name}")
+    @pytest.mark.skip(reason=f"this scikit-learn was installed without {SUITE}")
     def test_scikit_learns_suite():
         """Stand in for the suite."""
 
 
-@pytest.mark.skipif(not SUITE.exists(), reason="no suite to count")
+@pytest.mark.skipif(not is_installed(), reason="no suite to count")
 def test_the_suite_is_all_there():
     assert len(suite) >= 40
     assert {"test_fit", "test_gradient", "test_lbfgs_regression_maxfun", "test_mlp_diverging_loss"} <= set(

@@ -10,7 +10,7 @@ from numba.core import config
 
 from fastbp import reference
 from fastbp.engine import Engine
-from fastbp.kernels.simd import lanes, load, store, traced
+from fastbp.kernels.machine.simd import lanes, load, store, traced
 from fastbp.layers import Layer
 
 INTERPRETED = bool(config.DISABLE_JIT)
@@ -68,30 +68,39 @@ def ulp(values, dtype):
 
 
 class Guarded:
-    """A flat buffer between two bands of a value that no kernel writes; `intact` says whether they still hold it.
+    """Parts of a flat buffer between bands of a value that no kernel writes; `intact` says whether they still hold it.
 
-    >>> g = Guarded(np.zeros(3))
-    >>> g.whole[g.start : g.start + 3] is not None, g.intact()
-    (True, True)
+    `start` and `content` are the first part's, `starts` and `parts` all parts'.
+
+    >>> g = Guarded(np.zeros(3), np.ones(2))
+    >>> g.whole[g.starts[1] : g.starts[1] + 2], g.intact()
+    (array([1., 1.]), True)
     """
 
     MARK = -123456.75
 
-    def __init__(self, content):
-        content = np.asarray(content)
-        self.start, self.size = BAND, content.size
-        self.whole = np.full(content.size + 2 * BAND, self.MARK, content.dtype)
-        self.content[...] = content.reshape(-1)
+    def __init__(self, *contents):
+        contents = [np.asarray(content) for content in contents]
+        ends = np.cumsum([content.size + BAND for content in contents])
+        self.starts = [int(end) - content.size for end, content in zip(ends, contents, strict=True)]
+        self.start, self.size = self.starts[0], contents[0].size
+        self.whole = np.full(int(ends[-1]) + BAND, self.MARK, contents[0].dtype)
+        self.parts = [
+            self.whole[start : start + content.size]
+            for start, content in zip(self.starts, contents, strict=True)
+        ]
+        for part, content in zip(self.parts, contents, strict=True):
+            part[...] = content.reshape(-1)
 
     @property
     def content(self):
-        """The buffer, a live view."""
-        return self.whole[self.start : self.start + self.size]
+        """The first part, a live view."""
+        return self.parts[0]
 
     def intact(self):
-        """Whether both bands are as they were."""
-        bands = np.concatenate([self.whole[: self.start], self.whole[self.start + self.size :]])
-        return bool(np.all(bands == self.MARK))
+        """Whether all bands are as they were."""
+        ends = [0, *(start + part.size for start, part in zip(self.starts, self.parts, strict=True))]
+        return all(np.all(self.whole[end : end + BAND] == self.MARK) for end in ends)
 
 
 @dataclasses.dataclass

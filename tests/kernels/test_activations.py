@@ -18,13 +18,22 @@ KINKS = [-3.0, -1.0, 0.0, 1.0, 3.0]
 
 
 @compiled
-def forward(code, Z, z0, A, a0, count):
-    activations.forward(code, Z, z0, A, a0, count)
+def forward(code, work, z0, a0, count, training):
+    activations.forward(code, work, z0, a0, count, training)
 
 
 @compiled
-def backward(code, Z, z0, A, a0, D, d0, count, scale):
-    activations.backward(code, Z, z0, A, a0, D, d0, count, scale)
+def backward(code, work, z0, a0, d0, count, scale):
+    activations.backward(code, work, z0, a0, d0, count, scale)
+
+
+def multiplied(name, z, a, delta, scale=1.0):
+    """Return delta f'(z) from the kernel."""
+    work = Guarded(z, a, delta)
+    with np.errstate(all="ignore"):
+        backward(activations.CODES[name], work.whole, *work.starts, z.size, scale)
+    assert work.intact()
+    return work.parts[2].copy()
 
 
 def points(dtype):
@@ -37,17 +46,25 @@ def points(dtype):
     return np.concatenate([z, np.zeros(-len(z) % 16, dtype)])
 
 
+def passed(name, z, training):
+    """Return what lies in place of z, and a, after the kernel's forward pass."""
+    work = Guarded(z, np.zeros_like(z))
+    with np.errstate(all="ignore"):
+        forward(activations.CODES[name], work.whole, *work.starts, z.size, training)
+    assert work.intact()
+    return [part.copy() for part in work.parts]
+
+
 def run(name, z):
     """Return f(z), f'(z) from the kernels, as a layer calls them."""
-    code = activations.CODES[name]
-    Z, A, D = Guarded(z), Guarded(np.zeros_like(z)), Guarded(np.ones_like(z))
-    with np.errstate(all="ignore"):
-        forward(code, Z.whole, Z.start, A.whole, A.start, Z.size)
-        kept = Z if name in activations.NEEDS_Z else A
-        backward(code, kept.whole, kept.start, A.whole, A.start, D.whole, D.start, Z.size, 1.0)
-    assert Z.intact() and A.intact() and D.intact()
-    assert np.array_equal(Z.content, z, equal_nan=True)
-    return A.content.copy(), D.content.copy()
+    kept, a = passed(name, z, False)
+    assert np.array_equal(kept, z, equal_nan=True)
+    kept, again = passed(name, z, True)
+    assert np.array_equal(again, a, equal_nan=True)
+    if name not in activations.NEEDS_Z:
+        assert np.array_equal(kept, z, equal_nan=True)
+        kept = np.full_like(z, np.nan)  # is not looked at
+    return a, multiplied(name, kept, a, np.ones_like(z))
 
 
 def test_every_activation_has_a_twin():
@@ -84,7 +101,7 @@ def test_numpy_route(name, dtype):
     a, slope = run(name, z)
     with np.errstate(all="ignore"):
         mine = f(z)
-        their = prime(z if name in activations.NEEDS_Z else mine, mine)
+        their = prime(z, mine) if name in activations.NEEDS_Z else prime(mine)
     assert mine.dtype == their.dtype == dtype
     for got, want in ((mine, a), (their, slope)):
         size = np.maximum(1.0, np.maximum(np.abs(want), np.abs(z) if name in activations.NEEDS_Z else 0.0))
@@ -117,11 +134,8 @@ def test_nan_is_never_hidden(name, dtype):
 def test_a_nan_delta_stays_nan(name, dtype):
     """Divergence found by a later layer passes through, dead units (f' = 0) included."""
     z = np.linspace(-4, 4, 32).astype(dtype)
-    a, _ = run(name, z)
-    D = np.full(32, np.nan, dtype)
-    kept = z if name in activations.NEEDS_Z else a
-    backward(activations.CODES[name], kept, 0, a, 0, D, 0, 32, 1.0)
-    assert np.all(np.isnan(D))
+    kept, a = passed(name, z, True)
+    assert np.all(np.isnan(multiplied(name, kept, a, np.full(32, np.nan, dtype))))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -142,10 +156,10 @@ def test_extremes(name, dtype):
 def test_flags_of_the_table(name):
     """NEEDS_Z and MOVES_ZERO say what the functions do."""
     z = np.linspace(-2, 2, 32)
-    a, prime = run(name, z)
-    D = np.ones(32)
-    backward(activations.CODES[name], np.full(32, np.nan), 0, a, 0, D, 0, 32, 1.0)
-    assert np.any(np.isnan(D)) == (name in activations.NEEDS_Z)
+    kept, a = passed(name, z, True)
+    assert np.array_equal(kept, z) == (name not in activations.NEEDS_Z)
+    without_z = multiplied(name, np.full(32, np.nan), a, np.ones(32))
+    assert np.any(np.isnan(without_z)) == (name in activations.NEEDS_Z)
     at_zero, _ = run(name, np.zeros(16))
     assert np.all(at_zero != 0.0) == (activations.CODES[name] in activations.MOVES_ZERO)
     assert np.all(at_zero == at_zero[0])
@@ -155,11 +169,11 @@ def test_flags_of_the_table(name):
 def test_backward_multiplies_and_undoes_dropout(name, dtype, rng):
     """D = D f'(z) where a arrives divided by dropout's keep rate."""
     z = rng.normal(size=32).astype(dtype)
-    a, prime = run(name, z)
+    _, prime = run(name, z)
+    kept, a = passed(name, z, True)
     delta = rng.normal(size=32).astype(dtype)
-    D, keep = delta.copy(), 0.75
-    kept = z if name in activations.NEEDS_Z else a
-    backward(activations.CODES[name], kept, 0, (a / dtype.type(keep)).astype(dtype), 0, D, 0, 32, keep)
+    keep = 0.75
+    D = multiplied(name, kept, (a / dtype.type(keep)).astype(dtype), delta, keep)
     kinked = (np.abs(prime) > 0) & np.isin(
         name, ["hard_tanh", "hard_sigmoid"]
     )  # a / keep * keep may round to 1
@@ -175,10 +189,12 @@ def test_identity_changes_nothing(dtype, rng):
 
 def test_a_block_of_rows_and_nothing_else(dtype):
     code = activations.CODES["relu"]
-    z, a = np.linspace(-1, 1, 64).astype(dtype), Guarded(np.zeros(32, dtype))
-    forward(code, z, 16, a.whole, a.start, 32)
-    assert np.array_equal(a.content, np.maximum(z[16:48], 0))
-    assert a.intact()
+    z = np.linspace(-1, 1, 64).astype(dtype)
+    work = Guarded(z, np.zeros(32, dtype))
+    forward(code, work.whole, work.start + 16, work.starts[1], 32, True)
+    assert np.array_equal(work.content, z)
+    assert np.array_equal(work.parts[1], np.maximum(z[16:48], 0))
+    assert work.intact()
 
 
 @pytest.mark.skipif(
@@ -186,10 +202,10 @@ def test_a_block_of_rows_and_nothing_else(dtype):
 )
 def test_reaching_outside_raises(dtype):
     code = activations.CODES["tanh"]
-    whole, short = np.zeros(32, dtype), np.zeros(31, dtype)
-    for z, a, start in ((short, whole, 0), (whole, short, 0), (whole, whole, 1), (whole, whole, -1)):
+    work = np.zeros(48, dtype)
+    for places in ((17, 0), (0, 17), (-1, 0), (0, -1)):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            forward(code, z, start, a, 0, 32)
-    for z, a, d in ((short, whole, whole), (whole, short, whole), (whole, whole, short)):
+            forward(code, work, *places, 32, False)
+    for name, *places in (("tanh", 0, 17, 0), ("tanh", 0, 0, 17), ("gelu", 17, 0, 0), ("gelu", -1, 0, 0)):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            backward(code, z, 0, a, 0, d, 0, 32, 1.0)
+            backward(activations.CODES[name], work, *places, 32, 1.0)

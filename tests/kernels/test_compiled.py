@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fastbp import kernels, reference
-from fastbp.kernels import simd
 from fastbp.kernels.compiled import predict_row
+from fastbp.kernels.machine import peak
 from fastbp.layers import Layer
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
 from tests.kernels.oracles import (
@@ -202,4 +202,4 @@ def test_warmup_says_what_it_does():
 
 def test_peak(dtype):
     """What every kernel is measured against is a number of operations per second, of the order of any machine's."""
-    assert 1e3 < simd.fma_peak(dtype.name, seconds=0.01) < 1e13
+    assert 1e3 < peak.fma_peak(dtype.name, seconds=0.01) < 1e13

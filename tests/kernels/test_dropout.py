@@ -11,7 +11,7 @@ from fastbp.engine import Engine
 from fastbp.engine import session as module
 from fastbp.engine.session import Session
 from fastbp.kernels import random
-from fastbp.kernels.simd import lanes, store
+from fastbp.kernels.machine.simd import lanes, store
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
 from fastbp.optimizers import Rule

@@ -10,17 +10,26 @@ from hypothesis import strategies as st
 from fastbp import reference
 from fastbp.kernels import losses, plan
 from fastbp.kernels.losses import CODES, TABLE
+from fastbp.kernels.plan import network_at
 from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 PARAMETERS = {"huber": 0.7, "quantile": 0.2}
 
 
 @compiled
-def evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values, alone):
+def evaluate(plan, work, p0, y0, ld, m, weights, scale, values, alone):
+    record = network_at(plan, 0)
     if alone:
-        losses.evaluate_each(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+        losses.evaluate_each(record, work, p0, y0, ld, m, weights, scale, values)
     else:
-        losses.evaluate(code, hyper, P, p0, ldp, Y, y0, ldy, m, o, weights, scale, row_values)
+        losses.evaluate(record, work, p0, y0, ld, m, weights, scale, values)
+
+
+def plan_of(name, outputs):
+    """Return a plan for a loss, as integers and as numbers: the same memory."""
+    words = np.zeros(plan.HEADER, np.int64)
+    words[plan.LOSS], words[plan.N_OUT] = CODES[name], outputs
+    return words, words.view(np.float64)
 
 
 def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0, parameter=None, alone=False):
@@ -28,29 +37,26 @@ def run(name, p, y, *, weights=None, scale=1.0, summed=True, full=0.0, clip=0.0,
     m, o = p.shape
     per_line = 64 // p.dtype.itemsize
     ld = -(-o // per_line) * per_line
-    P, Y = Guarded(np.full((m, ld), np.nan, p.dtype)), Guarded(np.zeros((m, ld), p.dtype))
-    P.content.reshape(m, ld)[:, :o] = p  # what lies in the padding of a prediction must not count
-    Y.content.reshape(m, ld)[:, :o] = y
-    hyper = np.zeros(plan.HYPER)
-    hyper[plan.PARAMETER] = PARAMETERS.get(name, 0.0) if parameter is None else parameter
-    hyper[plan.VALUE_SCALE] = hyper[plan.SLOPE_SCALE] = 1.0 if summed else 1.0 / o
-    hyper[plan.LOW], hyper[plan.HIGH] = (
+    # What lies in the padding of a prediction must not count.
+    work = Guarded(np.full((m, ld), np.nan, p.dtype), np.zeros((m, ld), p.dtype))
+    P, Y = (part.reshape(m, ld) for part in work.parts)
+    P[:, :o], Y[:, :o] = p, y
+    words, numbers = plan_of(name, o)
+    numbers[plan.PARAMETER] = PARAMETERS.get(name, 0.0) if parameter is None else parameter
+    numbers[plan.VALUE_SCALE] = numbers[plan.SLOPE_SCALE] = 1.0 if summed else 1.0 / o
+    numbers[plan.LOW], numbers[plan.HIGH] = (
         (-math.log1p(-clip), -math.log(clip)) if clip else (-math.inf, math.inf)
     )
-    hyper[plan.FULL] = full
+    numbers[plan.FULL] = full
     weights = np.ones(m) if weights is None else np.asarray(weights, np.float64)
     values = Guarded(np.zeros(m))
-    kept = values.content
     with np.errstate(all="ignore"):
-        evaluate(
-            CODES[name], hyper, P.whole, P.start, ld, Y.whole, Y.start, ld, m, o, weights, scale, kept, alone
-        )
-    assert P.intact() and Y.intact() and values.intact()
-    assert np.array_equal(P.content.reshape(m, ld)[:, :o], p, equal_nan=True)
-    deltas = Y.content.reshape(m, ld)
+        evaluate(words, work.whole, *work.starts, ld, m, weights, scale, values.content, alone)
+    assert work.intact() and values.intact()
+    assert np.array_equal(P[:, :o], p, equal_nan=True)
     if np.all(np.isfinite(p)):
-        assert np.all(deltas[:, o:] == 0.0), "delta's padding must be zero"
-    return values.content.copy(), deltas[:, :o].copy()
+        assert np.all(Y[:, o:] == 0.0), "delta's padding must be zero"
+    return values.content.copy(), Y[:, :o].copy()
 
 
 def targets(name, rng, m, o):
@@ -261,8 +267,8 @@ def test_losses_keep_small_numbers(dtype):
 )
 @pytest.mark.parametrize("name", ["mse", "cross_entropy"])
 def test_reaching_outside_raises(name, dtype):
-    hyper, values, weights = np.zeros(plan.HYPER), np.zeros(2), np.ones(2)
-    for p, y in ((31, 32), (32, 31)):
-        P, Y = np.zeros(p, dtype), np.zeros(y, dtype)
+    words, _ = plan_of(name, 16)
+    values, weights = np.zeros(2), np.ones(2)
+    for p0, y0 in ((1, 0), (0, 1), (-1, 0)):
         with pytest.raises(IndexError, match="a kernel reached outside its array"):
-            evaluate(CODES[name], hyper, P, 0, 16, Y, 0, 16, 2, 16, weights, 1.0, values, True)
+            evaluate(words, np.zeros(32, dtype), p0, y0, 16, 2, weights, 1.0, values, True)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastbp.kernels import simd
+from fastbp.kernels.machine import target
+from fastbp.kernels.machine.squares import transpose_squares
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS, product, product_asking
-from fastbp.kernels.squares import transpose_squares
 from tests.kernels.oracles import BOUNDSCHECK, INTERPRETED, Guarded, compiled
 
 LINE = 64  # bytes that rows are padded to
@@ -154,7 +154,7 @@ def test_rows_do_not_depend_on_their_neighbors(dtype, rng):
 @pytest.mark.parametrize("columns", [1, 3, 5])
 def test_a_copied_panel_changes_nothing(dtype, rng, columns):
     """A large B is read from copies of its panels, to the same bits, which fit in the place that was given."""
-    lanes = simd.VECTOR_BYTES // dtype.itemsize
+    lanes = target.VECTOR_BYTES // dtype.itemsize
     M, K, N = PACKED_ROWS + 3, 8, columns * lanes - 1
     ldb = PACKED_BYTES // dtype.itemsize // K
     x, W = rng.normal(size=(M, K)).astype(dtype), rng.normal(size=(K, ldb)).astype(dtype)
@@ -224,13 +224,15 @@ def test_no_rows_no_columns(dtype):
 @pytest.mark.parametrize("width", [16, 32, 64])
 def test_every_vector_width(width):
     """SSE2, AVX2 and AVX-512 layouts: LLVM lowers each to what this machine has."""
-    if width == simd.VECTOR_BYTES:
+    if width == target.VECTOR_BYTES:
         pytest.skip("the width of this run")
     here = Path(__file__).parent
-    files = ["test_simd.py", "test_tile.py", "test_matmul.py", "test_elementary.py", "test_activations.py"]
-    files += ["test_squares.py", "test_losses.py", "test_optimizers.py", "test_network.py"]
+    names = (
+        "machine/simd machine/squares machine/tile matmul elementary activations losses optimizers network"
+    )
+    files = [str((here / name).with_name(f"test_{Path(name).name}.py")) for name in names.split()]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *(str(here / name) for name in files)],
+        [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *files],
         env={**os.environ, "FASTBP_VECTOR_BYTES": str(width)},
         cwd=here.parents[1],
         capture_output=True,

@@ -8,6 +8,7 @@ import pytest
 from fastbp import reference
 from fastbp.kernels import optimizers, plan
 from fastbp.kernels.optimizers import CODES, SLOTS, TABLE
+from fastbp.kernels.plan import network_at
 from tests.kernels.oracles import INTERPRETED, Guarded, compiled
 
 # The kernels' name of a rule: the reference's. SGD with momentum keeps a state, so it has a kernel of its own.
@@ -51,9 +52,10 @@ FLAGS = {"nesterov": plan.NESTEROV, "velocity": plan.VELOCITY, "eps_inside": pla
 
 
 @compiled
-def step(numbers, hyper, rate, t, product, coefficients, params, grad, state, start, stop, l1, l2, scale):
-    after = optimizers.coefficients(numbers, hyper, rate, t, product, coefficients)
-    optimizers.update(numbers, coefficients, params, grad, start, state, start, stop, l1, l2, scale)
+def step(words, rate, t, product, coefficients, params, grad, state, start, stop, l1, l2, scale):
+    record = network_at(words, 0)
+    after = optimizers.coefficients(record, rate, t, product, coefficients)
+    optimizers.update(record, coefficients, params, grad, start, state, start, stop, l1, l2, scale)
     return after
 
 
@@ -75,15 +77,16 @@ class Run:
         self.params, self.grad = Guarded(theta), Guarded(np.zeros_like(theta))
         whole = self.params.whole.size
         self.state = np.zeros(max(1, len(SLOTS[name])) * whole, theta.dtype)
-        self.plan, self.hyper = np.zeros(plan.HEADER, np.int64), np.zeros(plan.HYPER)
+        self.plan = np.zeros(plan.HEADER, np.int64)
+        numbers = self.plan.view(np.float64)
         self.plan[plan.RULE], self.plan[plan.N_PARAMS] = CODES[name], whole
         self.plan[plan.EPS_INSIDE] = 1
-        self.hyper[plan.BETA1], self.hyper[plan.BETA2] = 0.9, 0.999
+        numbers[plan.BETA1], numbers[plan.BETA2] = 0.9, 0.999
         for key, value in hyper.items():
             if key in FLAGS:
                 self.plan[FLAGS[key]] = value
             elif key in PLACES:
-                self.hyper[PLACES[key]] = value
+                numbers[PLACES[key]] = value
         if name == "adagrad":
             self.state[...] = hyper.get("initial_accumulator", 0.0)
         if name == "rprop":
@@ -96,7 +99,7 @@ class Run:
         self.grad.content[...] = grad
         first = self.params.start
         self.product = step(
-            self.plan, self.hyper, rate, self.t, self.product, self.coefficients, self.params.whole,
+            self.plan, rate, self.t, self.product, self.coefficients, self.params.whole,
             self.grad.whole, self.state, first, first + self.size, l1, l2, scale,
         )  # fmt: skip
         assert self.params.intact() and self.grad.intact()
@@ -198,7 +201,7 @@ def test_a_block_at_a_time_is_the_whole(name, hyper, dtype, rng):
         for begin in (0, 16, 48):
             end = {0: 16, 16: 48, 48: 64}[begin]
             pieces.product = step(
-                pieces.plan, pieces.hyper, 0.05, pieces.t, product, pieces.coefficients, pieces.params.whole,
+                pieces.plan, 0.05, pieces.t, product, pieces.coefficients, pieces.params.whole,
                 pieces.grad.whole, pieces.state, first + begin, first + end, 0.0, 0.0, 1.0,
             )  # fmt: skip
         assert np.array_equal(a, pieces.params.content)

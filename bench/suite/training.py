@@ -1,0 +1,120 @@
+"""Training as a whole: one step and one epoch of each workload, `fit`, quality beside time, memory."""
+
+from . import DTYPES, QUICK, Benchmark, Timed, make_run, workloads
+
+NAMES = list(workloads.WORKLOADS)
+SMALL = NAMES[:4]
+if QUICK:
+    NAMES.remove("wide")  # most of its seconds go into making its data
+
+
+class Step(Timed):
+    """One batch, the cost of the call from Python included."""
+
+    params = [NAMES, DTYPES]
+    param_names = ["workload", "dtype"]
+
+    def setup(self, name, dtype):
+        """Four batches of rows; the first is used."""
+        rows = 4 * max(workloads.WORKLOADS[name].batch_size, workloads.WORKLOADS[name].sizes[-1])
+        self.session, self.x, self.y, orders, self.rate = make_run(name, dtype, rows=rows)
+        self.order = orders[0][: workloads.WORKLOADS[name].batch_size]
+        self.time_step()
+
+    def time_step(self, *_):
+        """One call with one batch."""
+        self.session.run(self.x, self.y, self.order, self.rate)
+
+
+class Epoch(Timed):
+    """One pass over the workload's rows, in one call."""
+
+    params = [NAMES, DTYPES]
+    param_names = ["workload", "dtype"]
+
+    def setup(self, name, dtype):
+        """The rows, and a first step to load the kernels."""
+        self.session, self.x, self.y, self.orders, self.rate = make_run(name, dtype)
+        self.session.run(self.x, self.y, self.orders[0][:1], self.rate)
+
+    def time_epoch(self, *_):
+        """All batches of one shuffled order."""
+        self.session.run(self.x, self.y, self.orders[0], self.rate)
+
+
+class Quality(Benchmark):
+    """Loss after a fixed number of epochs from fixed weights: faster that learns worse must show. Lower is better."""
+
+    params = [SMALL[1:3] if QUICK else SMALL, DTYPES]
+    param_names = ["workload", "dtype"]
+    unit = "loss"
+    timeout = 180
+
+    def track_loss(self, name, dtype):
+        """Mean loss over the rows after three epochs."""
+        session, x, y, orders, rate = make_run(name, dtype, epochs=3)
+        for order in orders:
+            session.run(x, y, order, rate)
+        w = workloads.WORKLOADS[name]
+        target = y if w.loss == "cross_entropy" else y[:, 0]
+        return workloads.loss_of(w, x, target, session.engine.weights, session.engine.biases)
+
+
+class Memory(Benchmark):
+    """Peak memory of a process that trains one epoch, its data included."""
+
+    params = [["mnist-sk"] if QUICK else ["online-tiny", "mnist-sk", "wide"]]
+    param_names = ["workload"]
+    timeout = 180
+
+    def peakmem_epoch(self, name):
+        """Interpreter, numba, data, network, workspace."""
+        session, x, y, orders, rate = make_run(name, "float32")
+        session.run(x, y, orders[0], rate)
+
+
+class Fit(Timed):
+    """`Sequential.fit` and scikit-learn's class of ours: what surrounds the kernels."""
+
+    def setup(self):
+        """tabular-small for two epochs, no progress bar."""
+        import fastbp
+
+        w = workloads.WORKLOADS["tabular-small"]
+        self.x, self.y = workloads.make_data(w.sizes, w.loss, 2_000, "float32")
+        self.net = fastbp.Sequential(
+            [fastbp.Dense(64, "relu"), fastbp.Dense(64, "relu"), fastbp.Dense(1)], n_inputs=20, seed=0
+        )
+        self.estimator = fastbp.MLPRegressor(
+            hidden_layer_sizes=(64, 64),
+            batch_size=32,
+            max_iter=2,
+            n_iter_no_change=10,
+            random_state=0,
+            n_threads=1,
+        )
+        self.time_sequential()
+
+    def time_sequential(self):
+        """Two epochs of 2000 rows."""
+        import fastbp
+
+        self.net.fit(
+            self.x,
+            self.y[:, None],
+            loss="mse",
+            optimizer=fastbp.Adam(1e-3),
+            epochs=2,
+            batch_size=32,
+            seed=0,
+            n_threads=1,
+            verbose=0,
+        )
+
+    def time_estimator(self):
+        """The same through MLPRegressor."""
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.estimator.fit(self.x, self.y)

@@ -1,0 +1,72 @@
+"""What every test shares: one BLAS thread, no display, deterministic examples, a seeded generator, both dtypes."""
+
+import os
+import shutil
+import signal
+import threading
+
+# Before NumPy is imported: its BLAS reads these once.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A shell that starts tests in the background has them ignore Ctrl-C, and every program they start too.
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    and threading.current_thread() is threading.main_thread()
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+import hypothesis  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+# The first example of a kernel test may compile for seconds, so no deadline anywhere. "ci" is the default:
+# the same examples on every machine. HYPOTHESIS_PROFILE=explore looks for new ones. "interpreted" serves
+# NUMBA_DISABLE_JIT=1, where a kernel runs a thousand times slower.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=500)
+hypothesis.settings.register_profile("interpreted", derandomize=True, deadline=None, max_examples=5)
+_interpreted = os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0")
+hypothesis.settings.load_profile(
+    os.environ.get("HYPOTHESIS_PROFILE", "interpreted" if _interpreted else "ci")
+)
+if _interpreted:
+    # Compiled arithmetic goes through infinities and NaN in silence; so does the interpreter mode's.
+    np.seterr(all="ignore")
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype:
+    """Both element types that the kernels know."""
+    return np.dtype(request.param)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator that starts every test at the same place."""
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium that can reach this machine and nothing else."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(filter(None, map(shutil.which, names)), None)
+    if program is None:
+        pytest.skip("no Chromium here")
+    flags = [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+    ]
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=program, args=flags)
+        yield chromium
+        chromium.close()

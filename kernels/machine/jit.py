@@ -1,0 +1,75 @@
+"""The one place that knows Numba's options.
+
+`kernel` compiles a building block, `entry` a function that Python calls; only entries are cached on disk, because a
+cached entry holds the machine code of everything it calls.
+"""
+
+import functools
+
+import numba
+from numba.core import config, types
+
+from .cache import cache_dir, give_up
+
+# The GIL released; division without a zero check.
+_PUBLIC = {"nogil": True, "error_model": "numpy"}
+
+
+def _check():
+    """Raise an ImportError if Numba's dispatchers and options are not those that are used below."""
+    if not config.DISABLE_JIT:
+        dispatcher = numba.njit(lambda: None)
+        relies_on(dispatcher, "compile", "get_call_template", "_cache")
+        relies_on(dispatcher.targetdescr.options, "forceinline", *(_PART.keys() - {"pipeline_class"}))
+
+
+try:
+    from .disk import Cache
+    from .pipeline import EntryCompiler, PartCompiler, relies_on, remembering
+
+    # Arrays are the caller's, and none is made: nothing to count references of.
+    _ENTRY = {**_PUBLIC, "pipeline_class": EntryCompiler, "_nrt": False}
+    # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
+    _PART = {**_ENTRY, "pipeline_class": PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _check()
+except (ImportError, AttributeError, TypeError) as error:
+    # Kernels are compiled by Numba as it is, which takes longer, and are never kept: Numba would serve stale numbers.
+    _ENTRY = _PART = _PUBLIC
+    give_up(f"Numba {numba.__version__} lacks what kernels are kept with: {error}")
+
+
+def kernel(function=None, *, inline=False, literals=False):
+    """Compile a building block, for other kernels and entries. It may not return an array: nobody counts references.
+
+    Parameters
+    ----------
+    inline : bool
+        Substitute the machine code at the call, for functions of a few lines on the per-row path.
+    literals : bool
+        Compile once more for each literal number in a call, as Numba does by itself; else they are plain integers.
+    """
+    if function is None:
+        return functools.partial(kernel, inline=inline, literals=literals)
+    if _PART is _PUBLIC:
+        return numba.njit(**_PUBLIC)(function)
+    part = numba.njit(**_PART, forceinline=inline)(function)
+    if not literals and not config.DISABLE_JIT:
+        resolve = part.get_call_template
+
+        def without_literals(args, kws):
+            return resolve(
+                [types.unliteral(a) for a in args], {k: types.unliteral(a) for k, a in kws.items()}
+            )
+
+        part.get_call_template = without_literals
+    return part
+
+
+def entry(function):
+    """Compile a function that Python calls, and keep the machine code on disk."""
+    compiled = numba.njit(**_ENTRY)(function)
+    if not config.DISABLE_JIT and _ENTRY is not _PUBLIC:
+        compiled.compile = remembering(compiled.compile)
+        if cache_dir() is not None:
+            compiled._cache = Cache(function)
+    return compiled

@@ -1,0 +1,119 @@
+"""Records in kernels: the fields of a stretch of an int64 array by their names, `layer.fan_in`.
+
+In compiled code a record is a pointer, and a field a load or a store at a fixed distance from it. NumPy's structured
+views do the same; but their type's name holds the names of all fields, and is part of the name of every function that
+takes one: kernels kept on disk were twice as large. In the interpreter mode a record is an object with attributes.
+"""
+
+import numpy as np
+from llvmlite import ir
+from numba.core import config, types
+from numba.core.extending import lower_getattr_generic, lower_setattr_generic, models, register_model
+from numba.core.typing.templates import AttributeTemplate, infer_getattr
+
+from .simd import checked_pointer, operation
+
+
+class Record(types.Type):
+    """The type of a record: `fields` maps names to places; those from `first_float` on are float64, others int64."""
+
+    def __init__(self, name, fields, first_float):
+        self.fields, self.first_float = fields, first_float
+        super().__init__(name=name)
+
+    def kind(self, name):
+        """Return the Numba type of a field."""
+        return types.float64 if self.fields[name] >= self.first_float else types.int64
+
+
+@register_model(Record)
+class _Model(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, ir.IntType(64).as_pointer())
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):
+    key = Record
+
+    def generic_resolve(self, record, name):
+        return record.kind(name) if name in record.fields else None
+
+
+def _field(context, builder, record, pointer, name):
+    place = builder.gep(pointer, [ir.Constant(ir.IntType(64), record.fields[name])])
+    return builder.bitcast(place, context.get_value_type(record.kind(name)).as_pointer())
+
+
+@lower_getattr_generic(Record)
+def _read(context, builder, record, pointer, name):
+    return builder.load(_field(context, builder, record, pointer, name))
+
+
+@lower_setattr_generic(Record)
+def _write(context, builder, sig, args, name):
+    builder.store(args[1], _field(context, builder, sig.args[0], args[0], name))
+
+
+class View:
+    """A record in the interpreter mode: the fields of `array` from `place` on as attributes."""
+
+    __slots__ = ("array", "place", "record")
+
+    def __init__(self, array, place, record):
+        if place < 0 or place + len(record.fields) > len(array):
+            raise IndexError("a kernel reached outside its array")
+        for name, value in zip(View.__slots__, (array, place, record), strict=True):
+            object.__setattr__(self, name, value)
+
+    def _word(self, name):
+        word = self.place + self.record.fields[name]
+        kind = np.float64 if self.record.kind(name) is types.float64 else np.int64
+        return self.array[word : word + 1].view(kind)
+
+    def __getattr__(self, name):
+        return self._word(name)[0].item()
+
+    def __setattr__(self, name, value):
+        self._word(name)[0] = value
+
+
+def record_at(record):
+    """Return at(array, place): the record that begins at array[place], of an int64 array."""
+
+    @operation(twin=lambda array, place: View(array, place, record))
+    def at(typingctx, array, place):
+        def codegen(context, builder, sig, args):
+            span = context.get_constant(types.intp, len(record.fields))
+            return checked_pointer(context, builder, sig.args[0], args[0], args[1], span)
+
+        return record(array, types.intp), codegen
+
+    return at
+
+
+def record_behind(record, follower, count):
+    """Return behind(r, k): follower k of those that lie behind a record r, whose field `count` is their number."""
+    first, size = len(record.fields), len(follower.fields)
+
+    def twin(r, k):
+        if not 0 <= k < getattr(r, count):
+            raise IndexError("a kernel reached outside its array")
+        return View(r.array, r.place + first + k * size, follower)
+
+    @operation(twin=twin)
+    def behind(typingctx, r, k):
+        def codegen(context, builder, sig, args):
+            pointer, k = args
+            word = lambda n: ir.Constant(k.type, n)  # noqa: E731
+            if config.BOUNDSCHECK:
+                number = _read(context, builder, record, pointer, count)
+                with builder.if_then(builder.icmp_unsigned(">=", k, number), likely=False):
+                    context.call_conv.return_user_exc(
+                        builder, IndexError, ("a kernel reached outside its array",)
+                    )
+            return builder.gep(pointer, [builder.add(word(first), builder.mul(k, word(size)))])
+
+        return follower(record, types.intp), codegen
+
+    return behind

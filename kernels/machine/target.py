@@ -1,0 +1,35 @@
+"""What the kernels are compiled for: the width of a vector, how many registers hold one, how memory is padded."""
+
+import os
+
+import llvmlite.binding as llvm
+from numba.core import config
+
+
+def vector_bytes():
+    """Return the width of this machine's vectors in bytes: 64 (AVX-512), 32 (AVX) or 16 (SSE2, NEON)."""
+    if chosen := os.environ.get("FASTBP_VECTOR_BYTES"):
+        if chosen not in ("16", "32", "64"):
+            raise ValueError(f"FASTBP_VECTOR_BYTES must be 16, 32 or 64, got {chosen!r}")
+        return int(chosen)
+    if config.CPU_NAME not in (None, "", "host"):
+        return 16
+    features = llvm.get_host_cpu_features()
+    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+
+
+VECTOR_BYTES = vector_bytes()
+# 32 vector registers with AVX-512 and NEON, 16 before: decides how many accumulators a tile keeps.
+REGISTERS = 32 if VECTOR_BYTES == 64 or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
+# Rows in memory are padded to this on every machine, so that a layout does not depend on the CPU.
+ROW_BYTES = 64
+
+
+def describe():
+    """Return what the kernels are compiled for: CPU, vector width in bytes, vector registers, numbers per vector."""
+    return {
+        "cpu": config.CPU_NAME or llvm.get_host_cpu_name(),
+        "vector_bytes": VECTOR_BYTES,
+        "vector_registers": REGISTERS,
+        "lanes": {"float32": VECTOR_BYTES // 4, "float64": VECTOR_BYTES // 8},
+    }

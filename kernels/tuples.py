@@ -1,0 +1,99 @@
+"""What the kernels of a step hand on: a network, the caller's rows, and which of them it is about now.
+
+Numba takes a named tuple apart into its fields, so they cost nothing in machine code. `plan`, `layer`, `call` and
+`totals` are records (plan.py).
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Net(NamedTuple):
+    """A network: its plan, and the flat arrays that the plan points into."""
+
+    plan: Any
+    params: np.ndarray
+    grad: np.ndarray
+    state: np.ndarray
+    work: np.ndarray
+
+
+class Rows(NamedTuple):
+    """The caller's data set, flat (CSR: x holds the entries), and the order of its rows; empty: as they lie."""
+
+    x: np.ndarray
+    indices: np.ndarray
+    indptr: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    order: np.ndarray
+
+
+class Sums(NamedTuple):
+    """What adds up while a call runs: the totals.
+
+    Of one batch: coefficients of the step; value and weight of each row; of each block of weights two numbers, its
+    penalty and the square of its gradient.
+    """
+
+    totals: Any
+    step: np.ndarray
+    values: np.ndarray
+    weights: np.ndarray
+    blocks: np.ndarray
+
+
+class Part(NamedTuple):
+    """m rows of a batch, from row `first` of the order: as many as the workspace has room for at once.
+
+    They are the batch's rows from `offset` on. The mean is taken over the weight `mass` of all rows of the batch, and
+    counts as `share` rows in the sum. `step` counts batches from 1, `rate` is its learning rate. If `accumulate`, the
+    gradient is added to what is there. The `last` part of a batch ends in an update; if `more` batches follow, that
+    brings the copies T up to date.
+    """
+
+    first: int
+    m: int
+    offset: int
+    mass: float
+    share: float
+    step: int
+    rate: float
+    accumulate: bool
+    last: bool
+    more: bool
+
+
+class Block(NamedTuple):
+    """m rows of a part, from its row `row` on; `panel` is the thread's place in `work` for copied weights."""
+
+    row: int
+    m: int
+    panel: int
+
+
+class Piece(NamedTuple):
+    """A block of weights: rows [begin, end) of what layer k stores, which are theta[start:stop].
+
+    Their gradient is grad[g0:]. The first piece of a layer brings its bias along, whose gradient is grad[gb:].
+    """
+
+    number: int
+    k: int
+    layer: Any
+    begin: int
+    end: int
+    start: int
+    stop: int
+    g0: int
+    biased: bool
+    gb: int
+
+
+class Matrix(NamedTuple):
+    """Rows in a flat array: row r begins at data[start + r * distance]."""
+
+    data: np.ndarray
+    start: int
+    distance: int

@@ -1,0 +1,167 @@
+"""Phase 2 of a part: blocks of weights gather their gradient over all its rows, and are updated while it is in cache.
+
+    dW = x' delta  (BP4),  db = sum over the rows of delta  (BP3)
+    theta = what the optimizer makes of theta and its gradient
+
+Reference: `backward`, `penalty` and RULES in fastbp/reference.py.
+"""
+
+import math
+
+from . import dense, optimizers
+from .machine.jit import kernel
+from .machine.sync import advance, claim, finished, wait
+from .plan import layer_of
+from .tuples import Matrix, Piece
+
+
+@kernel(inline=True)
+def gradient(net, rows, part, piece, in_place):
+    """dW = x' delta and db = sum of delta, over the rows of the part."""
+    layer, m = piece.layer, part.m
+    if piece.k == 0 and net.plan.sparse != 0:
+        dense.weight_gradients_sparse(
+            layer, rows, part.first, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
+        )
+    else:
+        x = Matrix(net.work, layer.a_in, layer.ld_in)
+        if piece.k == 0 and in_place:
+            x = Matrix(rows.x, part.first * layer.fan_in, layer.fan_in)
+        dense.weight_gradients(
+            layer, x, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
+        )
+    if piece.biased:
+        dense.bias_gradients(layer, net.work, net.grad, piece.gb, m, part.accumulate)
+
+
+@kernel(inline=True)
+def penalties(net, part, piece):
+    """Return l1 and l2 of the weights, scikit-learn's share for this batch included."""
+    return piece.layer.l1, piece.layer.l2 + net.plan.l2_per_row / part.mass
+
+
+@kernel(inline=True)
+def measure(net, sums, part, piece, clipped):
+    """Note the piece's penalty l1 sum |W| + l2 / 2 sum W^2 and, for clipping, the square of its gradient."""
+    l1, l2 = penalties(net, part, piece)
+    cost = 0.0
+    if l1 != 0.0 or l2 != 0.0:
+        cost = optimizers.penalty(net.params, piece.start, piece.stop, l1, l2)
+    sums.blocks[2 * piece.number] = cost
+    if clipped:
+        square = optimizers.norm_squared(net.params, net.grad, piece.start, piece.stop, l1, l2)
+        if piece.biased:
+            b0 = piece.layer.b
+            square += optimizers.norm_squared(net.params, net.grad, b0, b0 + piece.layer.ld, 0.0, 0.0)
+        sums.blocks[2 * piece.number + 1] = square
+
+
+@kernel(inline=True)
+def update(net, sums, part, piece, scale):
+    """One step of the optimizer with the piece's gradient, scaled; then the copy T, if another batch reads it."""
+    plan, params, grad, state = net.plan, net.params, net.grad, net.state
+    l1, l2 = penalties(net, part, piece)
+    optimizers.update(plan, sums.step, params, grad, piece.g0, state, piece.start, piece.stop, l1, l2, scale)
+    if piece.biased:
+        b0 = piece.layer.b
+        optimizers.update(
+            plan, sums.step, params, grad, piece.gb, state, b0, b0 + piece.layer.ld, 0.0, 0.0, scale
+        )
+    if part.more:
+        dense.transpose_rows(piece.layer, params, piece.begin, piece.end, True)
+
+
+@kernel(inline=True)
+def finish(net, sums, part):
+    """Add the penalties of all blocks to the sum: the batch is done."""
+    value = 0.0
+    for number in range(net.plan.n_blocks):
+        value += sums.blocks[2 * number]
+    sums.totals.loss_sum += value * part.share
+    sums.totals.loss_kept = sums.totals.loss_sum
+    sums.totals.steps = part.step
+
+
+@kernel(inline=True)
+def clipping(net, sums):
+    """Return the factor that the gradient is scaled by, as torch.nn.utils.clip_grad_norm_ does."""
+    square = 0.0
+    for number in range(net.plan.n_blocks):
+        square += sums.blocks[2 * number + 1]
+    scale = net.plan.max_norm / (math.sqrt(square) + 1e-6)
+    # NaN compares false and leaves the gradient as it is: divergence must show.
+    return scale if scale < 1.0 else 1.0
+
+
+@kernel(inline=True)
+def piece_of(net, number, member):
+    """Return block `number` of the network's weights.
+
+    If nothing has to add up (plan.slot > 0), its gradient is not written to where the whole one would be, but to a
+    place of this thread, which stays in its caches. Each layer has its own there, whose padding stays zero.
+    """
+    k = 0
+    while number >= layer_of(net.plan, k).first_block + layer_of(net.plan, k).blocks:
+        k += 1
+    layer = layer_of(net.plan, k)
+    begin = (number - layer.first_block) * layer.block_rows
+    end = min(begin + layer.block_rows, dense.stored_rows(layer))
+    start, stop = layer.w + begin * layer.ldw, layer.w + end * layer.ldw
+    g0, gb = start, layer.b
+    if net.plan.slot > 0:
+        gb = member * net.plan.slot + layer.in_slot
+        g0 = gb + layer.ld
+    biased = number == layer.first_block and layer.b >= 0
+    return Piece(number, k, layer, begin, end, start, stop, g0, biased, gb)
+
+
+@kernel(inline=True)
+def weights_phase(net, rows, sums, part, team, phase, in_place, clipped):
+    """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        piece = piece_of(net, k, team.member)
+        gradient(net, rows, part, piece, in_place)
+        if part.last:
+            measure(net, sums, part, piece, clipped)
+            if not clipped:
+                update(net, sums, part, piece, 1.0)
+        if finished(team, k, blocks):
+            if clipped:
+                sums.totals.scale = clipping(net, sums)
+            elif part.last:
+                finish(net, sums, part)
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+
+@kernel(inline=True)
+def clipped_phase(net, sums, part, team, phase):
+    """Blocks of weights once more: the update with the whole gradient scaled to its largest norm."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        update(net, sums, part, piece_of(net, k, team.member), sums.totals.scale)
+        if finished(team, k, blocks):
+            finish(net, sums, part)
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)
+
+
+@kernel(inline=True)
+def copies_phase(net, sums, team, phase, backward):
+    """Before the first batch: the copies T that the call will read, block by block; and where the sums begin."""
+    blocks = net.plan.n_blocks
+    k = claim(team, phase, blocks, -1)
+    while k < blocks:
+        piece = piece_of(net, k, team.member)
+        dense.transpose_rows(piece.layer, net.params, piece.begin, piece.end, backward)
+        if finished(team, k, blocks):
+            sums.totals.steps_before = sums.totals.steps
+            sums.totals.loss_kept = sums.totals.loss_sum
+            advance(team, phase, 0)
+        k = claim(team, phase, blocks, k)
+    wait(team, phase)

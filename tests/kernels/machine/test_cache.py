@@ -1,0 +1,324 @@
+"""Compiled code on disk: found again, never stale, and no reason to fail."""
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import fastbp
+from fastbp.kernels.machine import cache, jit
+from tests.kernels.oracles import INTERPRETED
+
+compiles = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode keeps nothing")
+
+# One row through a layer of tanh: a small entry, whose callees are in other files.
+PROGRAM = """
+import numpy as np
+import fastbp
+from fastbp.engine import Engine
+from fastbp.kernels import compiled
+from fastbp.kernels.machine import cache
+from fastbp.layers import Layer
+engine = Engine(1, [Layer(1, "tanh", use_bias=False)], "float64")
+engine.weights[0][...] = 1.0
+value = float(engine.predict(np.ones((1, 1)))[0, 0])
+entry = compiled.predict_row
+print(value, sum(entry.stats.cache_hits.values()), sum(entry.stats.cache_misses.values()), cache.cache_dir())
+"""
+
+
+def start(tree=None, program=PROGRAM, **env):
+    """Start a program in a fresh process, with the package from `tree` if given."""
+    variables = {name: value for name, value in os.environ.items() if name != "FASTBP_CACHE_DIR"}
+    variables.update({name: str(value) for name, value in env.items()})
+    if tree is not None:
+        variables["PYTHONPATH"] = str(tree)
+    return subprocess.Popen(
+        [sys.executable, "-W", "always::RuntimeWarning", "-c", program],
+        env=variables,
+        cwd=Path(__file__).parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process):
+    """Return what PROGRAM printed (value, hits, misses, folder) and its warnings."""
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    value, hits, misses, folder = out.split()
+    return float(value), int(hits), int(misses), folder, err
+
+
+TANH_1 = float(np.tanh(1.0))
+
+
+@compiles
+def test_the_next_process_finds_what_this_one_compiled(tmp_path):
+    value, hits, misses, folder, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
+    assert value == pytest.approx(TANH_1)
+    assert (hits, misses) == (0, 1)
+    assert Path(folder).parent == tmp_path
+    kept = sorted(path.name for path in Path(folder).iterdir())
+    value, hits, misses, again, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
+    assert value == pytest.approx(TANH_1)
+    assert (hits, misses) == (1, 0)
+    assert again == folder
+    assert sorted(path.name for path in Path(folder).iterdir()) == kept
+
+
+@compiles
+def test_what_is_found_is_loaded_without_what_compiles(tmp_path):
+    """Numba's registries import a good part of it, and of SciPy: more than half of a warm start."""
+    finish(start(FASTBP_CACHE_DIR=tmp_path))
+    program = PROGRAM + "import sys\nassert 'numba.np.linalg' not in sys.modules\n"
+    assert finish(start(program=program, FASTBP_CACHE_DIR=tmp_path))[1:3] == (1, 0)
+
+
+@compiles
+@pytest.mark.slow
+def test_an_edit_in_a_callee_is_seen(tmp_path):
+    """Numba watches the file of the cached function alone; here the whole folder names the cache."""
+    tree = tmp_path / "tree"
+    shutil.copytree(
+        Path(fastbp.__file__).parent, tree / "fastbp", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    program = PROGRAM + f"assert fastbp.__file__.startswith({str(tree)!r}), fastbp.__file__\n"
+    first = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
+    assert first[0] == pytest.approx(TANH_1)
+    with (tree / "fastbp" / "kernels" / "elementary.py").open("a") as file:
+        file.write("\n\ndef tanh(x):\n    return x * 0.25\n")
+    second = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
+    assert second[0] == 0.25
+    assert second[1:3] == (0, 1)
+    assert second[3] != first[3]
+    with (tree / "fastbp" / "sequential.py").open("a") as file:
+        file.write("\n# an edit above the kernels\n")
+    third = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
+    assert third[:4] == (0.25, 1, 0, second[3])
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
+@pytest.mark.parametrize("left", [0, 100])
+def test_a_file_cut_short_is_compiled_again(suffix, left, tmp_path):
+    _, _, _, folder, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
+    for path in Path(folder).glob(f"*.{suffix}"):
+        path.write_bytes(path.read_bytes()[:left])
+    value, hits, misses, _, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
+    assert value == pytest.approx(TANH_1)
+    assert (hits, misses) == (0, 1)
+    value, hits, misses, _, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
+    assert value == pytest.approx(TANH_1)
+    assert (hits, misses) == (1, 0), "the broken file was not replaced"
+
+
+@compiles
+@pytest.mark.slow
+def test_four_processes_with_a_cold_cache(tmp_path):
+    processes = [start(FASTBP_CACHE_DIR=tmp_path) for _ in range(4)]
+    for process in processes:
+        assert finish(process)[0] == pytest.approx(TANH_1)
+    assert finish(start(FASTBP_CACHE_DIR=tmp_path))[1:3] == (1, 0)
+
+
+@compiles
+def test_no_folder_can_be_written(tmp_path):
+    """One warning, and everything works."""
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    value, hits, _, folder, err = finish(start(FASTBP_CACHE_DIR=blocked / "cache"))
+    assert value == pytest.approx(TANH_1)
+    assert hits == 0
+    assert folder == "None"
+    assert err.count("RuntimeWarning") == 1
+    assert "set FASTBP_CACHE_DIR to a writable folder" in err
+
+
+@pytest.fixture
+def fresh_choice(monkeypatch):
+    """Let cache_dir choose anew, from an environment without any of its variables."""
+    for name in ("FASTBP_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    cache.cache_dir.cache_clear()
+    yield monkeypatch
+    cache.cache_dir.cache_clear()
+
+
+def test_where_the_cache_lies(fresh_choice, tmp_path):
+    fresh_choice.setenv("HOME", str(tmp_path / "home"))
+    fresh_choice.setattr(cache.sys, "platform", "linux")
+    assert cache.cache_dir().parent == tmp_path / "home" / ".cache" / "fastbp"
+    cache.cache_dir.cache_clear()
+    fresh_choice.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache.cache_dir().parent == tmp_path / "xdg" / "fastbp"
+    cache.cache_dir.cache_clear()
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path / "chosen"))
+    assert cache.cache_dir().parent == tmp_path / "chosen"
+    if os.name == "posix":
+        assert cache.cache_dir().stat().st_mode & 0o077 == 0, "others may write code that is run"
+
+
+def test_where_the_cache_lies_elsewhere(fresh_choice, tmp_path):
+    fresh_choice.setenv("HOME", str(tmp_path / "home"))
+    fresh_choice.setattr(cache.sys, "platform", "darwin")
+    assert cache.cache_dir().parent == tmp_path / "home" / "Library" / "Caches" / "fastbp"
+    cache.cache_dir.cache_clear()
+    fresh_choice.setattr(cache.sys, "platform", "win32")
+    fresh_choice.setenv("LOCALAPPDATA", str(tmp_path / "local"))
+    assert cache.cache_dir().parent == tmp_path / "local" / "fastbp" / "cache"
+
+
+def test_without_a_home_the_temporary_folder_serves(fresh_choice, tmp_path):
+    (tmp_path / "file").write_text("")
+    fresh_choice.setenv("HOME", str(tmp_path / "file" / "home"))
+    fresh_choice.setattr(cache.sys, "platform", "linux")
+    fresh_choice.setattr(cache.tempfile, "tempdir", str(tmp_path))
+    assert cache.cache_dir().parent.parent == tmp_path
+    assert cache.cache_dir().parent.name.startswith("fastbp-")
+
+
+@pytest.mark.skipif(getattr(os, "getuid", lambda: 1)() != 0, reason="only root can give a folder away")
+def test_another_users_folder_is_refused(fresh_choice, tmp_path):
+    """Machine code is loaded from there."""
+    os.chown(tmp_path, 12345, 12345)
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    with pytest.warns(RuntimeWarning, match="found no folder to keep its compiled kernels"):
+        assert cache.cache_dir() is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert cache.cache_dir() is None  # and said once
+        assert not cache.cache_is_warm()
+
+
+FOLDER = "from fastbp.kernels.machine import cache; print(cache.cache_dir())"
+
+
+@pytest.mark.slow
+def test_what_changes_the_code_changes_the_folder(tmp_path):
+    """Bounds checks, optimization level, target and vector width are part of the name."""
+    settings = [
+        {},
+        {"NUMBA_BOUNDSCHECK": "1"},
+        {"NUMBA_OPT": "0"},
+        {"NUMBA_CPU_NAME": "generic"},
+        {"FASTBP_VECTOR_BYTES": "16"},
+        {"FASTBP_VECTOR_BYTES": "32"},
+    ]
+    clean = {"NUMBA_BOUNDSCHECK": "0", "FASTBP_VECTOR_BYTES": "", "FASTBP_CACHE_DIR": tmp_path}
+    folders = []
+    for setting in settings:
+        out, err = start(program=FOLDER, **{**clean, **setting}).communicate()
+        assert out, err
+        folders.append(out.strip())
+    assert len(set(folders)) == len(settings)
+    assert all(Path(folder).parent == tmp_path for folder in folders)
+
+
+@compiles
+def test_a_full_disk_costs_a_compilation(fresh_choice, tmp_path):
+    """What cannot be kept is said and used."""
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    fresh_choice.setattr("numba.core.caching.FunctionCache.save_overload", full)
+
+    def double(x):
+        return x + x
+
+    entry = jit.entry(double)
+    with pytest.warns(RuntimeWarning, match="could not keep a compiled kernel: .*No space left"):
+        assert entry(2.0) == 4.0
+    assert entry(3.0) == 6.0
+
+
+@compiles
+def test_a_broken_index_costs_a_compilation(fresh_choice, tmp_path):
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+
+    def broken(*_):
+        raise EOFError
+
+    def double(x):
+        return x + x
+
+    assert jit.entry(double)(2.0) == 4.0
+    assert any(tmp_path.rglob("*double*.nbc"))
+    fresh_choice.setattr("numba.core.caching.FunctionCache.load_overload", broken)
+    assert jit.entry(double)(2.0) == 4.0
+
+
+@compiles
+def test_entries_know_whether_they_are_warm(fresh_choice, tmp_path):
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    assert not cache.cache_is_warm()
+    assert not cache.cache_is_warm("test_cache.triple")
+
+    def triple(x):
+        return 3 * x
+
+    assert jit.entry(triple)(2.0) == 6.0
+    assert cache.cache_is_warm("test_cache.triple")
+
+
+HIDING = """
+import importlib
+module, _, names = {hidden!r}.partition(":")
+*owners, name = names.split(".")
+owner = importlib.import_module(module)
+for step in owners:
+    owner = getattr(owner, step)
+delattr(owner, name)
+"""
+
+
+@compiles
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "numba.core.caching:_CacheLocator",
+        pytest.param("numba.core.caching:Cache._load_overload", marks=pytest.mark.slow),
+        pytest.param("numba.core.codegen:JITCodeLibrary", marks=pytest.mark.slow),
+        pytest.param("numba.core.typed_passes:NativeLowering", marks=pytest.mark.slow),
+    ],
+)
+def test_without_a_private_class_of_numba_nothing_is_kept(hidden, tmp_path):
+    """One warning, the same numbers, and no file, not even in Numba's own cache: that one would serve stale numbers."""
+    program = HIDING.format(hidden=hidden) + PROGRAM
+    folders = {"FASTBP_CACHE_DIR": tmp_path / "ours", "NUMBA_CACHE_DIR": tmp_path / "numba"}
+    value, hits, _, folder, err = finish(start(program=program, **folders))
+    assert value == pytest.approx(TANH_1)
+    assert hits == 0
+    assert folder == "None"
+    assert err.count("RuntimeWarning") == 1
+    assert "compile its kernels anew in every process" in err
+    assert hidden.rpartition(".")[2].rpartition(":")[2] in err
+    command = HIDING.format(hidden=hidden) + "import sys, fastbp.cli; sys.exit(fastbp.cli.main(['warmup']))"
+    process = start(program=command, **folders)
+    _, err = process.communicate()
+    assert process.returncode == 1
+    assert "lacks what kernels are kept with" in err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_interpreter_mode_keeps_nothing():
+    """Entries are the plain functions there."""
+
+    def double(x):
+        return x + x
+
+    if INTERPRETED:
+        assert jit.entry(double) is double
+        assert jit.kernel(double) is double
+        assert jit.kernel(inline=True)(double) is double
+    else:
+        assert jit.kernel(inline=True)(double) is not double
