@@ -18,6 +18,7 @@ from fastbp.schedules import from_config as schedule_from_config
 from fastbp.validation import check_choice, check_number
 
 __all__ = [
+    "MOST_STEPS",
     "RULE_NAMES",
     "SGD",
     "Adagrad",
@@ -33,6 +34,7 @@ __all__ = [
 ]
 
 RULE_NAMES = tuple(sorted(RULES))
+MOST_STEPS = 2**53  # the kernel counts in float64
 
 
 @dataclass(frozen=True, slots=True)

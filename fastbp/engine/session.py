@@ -19,7 +19,6 @@ from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
-MOST_STEPS = 2**53  # the kernel counts in float64
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
 MULTIPLIED = 1_000_000  # factors of NAdam's product that are multiplied one by one: a fraction of a second
 # Places in `numbers` that a workspace takes over from the one before it.

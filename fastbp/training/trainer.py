@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastbp import objectives, optimizers
 from fastbp.engine.engine import Engine
 from fastbp.engine.rows import Rows
-from fastbp.engine.session import MOST_STEPS, Session
+from fastbp.engine.session import Session
 from fastbp.engine.sources import prepare
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number
@@ -150,7 +150,7 @@ class Trainer:
 
     @steps.setter
     def steps(self, value: int) -> None:
-        self.session.step = check_count(value, "steps", 0, MOST_STEPS)
+        self.session.step = check_count(value, "steps", 0, optimizers.MOST_STEPS)
 
     @property
     def slots(self) -> dict[str, NDArray[Any]]:

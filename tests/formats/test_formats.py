@@ -362,6 +362,7 @@ def forge(path, document, arrays=None, checksum=True):
     """Write a document as it is, with a checksum that fits: what an attacker can do."""
     arrays = arrays or {}
     if checksum and isinstance(document, dict):
+        document = {"fastbp_version": "1"} | document
         document = document | {"checksum": _container._checksum(document, arrays)}
     path.write_bytes(to_bytes(arrays, {"fastbp": json.dumps(document)}))
 
@@ -377,11 +378,16 @@ def forge(path, document, arrays=None, checksum=True):
             {"format_version": 2, "fastbp_version": "9.0"},
             "format 2 by fastbp 9.0; this fastbp reads formats up to 1",
         ),
-        ({"format_version": 1, "kind": "k"}, "no kind or no state"),
-        ({"format_version": 1, "kind": 3, "state": {}}, "no kind or no state"),
+        ({"format_version": 1, "kind": "k"}, "document lacks the entry 'state'"),
+        ({"format_version": 1, "kind": 3, "state": {}}, "document.kind must be text, got 3"),
+        ({"format_version": 1, "kind": "k", "state": []}, "document.state must be a record"),
+        ({"format_version": 1, "kind": "k", "state": {}, "more": 1}, "document has the unknown entry 'more'"),
         ({"format_version": 1, "kind": "k", "state": {"w": {"$array": "w"}}}, "the array 'w' is missing"),
         ({"format_version": 1, "kind": "k", "state": {"w": {"$array": []}}}, "not valid"),
-        ({"format_version": 1, "kind": "k", "state": {"w": {"$run": "rm"}}}, "the mark '\\$run' is unknown"),
+        (
+            {"format_version": 1, "kind": "k", "state": {"w": {"$run": "rm"}}},
+            "an object with .'\\$run'",
+        ),
     ],
 )
 def test_forged_documents(tmp_path, document, problem):
