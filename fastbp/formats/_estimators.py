@@ -171,7 +171,7 @@ def _check(cls: Any, record: Any) -> None:
     names, _ = (model._per_hidden_layer(name, count) for name in ("activation", "dropout"))
     checked_class_weight(params.get("class_weight"))
     for name, value in fitted.items():
-        if not (FITTED.fullmatch(name) or name in BESIDES) or hasattr(cls, name):
+        if not (FITTED.fullmatch(name) or name in BESIDES):
             raise ValueError(f"not an attribute of a fitted {cls.__name__}: {shown(name, 40)}")
         known = NETWORK.get(name) or BESIDES.get(name)
         if known is not None:

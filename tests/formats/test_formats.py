@@ -250,6 +250,39 @@ def test_values_come_back(value):
     assert same(roundtrip(value), value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"$scalar": [name, 1]} for name in ("V8", "complex128", "O", "S9", "datetime64[s]", "float128", 3)),
+        *({"$scalars": [name, [1]]} for name in ("V8", "complex128", "O", ["float32"])),
+        {"$scalar": ["float32", 1]},
+        {"$scalar": ["int8", True]},
+        {"$scalar": ["int8", 300]},
+        {"$scalar": ["str", 3]},
+        *({"$strings": ["a"], "width": 1, "shape": shape} for shape in ([-1], [1.0], [True], 1, None, [2])),
+        *({"$objects": [None], "shape": shape} for shape in ([-1], [1.0], ["1"], {}, [2])),
+        *({"$strings": ["a"], "width": width, "shape": [1]} for width in (2**28, -1, 1.0, True, 0, 10**30)),
+        {"$strings": [3], "width": 1, "shape": [1]},
+        {"$array": "a", "more": 1},
+        {"$float": "1"},
+        {"$float": ["nan"]},
+        {"$tuple": 1},
+        {"$dict": [[1]]},
+        {"$dict": [[[], 1]]},
+        {"$random_state": ["PCG64", {"$array": "key"}, 0, 0, 0.0]},
+        {"$random_state": ["MT19937", {"$array": "key"}, 625, 0, 0.0]},
+        {"$random_state": ["MT19937", {"$array": "key"}, 0, 2, 0.0]},
+        {"$random_state": ["MT19937", [1], 0, 0, 0.0]},
+        {"$what": 1},
+    ],
+    ids=str,
+)
+def test_values_that_nobody_wrote(value):
+    arrays = {"a": np.zeros(2), "key": np.zeros(624, np.uint32)}
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        _values.decode(value, arrays)
+
+
 def test_big_endian_arrays_come_back_native():
     array = np.arange(5, dtype=">f8")
     back = roundtrip(array)
