@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from fastbp.reference import RULES, State
 from fastbp.spellings.names import with_names
 from fastbp.spellings.optimizers import NAMES
-from fastbp.validation import check_count, check_number
+from fastbp.validation import check_count, check_number, shown, to_matrix
 
 if TYPE_CHECKING:
     from fastbp.optimizers import Optimizer
@@ -119,7 +119,7 @@ def gradient_descent(
     Raises
     ------
     TypeError, ValueError
-        If an argument is of the wrong kind, f returns more than one number, grad another shape than x, or f
+        If an argument is of the wrong kind, f returns anything but one real number, grad another shape than x, or f
         or grad is not finite at x0.
 
     Examples
@@ -133,7 +133,7 @@ def gradient_descent(
     """
     for name, function in (("f", f), ("grad", grad)):
         if not callable(function) and not (name == "grad" and function is None):
-            raise TypeError(f"{name} must be callable, got {function!r} ({type(function).__name__})")
+            raise TypeError(f"{name} must be callable, got {shown(function)} ({type(function).__name__})")
     check_count(max_iter, "max_iter", 0)
     check_number(tol, "tol", 0.0)
     x = _start(x0)
@@ -152,7 +152,7 @@ def gradient_descent(
         value, slope = value_at(x), slope_at(x)
         if not (math.isfinite(value) and np.isfinite(slope).all()):
             raise ValueError(
-                f"f and its gradient must be finite at x0={x0!r}, got f={value}, gradient={slope}"
+                f"f and its gradient must be finite at x0={shown(x0)}, got f={value}, gradient={shown(slope)}"
             )
         far, high = FAR * (1.0 + np.abs(x).max()), value + FAR * (1.0 + abs(value))
         start, path, values = x, [x], [value]
@@ -229,14 +229,19 @@ def numerical_gradient(f: Callable[[Floats], float], x: Floats) -> Floats:
 
 def _start(x0: Any) -> Floats:
     try:
-        x = np.array(x0, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"x0 must be a number or a sequence of numbers, got {x0!r}") from None
+        x = _floats(x0, "x0")
+    except TypeError as error:
+        raise TypeError(f"x0 must be a number or a sequence of numbers; {error}") from None
     if x.ndim > 1 or x.size == 0:
         raise ValueError(f"x0 must be a number or an array of shape (d,), got shape {x.shape}")
     if not np.isfinite(x).all():
-        raise ValueError(f"x0 must be finite, got {x0!r}")
+        raise ValueError(f"x0 must be finite, got {shown(x0)}")
     return x
+
+
+def _floats(values: Any, name: str) -> Floats:
+    """Real numbers of any kind, copied."""
+    return np.array(to_matrix(values, np.dtype(np.float64), name, finite=False), np.float64)
 
 
 def _argument(x: Floats) -> Any:
@@ -245,14 +250,14 @@ def _argument(x: Floats) -> Any:
 
 
 def _number(value: Any) -> float:
-    array = np.asarray(value, dtype=np.float64)
+    array = _floats(value, "the value of f")
     if array.size != 1:
         raise ValueError(f"f must return one number, got shape {array.shape}")
     return float(array.reshape(()))
 
 
 def _vector(value: Any, shape: tuple[int, ...]) -> Floats:
-    array = np.array(value, dtype=np.float64)
+    array = _floats(value, "the value of grad")
     if array.size == 1 and shape in ((), (1,)):
         array = array.reshape(shape)
     if array.shape != shape:
@@ -279,7 +284,9 @@ def _rule(
         hyper = {key: value for key, value in given.items() if key in known}
         rate = optimizer.learning_rate
     else:
-        raise TypeError(f"optimizer must be a name or an object such as fastbp.Adam(0.1), got {optimizer!r}")
+        raise TypeError(
+            f"optimizer must be a name or an object such as fastbp.Adam(0.1), got {shown(optimizer)}"
+        )
     if callable(rate):
         bind = getattr(rate, "bind", None)  # a schedule of fastbp, which may not know its length yet
         return name, hyper, rate if bind is None else bind(1, max(1, max_iter))

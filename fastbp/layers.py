@@ -9,13 +9,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from fastbp import initializers
+from fastbp.formats import _schema as schema
 from fastbp.reference import ACTIVATIONS
 from fastbp.spellings.activations import NAMES
 from fastbp.spellings.names import with_names
 from fastbp.validation import check_count, check_number
 
-__all__ = ["ACTIVATION_NAMES", "Dense", "Dropout", "Layer", "layer_from_config", "plan_layers"]
+__all__ = [
+    "ACTIVATION_NAMES",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "check_arrays",
+    "layer_from_config",
+    "plan_layers",
+]
 
 ACTIVATION_NAMES = tuple(sorted(ACTIVATIONS))
 
@@ -178,3 +189,21 @@ def plan_layers(layers: Sequence[Dense | Dropout]) -> tuple[list[Layer], float]:
         for layer, rate in zip(units, rates[1:], strict=True)
     ]
     return planned, rates[0]
+
+
+def check_arrays(sizes: Sequence[Any], weights: Any, biases: Any, dtype: Any) -> None:
+    """Raise a ValueError unless the arrays are the parameters of a network of these sizes, all of one dtype."""
+    for size in sizes:
+        schema.integer(1)(size, "the size of a layer")
+    schema.one_of("float32", "float64")(dtype, "the dtype")
+    if not len(weights) == len(biases) == len(sizes) - 1 > 0:
+        raise ValueError(f"{len(sizes) - 1} layers, but {len(weights)} weights and {len(biases)} biases")
+    for i, (W, b) in enumerate(zip(weights, biases, strict=True)):
+        for array, shape, name in ((W, (sizes[i], sizes[i + 1]), "weights"), (b, (sizes[i + 1],), "biases")):
+            if array is None and name == "biases":
+                continue
+            if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != dtype:
+                found = (
+                    f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+                )
+                raise ValueError(f"the {name} of layer {i} must be {dtype} {shape}, got {found}")

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from fastbp.reference import LOSSES
 from fastbp.spellings.losses import NAMES
-from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
+from fastbp.validation import (
+    check_choice,
+    check_count,
+    check_number,
+    check_rows,
+    parse_call,
+    shown,
+    to_matrix,
+    to_real,
+)
 
 __all__ = [
     "OBJECTIVE_NAMES",
@@ -96,7 +105,7 @@ def get(loss: Loss) -> Objective:
         return loss
     if not isinstance(loss, str):
         raise TypeError(
-            f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {loss!r} ({type(loss).__name__})"
+            f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {shown(loss)} ({type(loss).__name__})"
         )
     word, arguments = parse_call(loss, "loss")
     name = NAMES.check(word, "loss")
@@ -123,8 +132,8 @@ def to_targets(
     ----------
     y : array-like
         ``cross_entropy``: class codes 0 ... n_outputs - 1, shape (n,) or (n, 1), of an integer type or of
-        integral floats; or rows of probabilities (one-hot), shape (n, n_outputs). Every other loss: numbers
-        of shape (n, n_outputs), or (n,) when there is one output.
+        integral floats, not booleans; or rows of probabilities (one-hot), shape (n, n_outputs). Every other
+        loss: numbers of shape (n, n_outputs), or (n,) when there is one output.
     n, n_outputs : int
         Rows of X and outputs of the model.
     dtype : numpy.dtype
@@ -138,7 +147,8 @@ def to_targets(
     Raises
     ------
     TypeError, ValueError
-        Text, NaN, a wrong shape, a code out of range, a probability outside [0, 1], a negative count.
+        As `fastbp.validation.to_matrix`; a wrong shape, a code out of range, a probability outside [0, 1], a
+        negative count.
 
     >>> to_targets([1, 0], Objective("mse"), 2, 1, np.dtype("float32")).shape
     (2, 1)
@@ -151,11 +161,7 @@ def to_targets(
             "loss='cross_entropy' needs one output per class, but the model has 1; use 'binary_cross_entropy'"
         )
     try:
-        array = (
-            y
-            if isinstance(y, np.ndarray) and y.dtype.kind in "biuf"
-            else to_matrix(y, np.dtype(np.float64), name)
-        )
+        array = to_real(y, name)
     except TypeError as error:
         hint = (
             "; classes go in as codes 0, 1, 2, ... (MLPClassifier takes labels of any kind)"
@@ -221,7 +227,7 @@ def apply_class_weight(
         table = dict(zip(present.tolist(), (len(codes) / (len(present) * counts)).tolist(), strict=True))
     elif isinstance(class_weight, Mapping):
         table = {
-            int(code): check_number(value, f"class_weight[{code}]", 0.0)
+            _class_code(code): check_number(value, f"class_weight[{shown(code)}]", 0.0)
             for code, value in class_weight.items()
         }
         unknown = sorted(set(table) - set(present.tolist()))
@@ -231,7 +237,7 @@ def apply_class_weight(
             )
     else:
         raise TypeError(
-            f"class_weight must be None, 'balanced' or a dict of class code to weight, got {class_weight!r}"
+            f"class_weight must be None, 'balanced' or a dict of class code to weight, got {shown(class_weight)}"
         )
     factors = np.array([table.get(int(code), 1.0) for code in present], dtype)[
         np.searchsorted(present, codes)
@@ -263,7 +269,19 @@ def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
     return (values >= 0.5).astype(np.int64)
 
 
+def _class_code(code: object) -> int:
+    """Return a key of `class_weight` as an int; integral floats are codes here as they are in y."""
+    if isinstance(code, float | np.floating) and float(code).is_integer():
+        code = int(code)
+    return check_count(code, "class_weight: a class code", 0)
+
+
 def _to_codes(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:
+    if array.dtype.kind == "b":
+        raise TypeError(
+            f"{name} holds booleans; loss='cross_entropy' takes class codes 0 ... {n_classes - 1}, such as "
+            f"{name}.astype(int)"
+        )
     if array.dtype.kind == "f":
         fractional = ~(array == np.floor(array))  # NaN is neither, and inf fails the range below
         if fractional.any():

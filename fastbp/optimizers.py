@@ -18,6 +18,7 @@ from fastbp.spellings.optimizers import NAMES
 from fastbp.validation import check_choice, check_number
 
 RULE_NAMES = tuple(sorted(RULES))
+MOST_STEPS = 2**53  # the kernel counts in float64
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +275,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     for name, thing in list(globals().items())
     if isinstance(thing, type) and issubclass(thing, Optimizer) and thing is not Optimizer
 }
-__all__ = ["RULE_NAMES", "Optimizer", "Rule", "from_config", "get"]
+__all__ = ["MOST_STEPS", "RULE_NAMES", "Optimizer", "Rule", "from_config", "get"]
 __all__ += [kind.__name__ for kind in OPTIMIZERS.values()]
 
 

@@ -202,7 +202,7 @@ class Sequential:
         >>> Sequential([Dense(2, initializer="zeros")], n_inputs=3).predict([[1, 2, 3]])
         array([[0., 0.]], dtype=float32)
         """
-        if type(x) is np.ndarray:
+        if type(x) is np.ndarray and x.ndim == 2:
             if n_threads is None and len(x) <= 256:
                 n_threads = 1  # to count the cores takes longer than such a prediction
             try:  # the engine's own checks take a microsecond; if they fail, the data are converted or explained below

@@ -8,6 +8,7 @@ their values has a nearest number there. Text, dates, complex numbers and missin
 
 from __future__ import annotations
 
+import decimal
 import math
 import numbers
 import re
@@ -26,29 +27,66 @@ __all__ = [
     "check_number",
     "check_rows",
     "is_sparse",
+    "one_line",
     "parse_call",
+    "refuse_dates",
+    "refuse_masked",
     "refuse_nonfinite",
     "resolve_dtype",
+    "shown",
     "to_inputs",
     "to_matrix",
+    "to_real",
     "to_weights",
 ]
 
 Floats = NDArray[np.floating[Any]]
 
 _CALL = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\(([^()]*)\))?\s*")
+# NumPy registers its durations as integers.
+_NO_NUMBER = (bool, np.bool_, np.timedelta64)
 
 
-def check_count(value: object, name: str, minimum: int = 1) -> int:
-    """Return `value` as an int of at least `minimum`, or raise an error that names the argument.
+def shown(value: object, width: int = 80) -> str:
+    """Return `repr(value)` for a message: in one line, of at most `width` characters.
+
+    >>> shown(10**100, 20)
+    '10000000000000000...'
+    """
+    try:
+        text = repr(value)
+    except (
+        Exception
+    ):  # an integer of more digits than Python writes, or an object that cannot describe itself
+        bits = f" of {value.bit_length()} bits" if isinstance(value, int) else ""
+        text = f"<{type(value).__name__}{bits}>"
+    return one_line(text, width)
+
+
+def one_line(text: str, width: int) -> str:
+    """Return a text in one line of at most `width` characters.
+
+    >>> one_line("much\\n  text", 8)
+    'much ...'
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= width else f"{text[: width - 3]}..."
+
+
+def check_count(value: object, name: str, minimum: int = 1, maximum: int | None = 2**63 - 1) -> int:
+    """Return `value` as an int in [minimum, maximum], or raise an error that names the argument.
 
     >>> check_count(3, "epochs")
     3
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
-        raise TypeError(f"{name} must be an integer >= {minimum}, got {value!r} ({type(value).__name__})")
+    if isinstance(value, _NO_NUMBER) or not isinstance(value, numbers.Integral):
+        raise TypeError(
+            f"{name} must be an integer >= {minimum}, got {shown(value)} ({type(value).__name__})"
+        )
     if int(value) < minimum:
-        raise ValueError(f"{name} must be an integer >= {minimum}, got {value!r}")
+        raise ValueError(f"{name} must be an integer >= {minimum}, got {shown(value)}")
+    if maximum is not None and int(value) > maximum:
+        raise ValueError(f"{name} must be an integer <= {maximum}, got {shown(value)}")
     return int(value)
 
 
@@ -67,13 +105,16 @@ def check_number(
     0.5
     """
     expected = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
-    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be {expected}, got {value!r} ({type(value).__name__})")
-    number = float(value)
+    if isinstance(value, _NO_NUMBER) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {expected}, got {shown(value)} ({type(value).__name__})")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     too_low = number <= low if open_low else number < low
     too_high = number >= high if open_high else number > high
-    if not np.isfinite(number) or too_low or too_high:
-        raise ValueError(f"{name} must be {expected}, got {value!r}")
+    if not math.isfinite(number) or too_low or too_high:
+        raise ValueError(f"{name} must be {expected}, got {shown(value)}")
     return number
 
 
@@ -87,7 +128,7 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
     if isinstance(value, str) and value in known:
         return value
     guess = did_you_mean(value, known) if isinstance(value, str) else ""
-    raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}{guess}")
+    raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}{guess}")
 
 
 def parse_call(text: str, name: str) -> tuple[str, tuple[float, ...]]:
@@ -98,12 +139,12 @@ def parse_call(text: str, name: str) -> tuple[str, tuple[float, ...]]:
     """
     match = _CALL.fullmatch(text)
     if match is None:
-        raise ValueError(f"{name} must read like 'name' or 'name(0.5)', got {text!r}")
+        raise ValueError(f"{name} must read like 'name' or 'name(0.5)', got {shown(text)}")
     word, inside = match.groups()
     try:
         values = tuple(float(part) for part in inside.split(",")) if inside and inside.strip() else ()
     except ValueError:
-        raise ValueError(f"{name}: the arguments in {text!r} must be numbers") from None
+        raise ValueError(f"{name}: the arguments in {shown(text)} must be numbers") from None
     return word, values
 
 
@@ -115,10 +156,10 @@ def resolve_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """
     try:
         resolved = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}") from None
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {shown(dtype)}") from None
     if dtype is None or resolved not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {shown(dtype)}")
     return resolved
 
 
@@ -141,6 +182,29 @@ def check_rows(got: int, expected: int, name: str, other: str = "X") -> None:
         raise ValueError(f"{name} has {got} rows, but {other} has {expected}")
 
 
+def to_real(x: Any, name: str) -> NDArray[Any]:
+    """Make `x` an array of booleans, integers or floats, with the dtype and the axes that it has.
+
+    Parameters
+    ----------
+    x : array-like
+        Numbers that are kept as Python objects become float64.
+    name : str
+        How the message calls the argument.
+
+    Raises
+    ------
+    TypeError
+        Text, dates, durations, complex numbers, masked entries, None, other objects.
+    ValueError
+        Rows of different lengths, or an integer that is too large for a float.
+
+    >>> to_real([[1, 2]], "X").dtype.kind
+    'i'
+    """
+    return _to_real(x, name, _columns(x))
+
+
 def to_matrix(x: Any, dtype: np.dtype[Any], name: str, *, finite: bool = True) -> Floats:
     """Make `x` a C-contiguous array of `dtype`, with the number of axes that it has.
 
@@ -157,27 +221,19 @@ def to_matrix(x: Any, dtype: np.dtype[Any], name: str, *, finite: bool = True) -
 
     Raises
     ------
-    TypeError
-        Text, dates, complex numbers, masked entries.
-    ValueError
-        NaN or infinity, or a number too large for `dtype`.
+    TypeError, ValueError
+        As `to_real`, and for NaN or infinity, or a number too large for `dtype`.
 
     >>> to_matrix([[1, 2], [3, 4]], np.dtype("float32"), "X")
     array([[1., 2.],
            [3., 4.]], dtype=float32)
     """
-    mapped = isinstance(x, np.memmap)
-    columns = [str(column) for column in x.columns] if hasattr(x, "columns") else None
-    array = _to_ndarray(x, name)
-    if array.dtype.kind == "O":
-        array = _from_objects(array, dtype, name, columns)
-    elif array.dtype.kind not in "biuf":
-        example = f", for example {array.reshape(-1)[:1].tolist()[0]!r}" if array.size else ""
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{example}")
+    columns = _columns(x)
+    array = _to_real(x, name, columns)
     if array.dtype != dtype or not array.flags.c_contiguous:
         with np.errstate(over="ignore"):  # an overflow becomes inf, and is then reported with its place
-            array = np.ascontiguousarray(array, dtype=dtype)
-    if finite and not mapped:
+            array = np.asarray(array, dtype=dtype, order="C")
+    if finite and not isinstance(x, np.memmap):
         refuse_nonfinite(array, name, columns)
     return array
 
@@ -265,6 +321,10 @@ def refuse_nonfinite(array: Floats, name: str, columns: list[str] | None = None)
     with np.errstate(over="ignore", invalid="ignore"):
         if math.isfinite(np.dot(flat, flat)):
             return
+    if array.ndim == 0:
+        if not np.isfinite(array):
+            raise ValueError(f"{name} is {array}; expected a finite number")
+        return
     step = max(1, 1_000_000 // max(1, array[:1].size))
     for start in range(0, len(array), step):
         bad = np.argwhere(~np.isfinite(array[start : start + step]))
@@ -287,34 +347,75 @@ def _check_shape(shape: tuple[int, ...], n_inputs: int, name: str, layer: str) -
         raise ValueError(f"{name} has {shape[1]} columns, but {layer} takes {n_inputs}")
 
 
-def _to_ndarray(x: Any, name: str) -> NDArray[Any]:
-    if isinstance(x, np.ma.MaskedArray):
-        if np.ma.getmaskarray(x).any():
+def refuse_masked(x: object, name: str) -> None:
+    """Raise a TypeError for a masked array with masked entries, or a list that holds such rows.
+
+    >>> refuse_masked(np.ma.masked_array([1, 2], [True, False]), "y")
+    Traceback (most recent call last):
+    ...
+    TypeError: y is a masked array with masked entries; fill them first
+    """
+    for part in x if isinstance(x, list | tuple) else (x,):
+        if isinstance(part, np.ma.MaskedArray) and np.ma.getmaskarray(part).any():
             raise TypeError(f"{name} is a masked array with masked entries; fill them first")
-        return np.asarray(x.data)
-    if not isinstance(x, np.ndarray) and hasattr(x, "to_numpy"):  # pandas and polars: frames and columns
-        return np.asarray(x.to_numpy())
+
+
+def _columns(x: Any) -> list[str] | None:
+    return [str(column) for column in x.columns] if hasattr(x, "columns") else None
+
+
+def refuse_dates(frame: Any, name: str) -> None:
+    """Raise a TypeError for a frame (pandas, polars) with a column of dates or durations: some make numbers of them."""
+    for column, dtype in zip(frame.columns, getattr(frame, "dtypes", ()), strict=False):
+        temporal = getattr(dtype, "is_temporal", None)  # polars; pandas' types have NumPy's kinds
+        if getattr(dtype, "kind", "") in ("m", "M") or (callable(temporal) and temporal()):
+            raise TypeError(f"{name} must hold real numbers, got {dtype} in column {str(column)!r}")
+
+
+def _to_real(x: Any, name: str, columns: list[str] | None) -> NDArray[Any]:
+    refuse_masked(x, name)
+    if columns is not None:
+        refuse_dates(x, name)
     try:
-        return np.asarray(x)  # also the plain view of a memmap: subclasses cost time in every call
+        if not isinstance(x, np.ndarray) and hasattr(x, "to_numpy"):  # pandas and polars: frames and columns
+            array = np.asarray(x.to_numpy())
+        else:  # also the plain view of a memmap: subclasses cost time in every call
+            array = np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is not a rectangular array: {error}") from None
+    if array.dtype.kind == "O":
+        return _from_objects(array, name, columns)
+    if array.dtype.kind not in "biuf":
+        example = f", for example {shown(array.reshape(-1)[:1].tolist()[0], 40)}" if array.size else ""
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}{example}")
+    return array
 
 
-def _from_objects(
-    array: NDArray[Any], dtype: np.dtype[Any], name: str, columns: list[str] | None
-) -> NDArray[Any]:
-    """Numbers kept as Python objects (mixed frames, nullable columns); the first that is none is named."""
-    result = np.empty(array.shape, dtype)
+def _from_objects(array: NDArray[Any], name: str, columns: list[str] | None) -> Floats:
+    """Numbers kept as Python objects (mixed frames, nullable columns), as float64; the first that is none is named."""
+    result = np.empty(array.shape, np.float64)
     for place, value in np.ndenumerate(array):
         try:
-            if value is None or isinstance(value, str | bytes):
-                raise TypeError  # NumPy would make NaN of None, and a number of text that looks like one
-            result[place] = value
-        except (TypeError, ValueError):
+            if not _is_number(value):
+                raise TypeError
+            result[place] = float(value)
+        except Exception as error:  # whatever an object of the user's answers when it is asked for its number
             where = f"row {place[0]}" if place else "it"
             if len(place) > 1:
                 where += f", column {columns[place[1]]!r}" if columns else f", column {place[1]}"
-            raise TypeError(
-                f"{name} must hold numbers, but {where} holds {value!r} ({type(value).__name__})"
-            ) from None
+            kind = f"{shown(value)} ({type(value).__name__})"
+            if isinstance(error, OverflowError):
+                raise ValueError(
+                    f"{name} must hold numbers that fit a float, but {where} holds {kind}"
+                ) from None
+            raise TypeError(f"{name} must hold numbers, but {where} holds {kind}") from None
     return result
+
+
+def _is_number(value: object) -> bool:
+    """Whether `float(value)` is that number: NumPy makes NaN of None, and numbers of dates, text and complex ones."""
+    if isinstance(value, np.generic) or (type(value) is np.ndarray and value.ndim == 0):
+        return value.dtype.kind in "biuf"
+    if isinstance(value, str | bytes | np.ndarray):
+        return False
+    return isinstance(value, numbers.Real | decimal.Decimal) or hasattr(type(value), "__float__")

@@ -1,10 +1,16 @@
 """Optimizers: names, configurations and errors; their steps are compared with torch in test_torch.py."""
 
+import dataclasses
+import inspect
+
 import pytest
 
 from fastbp import optimizers
 from fastbp.optimizers import SGD, Adam, Rprop
 from fastbp.schedules import CosineDecay
+from fastbp.sequential import Sequential
+from fastbp.training import Trainer
+from fastbp.training.settings import Fit
 
 
 @pytest.mark.parametrize("kind", optimizers.OPTIMIZERS.values())
@@ -49,3 +55,45 @@ def test_names():
 def test_errors(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+TORCH = {
+    "learning_rate": "lr",
+    "eps": "eps",
+    "weight_decay": "weight_decay",
+    "momentum": "momentum",
+    "nesterov": "nesterov",
+    "momentum_decay": "momentum_decay",
+    "alpha": "alpha",
+    "initial_accumulator": "initial_accumulator_value",
+}
+PAIRS = {
+    "betas": ("beta1", "beta2"),
+    "etas": ("eta_minus", "eta_plus"),
+    "step_sizes": ("step_min", "step_max"),
+}
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_defaults_are_pytorchs(kind):
+    """As the docstrings and the head of the module say."""
+    torch = pytest.importorskip("torch")
+    names = {name.lower(): name for name in dir(torch.optim)}
+    theirs = inspect.signature(getattr(torch.optim, names[kind.__name__.lower()]))
+    compared = set()
+    for name, parameter in theirs.parameters.items():
+        if name in PAIRS:
+            assert tuple(getattr(kind(), own) for own in PAIRS[name]) == parameter.default
+            compared.update(PAIRS[name])
+    for own in {field.name for field in dataclasses.fields(kind)} - compared:
+        assert getattr(kind(), own) == theirs.parameters[TORCH[own]].default, own
+
+
+def test_seeds_and_other_defaults_stand_once():
+    """`fit`, its settings and `Trainer` agree; without a seed everything is reproducible."""
+    fit = {name: item.default for name, item in inspect.signature(Sequential.fit).parameters.items()}
+    own = {field.name: field.default for field in dataclasses.fields(Fit)}
+    for name in fit.keys() & own.keys() - {"optimizer", "metrics"}:
+        assert fit[name] == own[name], name
+    for call in (Sequential, Sequential.fit, Trainer):
+        assert inspect.signature(call).parameters["seed"].default == 0

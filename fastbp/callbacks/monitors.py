@@ -8,8 +8,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastbp.callbacks.hooks import Callback, Logs, Run
+from fastbp.formats import _schema as schema
 from fastbp.metrics import is_better_when_larger
 from fastbp.validation import check_choice, check_count, check_number
+
+_STOPPING = schema.record(
+    {
+        "best": schema.number(),
+        "best_epoch": schema.integer(-1),
+        "smallest": schema.number(),
+        "wait": schema.integer(0),
+        "theta": schema.optional(schema.array("f", 1)),
+    }
+)
+_PLATEAU = schema.record({"best": schema.number(), "bad": schema.integer(0), "cool": schema.integer(0)})
 
 
 class _Monitor(Callback):
@@ -122,7 +134,16 @@ class EarlyStopping(_Monitor):
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_state` returned."""
+        """Take up what `get_state` returned.
+
+        Raises
+        ------
+        ValueError
+            It is not such a state.
+        """
+        _STOPPING(state, "the state of EarlyStopping")
+        if self.run is not None and state["theta"] is not None:
+            schema.like(self.run.theta)(state["theta"], "the best weights of EarlyStopping")
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         self._smallest, self._wait, self._theta = state["smallest"], state["wait"], state["theta"]
         if self.run is not None and self._wait and self._wait >= self.patience:
@@ -208,5 +229,12 @@ class ReduceLROnPlateau(_Monitor):
         return {"best": self._best, "bad": self._bad, "cool": self._cool}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take up what `get_state` returned."""
+        """Take up what `get_state` returned.
+
+        Raises
+        ------
+        ValueError
+            It is not such a state.
+        """
+        _PLATEAU(state, "the state of ReduceLROnPlateau")
         self._best, self._bad, self._cool = state["best"], state["bad"], state["cool"]

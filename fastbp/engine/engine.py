@@ -21,6 +21,7 @@ from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
+from fastbp.validation import shown, to_real
 
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 
@@ -114,8 +115,9 @@ class Engine:
 
         Raises
         ------
-        ValueError
-            If the number of layers or a shape differs, or if a layer without bias is given one.
+        TypeError, ValueError
+            If they are no real numbers, if the number of layers or a shape differs, or if a layer without bias is
+            given one.
         """
         if len(weights) != len(self.layers) or len(biases) != len(self.layers):
             raise ValueError(
@@ -123,16 +125,16 @@ class Engine:
             )
         pairs = []
         for number, (w, b) in enumerate(zip(weights, biases, strict=True)):
-            w = np.asarray(w)
+            w = _real(w, f"weights of layer {number}")
             if w.shape != self.weights[number].shape:
                 raise ValueError(
                     f"weights of layer {number} must have shape {self.weights[number].shape}, got {w.shape}"
                 )
             own = self.biases[number]
             if (b is None) != (own is None):
-                raise ValueError(f"layer {number} has {'no ' if own is None else 'a '}bias, got {b!r}")
+                raise ValueError(f"layer {number} has {'no ' if own is None else 'a '}bias, got {shown(b)}")
             if own is not None:
-                b = np.asarray(b)
+                b = _real(b, f"biases of layer {number}")
                 if b.shape != own.shape:
                     raise ValueError(f"biases of layer {number} must have shape {own.shape}, got {b.shape}")
             pairs.append((w, b))
@@ -376,3 +378,8 @@ class Engine:
                 if layer.l2 != 0.0:
                     g += 2.0 * layer.l2 * w
         return value, Gradients(weights, biases, grad, felt)
+
+
+def _real(values: Any, name: str) -> Array:
+    """Return an array of real numbers; an array of them as it is, at once, since every prediction asks."""
+    return values if type(values) is np.ndarray and values.dtype.kind in "biuf" else to_real(values, name)

@@ -20,6 +20,7 @@ from fastbp.optimizers import RULE_NAMES, Rule
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
+MULTIPLIED = 1_000_000  # factors of NAdam's product that are multiplied one by one: a fraction of a second
 # Places in `numbers` that a workspace takes over from the one before it.
 _RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
 
@@ -145,12 +146,17 @@ class Session:
     @step.setter
     def step(self, value: int) -> None:
         self._workspace.numbers[p.STEPS] = value
-        product = 1.0
-        if self._rule.kind == "nadam":
-            for t in range(1, value + 1):
-                product *= self._rule.beta1 * (1.0 - 0.5 * 0.96 ** (t * self._rule.momentum_decay))
-        self._workspace.numbers[p.PRODUCT] = product
+        self.product = _product(self._rule, value) if self._rule.kind == "nadam" else 1.0
         self._fresh = value == 0
+
+    @property
+    def product(self) -> float:
+        """The product of NAdam's mu over the batches done, as the kernel has rounded it; set together with `step`."""
+        return float(self._workspace.numbers[p.PRODUCT])
+
+    @product.setter
+    def product(self, value: float) -> None:
+        self._workspace.numbers[p.PRODUCT] = value
 
     @property
     def loss_sum(self) -> float:
@@ -326,6 +332,18 @@ class Session:
         """Return how many rows take `length` seconds."""
         batches = max(1, int(length / (self._guess() * self.batch_size)))
         return min(left, batches * self.batch_size)
+
+
+def _product(rule: Rule, steps: int) -> float:
+    """Return mu_1 mu_2 ... mu_steps, multiplied in this order as the kernel does."""
+    product = 1.0
+    for t in range(1, min(steps, MULTIPLIED) + 1):
+        following = product * (rule.beta1 * (1.0 - 0.5 * 0.96 ** (t * rule.momentum_decay)))
+        if following == product:
+            return product  # mu grows and stays below 1, so all that follow round to the same: it is almost 0
+        product = following
+    # If the product is not almost 0 by now, then mu has reached beta1 to the last bit.
+    return product * rule.beta1 ** max(0, steps - MULTIPLIED)
 
 
 def _check_rule(rule: Rule) -> None:

@@ -17,8 +17,8 @@ import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import _check_sample_weight
 
+from fastbp.estimators.checks import checked_weights
 from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
@@ -124,7 +124,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass, classes=classes)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            sample_weight = checked_weights(sample_weight, X)
         sample_weight = self._balance(y, sample_weight, incremental)
         n_outputs = self._count_outputs(y)
         self._random_state = check_random_state(self.random_state)

@@ -22,6 +22,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
+from fastbp.estimators.checks import checked_class_weight, checked_labels, checked_numbers, checked_weights
 from fastbp.estimators.choices import SOLVER, lists_names
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import Array, DType
@@ -365,6 +366,26 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the share of the rows whose class is predicted; of multilabel rows, whose labels all are.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Rows.
+        y : array-like, shape (n,) or (n, n_labels)
+            Their labels.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        return float(super().score(X, checked_labels(y, known=self.classes_), sample_weight))
+
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse X and multilabel y are welcome."""
         tags = super().__sklearn_tags__()
@@ -377,6 +398,10 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     def _validate_input(
         self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
     ) -> tuple[Any, Array]:
+        known = None if reset else getattr(self, "classes_", None)
+        if classes is not None:
+            known = np.asarray(checked_labels(classes, "classes", known))
+        X, y = checked_numbers(X, "X"), checked_labels(y, known=known)
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         if first_call:
             multilabel = type_of_target(y).startswith("multilabel")
@@ -424,6 +449,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         return np.argmax(y, axis=1) if self.out_activation_ == "softmax" else np.asarray(y)
 
     def _validation_target(self, y: Any) -> Array:
+        y = checked_labels(y, "validation_set: y", self.classes_)
         if not hasattr(y, "shape"):
             y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
@@ -438,16 +464,17 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return sample_weight
+        class_weight = checked_class_weight(self.class_weight)
         if incremental and isinstance(self.class_weight, str):
             raise ValueError(
                 "class_weight='balanced' needs all rows at once; give partial_fit a dict, such as "
                 "sklearn.utils.class_weight.compute_class_weight makes."
             )
         if self._label_binarizer.y_type_.startswith("multilabel"):
-            weight: Array = compute_sample_weight(self.class_weight, y.astype(int))
+            weight: Array = compute_sample_weight(class_weight, y.astype(int))
         else:
             codes = y if y.ndim == 1 else y[:, 0].astype(np.intp)
-            per_class = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_[codes])
+            per_class = compute_class_weight(class_weight, classes=self.classes_, y=self.classes_[codes])
             weight = per_class[codes]
         return weight if sample_weight is None else weight * sample_weight
 

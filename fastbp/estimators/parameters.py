@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from fastbp.estimators.choices import ACTIVATION, SOLVER
 from fastbp.layers import Layer
+from fastbp.validation import shown
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
@@ -97,6 +98,8 @@ class Parameters:
     def _hidden_sizes(self) -> list[int]:
         given: Any = self.hidden_layer_sizes
         sizes = list(given) if hasattr(given, "__iter__") else [given]
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise TypeError(f"hidden_layer_sizes must be integers, got {shown(self.hidden_layer_sizes)}.")
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return [operator.index(size) for size in sizes]

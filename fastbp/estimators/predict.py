@@ -10,7 +10,9 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastbp.estimators.checks import checked_numbers
 from fastbp.estimators.parameters import Array, DType, Parameters
+from fastbp.validation import to_matrix
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine
@@ -46,7 +48,9 @@ class PredictMixin(Parameters):
             and np.isfinite(X).all()
         ):
             return X  # scikit-learn's checks would return the same, 100 us later
-        return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        X = validate_data(self, checked_numbers(X, "X"), accept_sparse=["csr", "csc"], reset=False)
+        # scikit-learn does not look into the objects of some frames, and fails when it multiplies them.
+        return to_matrix(X, np.dtype(np.float64), "X") if X.dtype.kind == "O" else X
 
     def _engine(self, dtype: DType) -> Engine:
         """Return an engine that holds the present coefs_ and intercepts_."""

@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import Interval
 from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
+from fastbp.estimators.checks import checked_numbers, checked_weights
 from fastbp.estimators.choices import ACTIVATION, LOSS, lists_names
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import Array, DType, engine_activation
@@ -330,6 +331,26 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
                 out[rows] = self._finish(raw)
         return out[:, 0] if out.shape[1] == 1 else out
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R2 of the predictions, the mean over the outputs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n, n_features)
+            Rows.
+        y : array-like, shape (n,) or (n, n_outputs)
+            Their targets.
+        sample_weight : array-like of shape (n,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        float
+        """
+        if sample_weight is not None:
+            sample_weight = checked_weights(sample_weight, X)
+        return float(super().score(X, checked_numbers(y, "y"), sample_weight))
+
     def _finish(self, raw: Array) -> Array:
         if self.out_activation_ == "exp":
             np.exp(raw, out=raw)
@@ -340,8 +361,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     ) -> tuple[Any, Array]:
         X, y = validate_data(
             self,
-            X,
-            y,
+            checked_numbers(X, "X"),
+            checked_numbers(y, "y"),
             accept_sparse=["csr", "csc"],
             multi_output=True,
             y_numeric=True,
@@ -353,7 +374,10 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         return X, y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _validation_target(self, y: Any) -> Array:
-        target: Array = check_array(y, ensure_2d=False, dtype="numeric", input_name="y of validation_set")
+        name = "validation_set: y"
+        target: Array = check_array(
+            checked_numbers(y, name), ensure_2d=False, dtype="numeric", input_name=name
+        )
         target = target.reshape(-1, 1) if target.ndim == 1 else target
         if target.shape[1] != self.n_outputs_:
             raise ValueError(

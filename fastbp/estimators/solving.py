@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import _check_sample_weight
 
+from fastbp.estimators.checks import checked_weights
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.predict import PredictMixin, as_rows
 from fastbp.estimators.report import warn
 from fastbp.objectives import Objective
+from fastbp.validation import shown
 
 if TYPE_CHECKING:  # what trains loads the kernels
     from fastbp.engine.layout import Layout
@@ -212,14 +213,15 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     def _user_validation(self, validation_set: Any, layout: Layout, objective: Objective) -> Validation:
         if not isinstance(validation_set, tuple | list) or len(validation_set) not in (2, 3):
             raise ValueError(
-                f"validation_set must be (X, y) or (X, y, sample_weight), got {validation_set!r:.80}"
+                f"validation_set must be (X, y) or (X, y, sample_weight), got {shown(validation_set)}"
             )
         X, y, *rest = validation_set
         X = self._validate_predict(X)
         target = self._validation_target(y)
         if X.shape[0] != target.shape[0]:
             raise ValueError(f"validation_set: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
-        weight = _check_sample_weight(rest[0], X) if rest and rest[0] is not None else None
+        name = "validation_set: sample_weight"
+        weight = checked_weights(rest[0], X, name) if rest and rest[0] is not None else None
         return self._validation(X, target, weight, layout, objective, from_user=True)
 
     def _validation(

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+try:
+    import fcntl
+except ImportError:  # Windows, which does not let a file be removed that is open
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["atomic_write"]
+
+# os.open instead of tempfile: the permissions then follow the umask, as for any other file.
+FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+RANDOM = 4  # bytes of the random part of a temporary name
+LONGEST_NAME = 255  # bytes, if the file system does not say
 
 
 @contextmanager
@@ -19,6 +33,7 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     The data go to a temporary file in the same folder (``.name.RANDOM.tmp``) and are flushed to the disk. Then the
     file is renamed to `path` in one step, and the folder is flushed to the disk too. After a crash, ``kill -9`` or a
     full disk, and for every reader at any moment, `path` is therefore either the previous file or the whole new one.
+    A temporary file that a killed process has left is removed by the next call for the same path.
 
     Parameters
     ----------
@@ -60,10 +75,9 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
             yield file
         return
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    # os.open instead of tempfile: the permissions then follow the umask, as for any other file.
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    stem = _stem(target)
+    _remove_stale(target.parent, stem)
+    temporary, descriptor, lock = _open_temporary(target.parent, stem)
     try:
         with open(descriptor, mode, **text) as file:
             yield file
@@ -75,9 +89,69 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
     if os.name == "posix":  # other systems cannot open a folder; there the rename is as durable as it gets
         folder = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _stem(target: Path) -> str:
+    """Return how the temporary names of a file begin; a name that is too long for another ending is hashed."""
+    try:
+        longest = os.pathconf(target.parent, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows, and folders that are missing
+        longest = LONGEST_NAME
+    if len(os.fsencode(target.name)) + len(f"..{'0' * 2 * RANDOM}.tmp") <= longest:
+        return target.name
+    return hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]
+
+
+def _open_temporary(folder: Path, stem: str) -> tuple[Path, int, int | None]:
+    """Return a new file, open for writing, and a descriptor that keeps it locked until that is closed."""
+    while True:
+        temporary = folder / f".{stem}.{secrets.token_hex(RANDOM)}.tmp"
+        descriptor = os.open(temporary, FLAGS, 0o666)
+        if fcntl is None:
+            return temporary, descriptor, None
+        try:
+            with contextlib.suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # Another process may have taken the file for a stale one between the two calls.
+            if os.fstat(descriptor).st_nlink:
+                return temporary, descriptor, os.dup(descriptor)
+        except BaseException:
+            os.close(descriptor)
+            temporary.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)
+
+
+def _remove_stale(folder: Path, stem: str) -> None:
+    """Remove temporary files of this stem that nobody is writing.
+
+    A writer holds a lock on its file, and the system drops the lock of a process that dies.
+    """
+    pattern = re.compile(rf"\.{re.escape(stem)}\.[0-9a-f]{{{2 * RANDOM}}}\.tmp")
+    try:
+        with os.scandir(folder) as entries:
+            found = [entry.path for entry in entries if pattern.fullmatch(entry.name)]
+    except OSError:  # a folder that is missing, or cannot be listed: to open the file will tell
+        return
+    for path in found:
+        with contextlib.suppress(OSError):  # in use, or removed by another process
+            if fcntl is None:
+                os.unlink(path)
+                continue
+            # Writable, for locks over a network; never through a link, and never waiting for a pipe.
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    os.unlink(path)
+            finally:
+                os.close(descriptor)

@@ -23,7 +23,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -31,15 +32,29 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from fastbp.formats import _schema as schema
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._values import decode, encode
+from fastbp.validation import one_line, shown
 
-__all__ = ["FORMAT_VERSION", "FormatError", "read", "write"]
+__all__ = ["FORMAT_VERSION", "FormatError", "contents", "read", "write"]
 
 FORMAT_VERSION = 1
 KEY = "fastbp"
 # safetensors' names of the dtypes NumPy has as well.
 SAFE_DTYPES = frozenset("BOOL I8 I16 I32 I64 U8 U16 U32 U64 F16 F32 F64".split())
+DOCUMENT = schema.record(
+    {
+        "format_version": schema.integer(1),
+        "fastbp_version": schema.text,
+        "kind": schema.text,
+        "checksum": schema.text,
+        "state": schema.table(lambda value, name: None),
+    }
+)
+# Everything that a well-formed document with senseless contents can make its reader raise.
+SENSELESS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+PROBLEM = 700  # characters of a message at most
 
 
 class FormatError(ValueError):
@@ -50,7 +65,7 @@ class FormatError(ValueError):
     path : str or path-like
         The file.
     problem : str
-        What is wrong with it.
+        What is wrong with it; made one line of bounded length, whatever the file has put into it.
 
     Examples
     --------
@@ -61,8 +76,8 @@ class FormatError(ValueError):
 
     def __init__(self, path: str | os.PathLike[str], problem: str) -> None:
         self.path = os.fspath(path)
-        self.problem = problem
-        super().__init__(f"{self.path}: {problem}")
+        self.problem = one_line(problem, PROBLEM)
+        super().__init__(f"{self.path}: {self.problem}")
 
     def __reduce__(self) -> tuple[type[FormatError], tuple[str, str]]:
         return type(self), (self.path, self.problem)
@@ -134,19 +149,33 @@ def read(path: str | os.PathLike[str]) -> tuple[str, dict[str, Any]]:
         pass
     try:
         document, arrays = _open(path)
-        if document.get("checksum") != _checksum(document, arrays):
-            raise FormatError(path, "the checksum does not match: the file was altered or damaged")
-        kind, state = document.get("kind"), decode(document.get("state"), arrays)
-    except FormatError:
-        raise
     except SafetensorError as error:
         raise FormatError(path, f"not a complete safetensors file ({error})") from error
-    # Everything that a hostile document can make json and decode raise.
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise FormatError(path, f"the description of the model is not valid ({error})") from error
-    if not isinstance(kind, str) or not isinstance(state, dict):
-        raise FormatError(path, "the description of the model has no kind or no state")
-    return kind, state
+    with contents(path, "the description of the model is not valid"):
+        if document.get("checksum") != _checksum(document, arrays):
+            raise FormatError(path, "the checksum does not match: the file was altered or damaged")
+        DOCUMENT(document, "document")
+        return document["kind"], {key: decode(value, arrays) for key, value in document["state"].items()}
+
+
+@contextmanager
+def contents(
+    path: str | os.PathLike[str], problem: str = "its contents do not fit together"
+) -> Iterator[None]:
+    """Turn what senseless contents of a file make their reader raise into a `FormatError` that names the file.
+
+    >>> with contents("m.safetensors"):
+    ...     raise ValueError("2 weights for 3 layers")
+    Traceback (most recent call last):
+    fastbp.formats._container.FormatError: m.safetensors: its contents do not fit together (2 weights for 3 layers)
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except SENSELESS as error:
+        what = f"the key {shown(*error.args[:1])}" if type(error) is KeyError else str(error)
+        raise FormatError(path, f"{problem} ({what})") from error
 
 
 def _open(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -157,17 +186,20 @@ def _open(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
             raise FormatError(
                 path, "a safetensors file, but not one of fastbp's (no metadata entry 'fastbp')"
             )
-        document = json.loads(metadata[KEY], parse_constant=_constant)
+        with contents(path, "the description of the model is not valid"):
+            document = json.loads(metadata[KEY], parse_constant=_constant)
         if not isinstance(document, dict):
             raise FormatError(path, "the description of the model is not an object")
         version = document.get("format_version")
         if type(version) is not int or version < 1:
-            raise FormatError(path, f"the format version must be a positive integer, got {version!r:.40}")
+            raise FormatError(
+                path, f"the format version must be a positive integer, got {shown(version, 40)}"
+            )
         if version > FORMAT_VERSION:
-            writer = document.get("fastbp_version")
+            writer = one_line(str(document.get("fastbp_version")), 40)
             raise FormatError(
                 path,
-                f"written in format {version} by fastbp {writer!s:.20}; this fastbp reads formats up to "
+                f"written in format {shown(version, 40)} by fastbp {writer}; this fastbp reads formats up to "
                 f"{FORMAT_VERSION}: upgrade fastbp",
             )
         arrays = {}
@@ -175,7 +207,7 @@ def _open(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.nd
             dtype = file.get_slice(name).get_dtype()
             if dtype not in SAFE_DTYPES:
                 raise FormatError(
-                    path, f"the array {name!r:.80} has dtype {dtype}, which fastbp does not write"
+                    path, f"the array {shown(name)} has dtype {dtype}, which fastbp does not write"
                 )
             arrays[name] = file.get_tensor(name)
     return document, arrays

@@ -26,12 +26,20 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastbp.formats import _schema as schema
+from fastbp.validation import shown
+
 __all__ = ["decode", "encode"]
 
 DTYPES = frozenset("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split())
 # An array of strings costs 4 * width * count bytes, however short its strings: a file of a few kilobytes must not be
 # able to ask for gigabytes.
 MAX_TEXT_BYTES = 1 << 28
+# Every mark, with all keys of its object.
+MARKS = {mark: {mark} for mark in "$array $float $tuple $dict $scalar $scalars $random_state".split()} | {
+    "$strings": {"$strings", "width", "shape"},
+    "$objects": {"$objects", "shape"},
+}
 
 
 def encode(value: Any, arrays: dict[str, np.ndarray], name: str = "value") -> Any:
@@ -156,10 +164,10 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
 
     Raises
     ------
-    KeyError
-        A marked key is unknown, or an array is missing.
-    TypeError, ValueError
-        A marked value is not as `encode` writes it.
+    ValueError
+        A marked value is not as `encode` writes it, or an array is missing.
+    OverflowError, TypeError
+        A number does not fit its dtype; the key of a dict is none.
 
     Examples
     --------
@@ -173,22 +181,31 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
     mark = next((key for key in value if key.startswith("$")), None)
     if mark is None:
         return {key: decode(item, arrays) for key, item in value.items()}
+    if set(value) != MARKS.get(mark):
+        raise ValueError(f"not a value that fastbp writes: an object with {shown(list(value))}")
     content = value[mark]
     if mark == "$array":
+        schema.text(content, "the name of an array")
         if content not in arrays:
-            raise KeyError(f"the array {content!r} is missing")
+            raise ValueError(f"the array {shown(content)} is missing")
         return arrays[content]
     if mark == "$float":
-        return {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[content]
+        schema.one_of("nan", "inf", "-inf")(content, "a float")
+        return float(content)
     if mark == "$tuple":
         return tuple(decode(item, arrays) for item in _listed(content))
     if mark == "$dict":
-        return {decode(k, arrays): decode(v, arrays) for k, v in _listed(content)}
+        return {
+            decode(k, arrays): decode(v, arrays) for k, v in (_listed(pair, 2) for pair in _listed(content))
+        }
     if mark == "$scalar":
-        name, number = content
-        return np.str_(number) if name == "str" else _scalars(name, [number])[0]
+        name, number = _listed(content, 2)
+        if name == "str":
+            schema.text(number, "a string")
+            return np.str_(number)
+        return _scalars(name, [number])[0]
     if mark == "$scalars":
-        name, numbers = content
+        name, numbers = _listed(content, 2)
         return _scalars(name, _listed(numbers))
     if mark == "$strings":
         return _strings(_listed(content), value["width"], value["shape"])
@@ -197,43 +214,50 @@ def decode(value: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         for i, item in enumerate(content):
             items[i] = decode(item, arrays)
         return items.reshape(_shape(value["shape"]))
-    if mark == "$random_state":
-        algorithm, key, position, has_gauss, cached = content
-        if algorithm != "MT19937" or not 0 <= position <= 624 or has_gauss not in (0, 1):
-            raise ValueError("the state of a random generator is not valid")
-        state = np.random.RandomState(0)
-        state.set_state((algorithm, decode(key, arrays), position, has_gauss, float(decode(cached, arrays))))
-        return state
-    raise KeyError(f"the mark {mark!r} is unknown")
+    return _random_state(_listed(content, 5), arrays)
 
 
-def _listed(value: Any) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError(f"expected a list, got {type(value).__name__}")
+def _random_state(content: list[Any], arrays: Mapping[str, np.ndarray]) -> np.random.RandomState:
+    algorithm, key, position, has_gauss, cached = content
+    schema.one_of("MT19937")(algorithm, "the algorithm of a random generator")
+    words, gauss = decode(key, arrays), decode(cached, arrays)
+    schema.like(np.zeros(624, np.uint32))(words, "the state of a random generator")
+    schema.integer(0, 624)(position, "the position of a random generator")
+    schema.one_of(0, 1)(has_gauss, "has_gauss of a random generator")
+    schema.number()(gauss, "the next number of a random generator")
+    state = np.random.RandomState(0)
+    state.set_state((algorithm, words, position, has_gauss, float(gauss)))
+    return state
+
+
+def _listed(value: Any, count: int | None = None) -> list[Any]:
+    if not isinstance(value, list) or count not in (None, len(value)):
+        expected = "a list" if count is None else f"a list of {count} items"
+        raise ValueError(f"expected {expected}, got {shown(value)}")
     return value
 
 
 def _shape(value: Any) -> tuple[int, ...]:
     sizes = tuple(_listed(value))
     if not all(type(size) is int and size >= 0 for size in sizes):
-        raise ValueError(f"not a shape: {sizes}")
+        raise ValueError(f"not a shape: {shown(sizes)}")
     return sizes
 
 
 def _scalars(name: str, numbers: list[Any]) -> list[Any]:
-    if name not in DTYPES:
-        raise ValueError(f"not a dtype: {name!r}")
+    if not isinstance(name, str) or name not in DTYPES:
+        raise ValueError(f"not a dtype: {shown(name)}")
     kind = np.dtype(name)
     expected = {"b": bool, "f": float}.get(kind.kind, int)
     plain = [decode(number, {}) for number in numbers]
     if not all(type(number) is expected for number in plain):
-        raise TypeError(f"not all numbers are of type {name}")
+        raise ValueError(f"not all numbers are of type {name}")
     return [kind.type(number) for number in plain]
 
 
 def _strings(items: list[Any], width: Any, shape: Any) -> np.ndarray:
     if type(width) is not int or not 0 <= 4 * width * len(items) <= MAX_TEXT_BYTES:
-        raise ValueError(f"an array of {len(items)} strings of width {width}")
+        raise ValueError(f"an array of {len(items)} strings of width {shown(width)}")
     if not all(isinstance(item, str) and len(item) <= width for item in items):
         raise ValueError(f"an array of strings holds another value, or one longer than {width}")
     return np.array(items, dtype=f"<U{max(width, 1)}").reshape(_shape(shape))

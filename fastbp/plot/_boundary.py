@@ -20,7 +20,7 @@ from fastbp.plot._style import (
     own_or_new,
 )
 from fastbp.reference import ACTIVATIONS
-from fastbp.validation import check_count
+from fastbp.validation import check_count, refuse_masked, to_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +67,7 @@ def decision_boundary(
     Raises
     ------
     TypeError
-        If the model has neither ``predict_proba`` nor ``predict``.
+        If the model has neither ``predict_proba`` nor ``predict``, or X holds no numbers.
     ValueError
         If X does not have two columns, y does not have as many rows or holds a class that the model does
         not know, or an argument is not one of its choices.
@@ -91,7 +91,7 @@ def decision_boundary(
     if output not in ("auto", "logits", "probabilities", "signs"):
         raise ValueError(f'output must be "auto", "logits", "probabilities" or "signs", got {output!r}')
     check_count(resolution, "resolution", 2)
-    points = np.asarray(X, dtype=np.float64)
+    points = np.asarray(to_real(X, "X"), dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
         raise ValueError(f"X must have shape (n, 2), a model of two features, got {points.shape}")
     if len(points) == 0 or not np.isfinite(points).all():
@@ -167,6 +167,7 @@ def _meaning(activation: str) -> str:
 
 def _codes(y: Any, n: int, classes: NDArray[Any] | None, count: int) -> tuple[NDArray[np.intp], NDArray[Any]]:
     """Class codes of y, (n,), and the classes."""
+    refuse_masked(y, "y")
     y = np.asarray(y)
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]

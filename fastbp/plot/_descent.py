@@ -17,7 +17,7 @@ from fastbp.plot._style import (
     number,
     own_or_new,
 )
-from fastbp.validation import check_count
+from fastbp.validation import check_count, to_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +110,7 @@ def descent_path(
 
 def _points(path: Any, index: int) -> Floats:
     """The finite beginning of a path, (k,) or (k, d)."""
-    points = np.asarray(getattr(path, "path", path), dtype=np.float64)
+    points = np.asarray(to_real(getattr(path, "path", path), f"path {index}"), dtype=np.float64)
     if points.ndim not in (1, 2) or points.size == 0:
         raise ValueError(f"path {index} must have shape (k,) or (k, 2), got {points.shape}")
     if points.ndim == 2 and points.shape[1] > 2:
@@ -144,7 +144,7 @@ def _names(paths: Sequence[Any], points: list[Floats]) -> list[str]:
 
 
 def _one_number(f: Callable[[Any], Any], x: Any) -> float:
-    value = np.asarray(f(x), dtype=np.float64)
+    value = np.asarray(to_real(f(x), "the value of f"), dtype=np.float64)
     if value.size != 1:
         raise ValueError(f"f must return one number, but f({x}) has shape {value.shape}")
     return float(value.reshape(()))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.plot._style import COLORS, MARKERS, Floats, check_labels, number, own_or_new, seen_on
+from fastbp.validation import to_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -205,7 +206,7 @@ def _losses(history: Any, index: int) -> tuple[Floats, Floats | None]:
 
 
 def _curve(values: Any, what: str) -> Floats:
-    curve = np.asarray(values, dtype=np.float64)
+    curve = np.asarray(to_real(values, what), dtype=np.float64)
     if curve.ndim != 1 or curve.size == 0:
         raise ValueError(f"{what} must be one number per epoch, at least one, got shape {curve.shape}")
     return curve

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastbp.plot._diagram import Diagram
 from fastbp.plot._style import Floats, check_labels
-from fastbp.validation import check_count
+from fastbp.validation import check_count, to_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +124,7 @@ def _parameters(net: Any) -> tuple[list[Floats], list[Floats | None]]:
 
 
 def _sample(net: Any, x: Any, n_inputs: int) -> Floats:
-    sample = np.asarray(x)
+    sample = to_real(x, "x")
     if sample.shape not in ((n_inputs,), (1, n_inputs)):
         raise ValueError(f"x must be one sample of {n_inputs} inputs, got shape {sample.shape}")
     dtype = getattr(net, "dtype", np.float64) if hasattr(net, "weights") else np.float64
@@ -148,10 +148,10 @@ def _deltas(net: Any, x: Floats, y: Any, loss: Any, sizes: list[int]) -> list[Fl
     """The derivative of the loss by the inputs and by the weighted input of every unit."""
     if not hasattr(net, "value_and_grad"):
         raise TypeError(f"deltas need a Sequential, {type(net).__name__} has no value_and_grad")
-    target = np.asarray(y)
+    target = to_real(y, "y")
     code = sizes[-1] > 1 and target.size == 1
     if code:
-        target = target.reshape(1).astype(np.int64)
+        target = target.reshape(1)
     elif target.size == sizes[-1]:
         target = np.ascontiguousarray(target.reshape(1, sizes[-1]), dtype=x.dtype)
     else:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp.validation import shown, to_real
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, LinearSegmentedColormap
@@ -178,9 +180,9 @@ def draw_path(ax: Axes, x: Floats, y: Floats, index: int, label: str | None) -> 
 
 def check_limits(name: str, limits: tuple[float, float]) -> tuple[float, float]:
     """Return the pair of floats ``(low, high)``, low < high."""
-    pair = np.asarray(limits, dtype=np.float64)
+    pair = np.asarray(to_real(limits, name), dtype=np.float64)
     if pair.shape != (2,) or not np.isfinite(pair).all() or not pair[0] < pair[1]:
-        raise ValueError(f"{name} must be (low, high) with low < high, got {limits!r}")
+        raise ValueError(f"{name} must be (low, high) with low < high, got {shown(limits)}")
     return float(pair[0]), float(pair[1])
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastbp.validation import one_line
+
+LONGEST = 600  # characters of a message
+
 
 class InputError(ValueError):
     """The input is at fault; the message is one line that says what and where."""
 
     def __init__(self, message: str) -> None:
-        # On one line, since messages of other libraries are quoted in ours and may have several.
-        super().__init__(" ".join(message.split()))
+        # Messages of other libraries are quoted in ours: they may have several lines, and hold whatever the file does.
+        super().__init__(one_line(message, LONGEST))
 
 
 def quoted(text: object) -> str:

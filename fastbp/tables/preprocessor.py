@@ -7,7 +7,6 @@ training rows were treated. How it is learned from them: `fastbp.tables.prepare`
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -15,14 +14,38 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fastbp.formats import _schema as schema
 from fastbp.tables.columns import Text
 from fastbp.tables.errors import InputError, listed, quoted
 from fastbp.tables.table import Table
+from fastbp.validation import one_line
 
 Task = Literal["classification", "regression"]
 
 RECORD = "preprocessing"
 """Key of a model's metadata under which its preprocessor is kept."""
+
+_TEXTS, _SCALE = schema.items(schema.text), schema.number(5e-324, finite=True)
+_NUMERIC = schema.record({"name": schema.text, "mean": schema.number(finite=True), "scale": _SCALE})
+_CATEGORICAL = schema.record({"name": schema.text, "categories": _TEXTS})
+
+
+def _feature(value: Any, name: str) -> None:
+    (_CATEGORICAL if isinstance(value, dict) and "categories" in value else _NUMERIC)(value, name)
+
+
+_FIELDS = schema.record(
+    {
+        "version": schema.one_of(1),
+        "task": schema.one_of("classification", "regression"),
+        "features": schema.items(_feature),
+        "target": _TEXTS,
+        "classes": _TEXTS,
+        "target_mean": schema.items(schema.number(finite=True)),
+        "target_scale": schema.items(_SCALE),
+        "positional": schema.flag,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,27 +265,26 @@ class Preprocessor:
         """
         try:
             fields = json.loads(text)
-            if fields.pop("version") != 1:
-                raise ValueError("written by another version of fastbp")
-            if fields["task"] not in ("classification", "regression"):
-                raise ValueError(f"task {fields['task']!r}")
-            features = tuple(
-                Categorical(str(f["name"]), tuple(str(c) for c in f["categories"]))
-                if "categories" in f
-                else Numeric(str(f["name"]), _finite(f["mean"]), _finite(f["scale"]))
-                for f in fields["features"]
-            )
-            result = cls(
-                task=fields["task"],
-                features=features,
-                target=tuple(str(name) for name in fields["target"]),
-                classes=tuple(str(name) for name in fields["classes"]),
-                target_mean=tuple(_finite(v) for v in fields["target_mean"]),
-                target_scale=tuple(_finite(v) for v in fields["target_scale"]),
-                positional=bool(fields["positional"]),
-            )
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise InputError(f"the record of how its columns were prepared is damaged ({error})") from None
+            schema.one_of(1)(fields.get("version") if isinstance(fields, dict) else None, "version")
+            _FIELDS(fields, "record")
+        except (ValueError, RecursionError) as error:
+            problem = one_line(str(error), 200)
+            raise InputError(f"the record of how its columns were prepared is damaged ({problem})") from None
+        features = tuple(
+            Categorical(f["name"], tuple(f["categories"]))
+            if "categories" in f
+            else Numeric(f["name"], float(f["mean"]), float(f["scale"]))
+            for f in fields["features"]
+        )
+        result = cls(
+            task=fields["task"],
+            features=features,
+            target=tuple(fields["target"]),
+            classes=tuple(fields["classes"]),
+            target_mean=tuple(float(value) for value in fields["target_mean"]),
+            target_scale=tuple(float(value) for value in fields["target_scale"]),
+            positional=fields["positional"],
+        )
         lengths = {len(result.target), len(result.target_mean), len(result.target_scale)}
         if result.task == "classification":
             sound = len(result.classes) > 1 and len(result.target) == 1
@@ -273,10 +295,3 @@ class Preprocessor:
                 "the record of how its columns were prepared is damaged (its parts do not fit together)"
             )
         return result
-
-
-def _finite(value: Any) -> float:
-    result = float(value)
-    if not math.isfinite(result):
-        raise ValueError(f"{value}, but a finite number is needed")
-    return result

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -198,10 +197,15 @@ def read_npz(source: str) -> Table:
                 raise InputError(f"{source}: one array, but an archive with X and y is needed (numpy.savez)")
             found = archive.files
             arrays = {key: archive[key] for key in found if key in ("X", "x", "y")}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, OSError, NotImplementedError) as error:
+    except (
+        Exception
+    ) as error:  # a damaged or forged archive makes zipfile, zlib and NumPy raise almost anything
         if isinstance(error, InputError | PermissionError):
             raise
         raise InputError(f"{source}: not a NumPy archive of plain arrays, or damaged ({error})") from None
+    for key, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # np.load hands out the bytes of a member that begins otherwise
+            raise InputError(f"{source}: {key} is not an array in NumPy's format (.npy)")
     if ("X" in arrays) == ("x" in arrays):
         raise InputError(
             f'{source}: needs one array "X" or "x", and "y"; it holds: {listed(found) or "nothing"}'

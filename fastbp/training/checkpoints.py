@@ -14,13 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp.engine.engine import Engine
+from fastbp.formats import _schema as schema
 
 # The container level of the formats: it knows numbers and text, and nothing of models.
+from fastbp.formats._container import contents
 from fastbp.formats._container import read as read_file
 from fastbp.formats._container import write as write_file
+from fastbp.training.records import check_model, model_record
 from fastbp.training.trainer import Model
+from fastbp.validation import shown
 
-__all__ = ["pack", "read", "unpack", "write"]
+__all__ = ["SHOWN", "pack", "read", "unpack", "write"]
+
+SHOWN = 300  # characters of a part of a file in a message
 
 
 def positions(engine: Engine) -> NDArray[np.int64]:
@@ -58,8 +64,9 @@ def unpack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
         if not name.endswith(":flat"):
             result[name] = value
             continue
+        schema.array("f", 1)(value, shown(name))
         if value.shape != where.shape:
-            raise ValueError(f"{name} has {value.size} numbers, the model {where.size} parameters")
+            raise ValueError(f"{shown(name)} has shape {value.shape}, the model {where.size} parameters")
         full = np.zeros(engine.theta.shape, value.dtype)
         full[where] = value
         result[name.removesuffix(":flat")] = full
@@ -75,13 +82,13 @@ def write(path: str | os.PathLike[str], net: Model, state: dict[str, Any]) -> No
     net : Sequential
     state : dict
         Numbers, strings, arrays, lists and dicts of them.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The model was changed by hand and no longer fits together.
     """
-    model = {
-        "config": net.to_config(),
-        "weights": list(net.engine.weights),
-        "biases": list(net.engine.biases),
-    }
-    write_file(path, "Sequential", {**model, "training": state})
+    write_file(path, "Sequential", {**model_record(net), "training": state})
 
 
 def read(path: str | os.PathLike[str], net: Model) -> dict[str, Any]:
@@ -90,19 +97,23 @@ def read(path: str | os.PathLike[str], net: Model) -> dict[str, Any]:
     Raises
     ------
     FormatError
-        A damaged file.
+        A damaged file, or one whose contents do not fit together.
     ValueError
         A model file without training state, or the checkpoint of another model.
     """
     kind, state = read_file(path)
     if kind != "Sequential" or "training" not in state:
         raise ValueError(
-            f"resume_from: {os.fspath(path)} holds a {kind} without the state of a training; Checkpoint writes one"
+            f"resume_from: {os.fspath(path)} holds a {shown(kind, 40)} without the state of a training; Checkpoint "
+            "writes one"
         )
+    with contents(path):
+        check_model(state)
     mine, stored = net.to_config(), state["config"]
     for key in ("n_inputs", "dtype", "layers"):
         if mine[key] != stored[key]:
             raise ValueError(
-                f"resume_from: {os.fspath(path)} has {key}={stored[key]!r}, the model {key}={mine[key]!r}"
+                f"resume_from: {os.fspath(path)} has {key}={shown(stored[key], SHOWN)}, "
+                f"the model {key}={shown(mine[key], SHOWN)}"
             )
     return state

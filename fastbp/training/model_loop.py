@@ -12,14 +12,50 @@ import numpy as np
 
 from fastbp.callbacks.hooks import Logs, Run
 from fastbp.engine.sources import Source, Stream
+from fastbp.formats import _schema as schema
+from fastbp.formats._container import contents
+from fastbp.optimizers import MOST_STEPS
 from fastbp.training import checkpoints
 from fastbp.training.evaluation import evaluate
 from fastbp.training.history import History
 from fastbp.training.loop import Loop
 from fastbp.training.settings import Fit
 from fastbp.training.trainer import Trainer
+from fastbp.validation import shown
 
 STREAM_SECONDS = 0.05  # how often `on_chunk_end` is called when the batches come one by one
+
+
+def _plain(value: Any, name: str) -> None:
+    """Check that a value is text, a number, None, or lists and dicts of them: what can be compared."""
+    if isinstance(value, dict):
+        schema.table(_plain)(value, name)
+    elif isinstance(value, list | tuple):
+        for i, content in enumerate(value):
+            _plain(content, f"{name}[{i}]")
+    elif not (value is None or isinstance(value, str | bool)):
+        schema.number()(value, name)
+
+
+TRAINING = schema.record(
+    {
+        "settings": schema.table(_plain),
+        "epoch": schema.integer(0),
+        "batches_done": schema.integer(0),
+        "samples_done": schema.integer(0),
+        "loss_sum": schema.number(),
+        "seconds": schema.number(0.0, finite=True),
+        "step": schema.integer(0, MOST_STEPS),
+        "seed": schema.integer(0),
+        "learning_rate": schema.number(),  # NaN before the first batch
+        "learning_rate_scale": schema.number(),
+        "generator": schema.table(lambda value, name: None),
+        "history": schema.table(schema.items(schema.number())),
+        "slots": schema.table(schema.array("f", 1)),
+        "callbacks": schema.items(schema.items(schema.text, schema.table(lambda value, name: None))),
+    },
+    {"product": schema.number()},
+)
 
 
 class ModelLoop(Loop):
@@ -77,7 +113,7 @@ class ModelLoop(Loop):
             save=self.save,
         )
         super().__init__(run, callbacks)
-        self._states: list[Any] = []  # of the callbacks, from the file that the training resumes from
+        self._states: list[tuple[str, dict[str, Any]]] = []  # of the callbacks, from the file
 
     def begun(self) -> None:
         """Give each callback its state from the file."""
@@ -86,7 +122,8 @@ class ModelLoop(Loop):
             callback = next((item for item in free if type(item).__name__ == name), None)
             if callback is not None:
                 free.remove(callback)
-                callback.set_state(checkpoints.unpack(state, self.trainer.engine))
+                with contents(self.settings.resume_from or ""):
+                    callback.set_state(state)
 
     def epoch(self) -> bool:
         """Train the current epoch, or what is left of it; False if a callback stopped it on the way."""
@@ -187,6 +224,7 @@ class ModelLoop(Loop):
             "loss_sum": run.loss_sum,
             "seconds": self.seconds,
             "step": trainer.session.step,
+            "product": trainer.session.product,
             "seed": trainer.seed,
             "learning_rate": run.learning_rate,
             "learning_rate_scale": run.learning_rate_scale,
@@ -198,26 +236,56 @@ class ModelLoop(Loop):
         checkpoints.write(path, trainer.net, state)
 
     def resume(self, path: str | os.PathLike[str]) -> None:
-        """Go on from the state that `save` wrote."""
+        """Go on from the state that `save` wrote.
+
+        Raises
+        ------
+        FormatError
+            Its contents do not fit together.
+        ValueError
+            The checkpoint of another model or another training.
+        """
         run, trainer = self.run, self.trainer
         stored = checkpoints.read(path, trainer.net)
         state = stored["training"]
+        with contents(path):
+            TRAINING(state, "training")
         for name, value in self.unchanging().items():
-            if state["settings"][name] != value:
+            written = state["settings"].get(name)
+            if written != value:
                 raise ValueError(
-                    f"resume_from: {os.fspath(path)} was written with {name}={state['settings'][name]!r}, "
-                    f"this call has {value!r}"
+                    f"resume_from: {os.fspath(path)} was written with {name}={shown(written, checkpoints.SHOWN)}, "
+                    f"this call has {shown(value, checkpoints.SHOWN)}"
                 )
+        session = trainer.reserve(max(1, self.batch_size))
+        with contents(path):
+            self._check_place(state["batches_done"], state["samples_done"])
+            slots = checkpoints.unpack(state["slots"], trainer.engine)
+            schema.like(session.slots)(slots, "training.slots")
+            schema.like(self.rng_state)(state["generator"], "training.generator")
+            self.rng.bit_generator.state = self.rng_state = state["generator"]
+            self._states = [
+                (name, checkpoints.unpack(content, trainer.engine)) for name, content in state["callbacks"]
+            ]
         trainer.engine.set_parameters(stored["weights"], stored["biases"])
         trainer.seed = state["seed"]
-        session = trainer.reserve(max(1, self.batch_size))
         session.step = state["step"]
-        for name, values in checkpoints.unpack(state["slots"], trainer.engine).items():
+        session.product = state.get("product", session.product)  # files of the first version have none
+        for name, values in slots.items():
             session.slots[name][...] = values
         trainer.epoch = run.epoch = state["epoch"]
         self.batches_done, self.seconds = state["batches_done"], state["seconds"]
         run.samples_done, run.loss_sum = state["samples_done"], state["loss_sum"]
         run.learning_rate, run.learning_rate_scale = state["learning_rate"], state["learning_rate_scale"]
-        self.rng.bit_generator.state = self.rng_state = state["generator"]
         run.history.update(state["history"])
-        self._states = list(state["callbacks"])
+
+    def _check_place(self, batches: int, samples: int) -> None:
+        """Raise a ValueError unless so many batches have so many rows."""
+        if isinstance(self.data, Stream):
+            fits = batches <= samples and (batches > 0) == (samples > 0)
+        else:
+            fits = samples == min(batches * self.batch_size, len(self.rows)) and (
+                batches <= -(-len(self.rows) // self.batch_size)
+            )
+        if not fits:
+            raise ValueError(f"training.batches_done is {batches}, but samples_done {samples}")

@@ -150,7 +150,7 @@ class Trainer:
 
     @steps.setter
     def steps(self, value: int) -> None:
-        self.session.step = check_count(value, "steps", 0)
+        self.session.step = check_count(value, "steps", 0, optimizers.MOST_STEPS)
 
     @property
     def slots(self) -> dict[str, NDArray[Any]]:

@@ -133,6 +133,12 @@ def test_a_stop_in_the_last_chunk_completes_the_epoch(data):
     assert ends == [0]
 
 
+def test_early_stopping_before_a_fit():
+    stopping = EarlyStopping()
+    assert math.isnan(stopping.best)
+    assert stopping.best_epoch == -1
+
+
 def test_early_stopping_counts():
     assert feed(EarlyStopping(2), [5, 4, 4, 4, 4])[0] == 3
     assert feed(EarlyStopping(2), [5, 4, 4, 3, 4, 4])[0] == 5
@@ -306,6 +312,19 @@ def test_progress_bar(data):
         text = file.getvalue()
         assert ("epoch 2/2" in text and "loss=" in text and "samples/s" in text) == drawn
         assert bool(text) == drawn
+
+
+def test_progress_bar_knows_how_much_there_is(data):
+    totals = []
+
+    class Look(Callback):
+        def on_epoch_end(self, epoch, logs):
+            totals.append((bar._bar.total, bar._bar.n))
+
+    bar = ProgressBar(Terminal())
+    make().fit(*data, epochs=3, callbacks=[bar, Look()], verbose=0)
+    n = len(data[0])
+    assert totals == [(3 * n, n), (3 * n, 2 * n), (3 * n, 3 * n)]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals")

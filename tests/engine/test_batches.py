@@ -31,7 +31,7 @@ RULES = [Rule(), Rule("sgd", momentum=0.9), Rule("adam", eps=1e-2), Rule("nadam"
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kernel)
 @pytest.mark.parametrize("clip", [None, 0.2])
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("batch_size", [13, 40])
+@pytest.mark.parametrize("batch_size", [5, 13, 20, 40])  # parts: 1, 3, 4, 7
 def test_parts_of_a_batch_add_up(rule, clip, weighted, batch_size, dtype, rng, small_parts):
     net = random_net(rng, 6, LAYERS, dtype)
     x, y = rng.normal(size=(31, 6)).astype(dtype), rng.normal(size=(31, 2)).astype(dtype)

@@ -1,6 +1,8 @@
 """Nothing is allocated after the first batch, and what a call reads or writes is what it says."""
 
+import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import scipy.sparse
 
 from fastbp.engine import Engine, teams
 from fastbp.engine import session as runs
+from fastbp.engine.memory import flat
 from fastbp.engine.session import Session
 from fastbp.kernels import network
 from fastbp.layers import Layer
@@ -235,3 +238,17 @@ assert engine.predict(np.ones((1, 3_000_000), "{dtype}"))[0, 0] == 3_000_000
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"exit {done.returncode} {done.stderr[-1000:]}"
+
+
+def test_a_read_only_array_lives_as_long_as_its_rows():
+    array = np.full(1000, 3.0)
+    array.flags.writeable = False
+    alive = weakref.ref(array)
+    rows = flat(array)
+    del array
+    gc.collect()
+    assert alive() is not None
+    assert (rows == 3.0).all()
+    del rows
+    gc.collect()
+    assert alive() is None

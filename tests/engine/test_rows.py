@@ -234,3 +234,22 @@ def test_codes_changed_by_a_callback_are_not_trained_on(rng):
     nets[0].fit(x, y.copy(), **arguments)
     nets[1].fit(x, y, callbacks=[Refill()], **arguments)
     np.testing.assert_array_equal(nets[0].weights[0], nets[1].weights[0])
+
+
+def test_a_map_of_another_dtype_is_read_in_blocks(tmp_path, rng, monkeypatch):
+    lengths, plain = [], sources.to_matrix
+
+    def to_matrix(x, *arguments, **options):
+        lengths.append(len(x))
+        return plain(x, *arguments, **options)
+
+    monkeypatch.setattr(sources, "to_matrix", to_matrix)
+    monkeypatch.setattr(sources, "CONVERTED_BYTES", 3 * 4 * 50)
+    x = np.memmap(tmp_path / "x", np.float64, "w+", shape=(220, 3))
+    x[:] = rng.normal(size=x.shape)
+    net = fb.Sequential([fb.Dense(2)], n_inputs=3)
+    net.predict(x)
+    assert lengths == [50, 50, 50, 50, 20]
+    del lengths[:]
+    net.fit(x, np.zeros((220, 2)), batch_size=10, verbose=0)
+    assert lengths == [50, 50, 50, 50, 20]

@@ -1,9 +1,12 @@
 """What the estimators have beyond scikit-learn: each addition does what it says, and nothing unasked."""
 
+import ast
 import inspect
+import re
 
 import numpy as np
 import pytest
+import scipy.sparse
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
@@ -516,3 +519,75 @@ def test_hidden_activations_take_sparse_rows_and_lists():
     for rows in (csr_matrix(X_iris), X_iris.tolist(), np.asfortranarray(X_iris)):
         for one, other in zip(net.hidden_activations(rows), dense, strict=True):
             assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+@BOTH
+def test_a_stop_within_an_epoch_ends_it_there(Estimator, monkeypatch):
+    from fastbp.engine import session
+
+    monkeypatch.setattr(session, "CHUNK_SECONDS", 0.0)  # a chunk per batch
+
+    class Stop:
+        def on_chunk_end(self, seconds, samples):
+            return True
+
+    net = Estimator(**SMALL, batch_size=10, callbacks=[Stop()]).fit(X_iris, y_iris)
+    assert 0 < net.t_ < len(X_iris)
+    assert net.t_ % 10 == 0
+    assert net.n_iter_ == len(net.loss_curve_) == 1
+
+
+@BOTH
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("rows", [3, 20_000])
+@pytest.mark.parametrize("kind", ["list", "float32", "float64", "fortran", "frame", "sparse"])
+def test_predict_refuses_what_is_not_finite(Estimator, bad, rows, kind):
+    net = Estimator(**SMALL).fit(X_iris, y_iris)
+    X = np.resize(X_iris, (rows, 4)).copy()
+    X[-1, 2] = bad
+    if kind == "list":
+        X = X[-50:].tolist()
+    elif kind == "frame":
+        X = pytest.importorskip("pandas").DataFrame(X)
+    elif kind == "sparse":
+        X = scipy.sparse.csr_matrix(X)
+    else:
+        X = np.asfortranarray(X) if kind == "fortran" else X.astype(kind)
+    with pytest.raises(ValueError, match="NaN|infinity"):
+        net.predict(X)
+
+
+@BOTH
+def test_predict_leaves_the_callers_matrix_alone(Estimator):
+    """Duplicates are summed in a copy."""
+    net = Estimator(**SMALL).fit(X_iris, y_iris)
+    data, indices, indptr = np.array([1.0, 2.0, 3.0]), np.array([2, 0, 2]), np.array([0, 3])
+    X = scipy.sparse.csr_matrix((data, indices, indptr), shape=(1, 4))
+    assert_allclose(net.predict(X), net.predict([[2.0, 0.0, 4.0, 0.0]]))
+    net.partial_fit(X, y_iris[:1])
+    net.fit(scipy.sparse.vstack([X, scipy.sparse.csr_matrix(X_iris)]).tocsr(), np.append(y_iris, 1))
+    assert X.data.tolist() == [1.0, 2.0, 3.0]
+    assert X.indices.tolist() == [2, 0, 2]
+    assert X.indptr.tolist() == [0, 3]
+
+
+@BOTH
+def test_few_engines_are_kept(Estimator):
+    from fastbp.estimators import predict
+
+    net = Estimator(**SMALL).fit(X_iris, y_iris)
+    for activation in FORMULAS:
+        net.set_params(activation=activation).predict(X_iris)
+        assert 1 <= len(predict._engines[net]) <= 4
+
+
+@BOTH
+def test_defaults_are_those_of_the_docstring(Estimator):
+    documented = {}
+    for names, default in re.findall(
+        r"^    (\w+(?:, \w+)*) : .*, default=(.+)$", Estimator.__doc__, re.MULTILINE
+    ):
+        names = names.split(", ")
+        values = ast.literal_eval(default)
+        documented.update(zip(names, values if len(names) > 1 else [values], strict=True))
+    assert documented == Estimator().get_params()

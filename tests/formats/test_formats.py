@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save as to_bytes
 
 from fastbp import formats
-from fastbp.formats import FormatError, _container, _values, atomic_write
+from fastbp.formats import FormatError, _atomic, _container, _values, atomic_write
 
 
 def test_package_is_lazy():
@@ -59,17 +59,97 @@ def test_atomic_write_keeps_the_old_file_on_error(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
+KILLED = (
+    "import os, signal, sys; from fastbp.formats import atomic_write\n"
+    "with atomic_write(sys.argv[1]) as f:\n"
+    "    f.write(b'new'); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
+)
+
+
 def test_atomic_write_survives_a_kill(tmp_path):
     """Killed between writing and renaming: the old file is there, whole."""
     path = tmp_path / "file"
     path.write_text("old")
-    code = (
-        "import os, signal, sys; from fastbp.formats import atomic_write\n"
-        "with atomic_write(sys.argv[1]) as f:\n"
-        "    f.write(b'new'); f.flush(); os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode != 0
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode != 0
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "name", ["file", "a" * 250, "ä" * 127, "[a-z]*.?"], ids=["short", "250", "umlauts", "pattern"]
+)
+def test_what_a_killed_write_leaves_goes_with_the_next_one_of_that_name(tmp_path, name):
+    others = {"file2", ".file2.01234567.tmp", ".file.0123456.tmp", ".file.01234567.tmp2", ".x.01234567.tmp"}
+    for other in others:
+        (tmp_path / other).write_text("mine")
+    path = tmp_path / name
+    for _ in range(2):
+        assert subprocess.run([sys.executable, "-c", KILLED, str(path)]).returncode != 0
+    # The second process has already removed what the first one left.
+    assert len(os.listdir(tmp_path)) == len(others) + 1
+    with atomic_write(path) as file:
+        file.write(b"whole")
+    assert set(os.listdir(tmp_path)) == {name, *others}
+    assert path.read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("length", [241, 242, 250, 255])
+def test_a_name_as_long_as_the_file_system_takes_can_be_written(tmp_path, length):
+    path = tmp_path / ("n" * length)
+    for text in ("old", "new"):
+        with atomic_write(path, "w") as file:
+            file.write(text)
+    assert path.read_text() == "new"
+    assert os.listdir(tmp_path) == [path.name]
+    with pytest.raises(OSError, match="too long"), atomic_write(tmp_path / ("n" * 256)):
+        pass
+
+
+def test_a_file_that_is_being_written_is_no_stale_one(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path, "w") as outer:
+        outer.write("outer")
+        with atomic_write(path, "w") as inner:
+            inner.write("inner")
+        assert path.read_text() == "inner"
+    assert path.read_text() == "outer"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_many_processes_write_one_name(tmp_path):
+    """None loses its temporary file to another, and every file that is seen is whole."""
+    path = tmp_path / "file"
+    code = (
+        "import sys; from fastbp.formats import atomic_write\n"
+        "for i in range(150):\n"
+        "    with atomic_write(sys.argv[1]) as f: f.write(sys.argv[2].encode() * 1000)"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(path), letter]) for letter in "abcd"]
+    while any(process.poll() is None for process in running):
+        if path.exists():
+            assert path.read_bytes() in {letter.encode() * 1000 for letter in "abcd"}
+    assert [process.returncode for process in running] == [0, 0, 0, 0]
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_links_and_pipes_with_such_names_are_left_alone(tmp_path):
+    path = tmp_path / "file"
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / ".file.01234567.tmp").symlink_to(tmp_path / "precious")
+    os.mkfifo(tmp_path / ".file.89abcdef.tmp")
+    with atomic_write(path) as file:
+        file.write(b"")
+    assert (tmp_path / "precious").read_text() == "precious"
+    assert (tmp_path / ".file.01234567.tmp").is_symlink()
+    assert (tmp_path / ".file.89abcdef.tmp").is_fifo()
+
+
+def test_without_locks_stale_files_are_removed_and_open_ones_are_the_systems_affair(tmp_path, monkeypatch):
+    monkeypatch.setattr(_atomic, "fcntl", None)
+    (tmp_path / ".file.01234567.tmp").write_text("stale")
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"")
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_atomic_write_permissions(tmp_path):
@@ -168,6 +248,39 @@ def same(a, b):
 )
 def test_values_come_back(value):
     assert same(roundtrip(value), value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"$scalar": [name, 1]} for name in ("V8", "complex128", "O", "S9", "datetime64[s]", "float128", 3)),
+        *({"$scalars": [name, [1]]} for name in ("V8", "complex128", "O", ["float32"])),
+        {"$scalar": ["float32", 1]},
+        {"$scalar": ["int8", True]},
+        {"$scalar": ["int8", 300]},
+        {"$scalar": ["str", 3]},
+        *({"$strings": ["a"], "width": 1, "shape": shape} for shape in ([-1], [1.0], [True], 1, None, [2])),
+        *({"$objects": [None], "shape": shape} for shape in ([-1], [1.0], ["1"], {}, [2])),
+        *({"$strings": ["a"], "width": width, "shape": [1]} for width in (2**28, -1, 1.0, True, 0, 10**30)),
+        {"$strings": [3], "width": 1, "shape": [1]},
+        {"$array": "a", "more": 1},
+        {"$float": "1"},
+        {"$float": ["nan"]},
+        {"$tuple": 1},
+        {"$dict": [[1]]},
+        {"$dict": [[[], 1]]},
+        {"$random_state": ["PCG64", {"$array": "key"}, 0, 0, 0.0]},
+        {"$random_state": ["MT19937", {"$array": "key"}, 625, 0, 0.0]},
+        {"$random_state": ["MT19937", {"$array": "key"}, 0, 2, 0.0]},
+        {"$random_state": ["MT19937", [1], 0, 0, 0.0]},
+        {"$what": 1},
+    ],
+    ids=str,
+)
+def test_values_that_nobody_wrote(value):
+    arrays = {"a": np.zeros(2), "key": np.zeros(624, np.uint32)}
+    with pytest.raises((ValueError, TypeError, OverflowError)):
+        _values.decode(value, arrays)
 
 
 def test_big_endian_arrays_come_back_native():
@@ -282,6 +395,7 @@ def forge(path, document, arrays=None, checksum=True):
     """Write a document as it is, with a checksum that fits: what an attacker can do."""
     arrays = arrays or {}
     if checksum and isinstance(document, dict):
+        document = {"fastbp_version": "1"} | document
         document = document | {"checksum": _container._checksum(document, arrays)}
     path.write_bytes(to_bytes(arrays, {"fastbp": json.dumps(document)}))
 
@@ -297,11 +411,16 @@ def forge(path, document, arrays=None, checksum=True):
             {"format_version": 2, "fastbp_version": "9.0"},
             "format 2 by fastbp 9.0; this fastbp reads formats up to 1",
         ),
-        ({"format_version": 1, "kind": "k"}, "no kind or no state"),
-        ({"format_version": 1, "kind": 3, "state": {}}, "no kind or no state"),
+        ({"format_version": 1, "kind": "k"}, "document lacks the entry 'state'"),
+        ({"format_version": 1, "kind": 3, "state": {}}, "document.kind must be text, got 3"),
+        ({"format_version": 1, "kind": "k", "state": []}, "document.state must be a record"),
+        ({"format_version": 1, "kind": "k", "state": {}, "more": 1}, "document has the unknown entry 'more'"),
         ({"format_version": 1, "kind": "k", "state": {"w": {"$array": "w"}}}, "the array 'w' is missing"),
         ({"format_version": 1, "kind": "k", "state": {"w": {"$array": []}}}, "not valid"),
-        ({"format_version": 1, "kind": "k", "state": {"w": {"$run": "rm"}}}, "the mark '\\$run' is unknown"),
+        (
+            {"format_version": 1, "kind": "k", "state": {"w": {"$run": "rm"}}},
+            "an object with .'\\$run'",
+        ),
     ],
 )
 def test_forged_documents(tmp_path, document, problem):

@@ -56,6 +56,37 @@ def test_failed_save_keeps_the_old_file(tmp_path):
     assert (tmp_path / "m").read_bytes() == old
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda net: net.layers.__setitem__(1, fb.Dense(5, "tanh", l2=0.1)), "describes another network"),
+        (lambda net: net.layers.__setitem__(0, fb.Dropout(0.5)), "describes another network"),
+        (lambda net: net.layers.__setitem__(1, fb.Dense(6)), r"weights of layer 0 must be float32 \(4, 6\)"),
+        (lambda net: net.layers.append(fb.Dropout(0.5)), "comes last"),
+        (lambda net: net.layers.clear(), "at least one Dense layer"),
+        (lambda net: net.layers.append("relu"), "the model does not describe itself"),
+        (lambda net: net.weights.__setitem__(0, np.zeros((4, 5))), "weights of layer 0 must be float32"),
+        (lambda net: net.weights.__setitem__(0, np.zeros((4, 5), np.float32)), r"weights\[0\] was replaced"),
+        (lambda net: net.biases.__setitem__(0, np.zeros(5, np.float32)), r"biases\[0\] was replaced"),
+        (lambda net: net.biases.__setitem__(0, None), "does not agree with its use_bias"),
+        (lambda net: net.weights.pop(), "3 layers, but 2 weights and 3 biases"),
+        (lambda net: setattr(net, "n_inputs", 3), r"must be float32 \(3, 5\)"),
+        (lambda net: setattr(net, "dtype", np.dtype("float64")), "must be float64"),
+        (lambda net: setattr(net, "dtype", np.dtype("float16")), "config.dtype must be"),
+        (lambda net: setattr(net, "_seed", "x"), "seed must be an integer"),
+        (lambda net: setattr(net, "metadata", None), "does not describe itself"),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved(tmp_path, change, message):
+    net = network()
+    net.save(tmp_path / "m")
+    old = (tmp_path / "m").read_bytes()
+    change(net)
+    with pytest.raises((TypeError, ValueError), match=message):
+        net.save(tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == old
+
+
 def test_only_own_classes_are_saved(tmp_path):
     class Mine(fb.Sequential):
         """A subclass, which load could not make again."""

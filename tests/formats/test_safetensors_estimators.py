@@ -159,5 +159,69 @@ def test_attributes_that_do_not_fit_are_not_saved(tmp_path):
 
 
 def test_a_parameter_that_cannot_be_saved_is_named(tmp_path):
-    with pytest.raises(TypeError, match="cannot save params.alpha of type builtins.object"):
-        fb.formats.save(fb.MLPRegressor(alpha=object()), tmp_path / "m")
+    generator = np.random.RandomState(np.random.PCG64(0))
+    with pytest.raises(TypeError, match=r"cannot save params.random_state of type numpy\.random"):
+        fb.formats.save(fb.MLPRegressor(random_state=generator), tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("alpha", -1.0),
+        ("alpha", object()),
+        ("solver", "newton"),
+        ("hidden_layer_sizes", (4, 0)),
+        ("activation", ["relu", "tanh"]),
+        ("activation", ["eval"]),
+        ("dropout", [0.1, 0.2]),
+        ("dropout", [1.5]),
+        ("dtype", "float16"),
+        ("class_weight", {"no": -1.0}),
+    ],
+)
+def test_impossible_parameters_are_not_saved(tmp_path, name, value):
+    model = fb.MLPClassifier(**{**SMALL, name: value})
+    with pytest.raises((TypeError, ValueError), match=name):
+        fb.formats.save(model, tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda model: vars(model).pop("n_iter_"), "a fitted MLPClassifier has n_iter_ too"),
+        (lambda model: model.coefs_.append(model.coefs_[0]), "3 coefs_, but 2 intercepts_"),
+        (
+            lambda model: model.coefs_.__setitem__(0, None),
+            r"coefs_\[0\] must be an array of kind f with 2 axes",
+        ),
+        (lambda model: setattr(model, "classes_", model.classes_[::-1]), "other classes than classes_"),
+        (lambda model: setattr(model, "n_features_in_", 0), "n_features_in_ must be an integer >= 1, got 0"),
+        (lambda model: setattr(model, "out_activation_", "eval"), "out_activation_ must be"),
+        (lambda model: setattr(model, "t_", -1), "t_ must be an integer >= 0"),
+        (lambda model: setattr(model, "loss_curve_", ["low"]), r"loss_curve_\[0\] must be a number"),
+        (lambda model: setattr(model._optimizer, "step", -1), "step must be an integer >= 0, got -1"),
+        (lambda model: setattr(model._optimizer, "beta_1", 2.0), "beta_1 must be a finite number in"),
+        (
+            lambda model: model._optimizer.detach() or model._optimizer.slots.pop("m"),
+            "the optimizer keeps m, v",
+        ),
+    ],
+)
+def test_what_load_would_refuse_is_not_saved(tmp_path, change, message):
+    x, y = data(["no", "yes"])
+    model = fb.MLPClassifier(**SMALL).partial_fit(x, y, classes=["no", "yes"])
+    fb.formats.save(model, tmp_path / "m")
+    old = (tmp_path / "m").read_bytes()
+    change(model)
+    with pytest.raises(ValueError, match=message):
+        fb.formats.save(model, tmp_path / "m")
+    assert (tmp_path / "m").read_bytes() == old
+
+
+def test_attributes_of_the_user_are_kept(tmp_path):
+    model = fb.MLPRegressor()
+    model.note_ = "from Monday"
+    fb.formats.save(model, tmp_path / "m")
+    assert fb.load(tmp_path / "m").note_ == "from Monday"

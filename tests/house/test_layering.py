@@ -37,7 +37,8 @@ FLOORS = {
     "fastbp": [
         {"kernels", "reference"},
         {"spellings"},
-        {"container", "validation"},
+        {"validation"},
+        {"container"},
         {"initializers", "objectives", "schedules", "tables"},
         {"layers", "optimizers"},
         {"descent", "engine"},
@@ -56,7 +57,12 @@ FLOORS = {
 PACKAGES = {"fastbp": "fastbp", "kernels": "fastbp.kernels", "kernels/machine": "fastbp.kernels.machine"}
 
 # The lower half of formats/ is a room of its own: files of numbers and text, which know nothing of models.
-CONTAINER = {"fastbp.formats._atomic", "fastbp.formats._container", "fastbp.formats._values"}
+CONTAINER = {
+    "fastbp.formats._atomic",
+    "fastbp.formats._container",
+    "fastbp.formats._schema",
+    "fastbp.formats._values",
+}
 
 # A model saves itself, and what reads a file makes a model: the one circle.
 CIRCLE = {"fastbp.sequential", "fastbp.formats.safetensors"}

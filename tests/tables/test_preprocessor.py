@@ -68,12 +68,21 @@ def test_probabilities():
         {"target": []},
         {"target": ["y", "z"]},
         {"target_mean": None},
+        {"target": "y"},
+        {"positional": 1},
+        {"more": 1},
+        {"features": [{"name": "a", "mean": 0, "scale": 0}]},
+        {"features": [{"name": "a", "categories": "abc"}]},
+        {"features": [{"name": "a\n" * 10_000, "mean": 0}]},
+        {"t" * 10_000: 1},
     ],
 )
 def test_a_damaged_record_is_refused(change):
     fields = {**json.loads(SCALED.to_json()), **change}
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="damaged") as caught:
         Preprocessor.from_json(json.dumps(fields))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 @pytest.mark.parametrize("record", ["", "{", "[]", "3", "null", "{}", "[" * 100_000])

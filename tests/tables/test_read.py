@@ -2,6 +2,7 @@
 
 import csv
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -249,6 +250,10 @@ def test_faults_of_npz_files(tmp_path):
     fails(save(path, X=x + 0j), "complex128")
     fails(save(path, X=x, y=np.ones(4) + 0j), "complex128")
     fails(save(path, X=np.array([[None]])), "plain arrays")
+    for member in (b"no array", b"", b"\x93NUMPY\x01\x00\x05\x00{}   "):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("X.npy", member)
+        fails(str(path), "not an array" if member[:1] != b"\x93" else "damaged")
     x[2, 1] = np.nan
     assert fails(save(path, X=x)).endswith('t.npz: row 3, column "x1": missing value')
     content = path.read_bytes()

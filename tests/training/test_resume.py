@@ -10,13 +10,24 @@ import time
 import numpy as np
 import pytest
 
-from fastbp.callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, ReduceLROnPlateau, TimeLimit
+from fastbp.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    DivergenceError,
+    EarlyStopping,
+    ReduceLROnPlateau,
+    TimeLimit,
+)
 from fastbp.engine import session
-from fastbp.formats import load
+from fastbp.formats import FormatError, load
+from fastbp.formats._container import read, write
 from fastbp.layers import Dense, Dropout
-from fastbp.optimizers import OPTIMIZERS, SGD, Adam
+from fastbp.optimizers import OPTIMIZERS, SGD, Adam, NAdam
 from fastbp.schedules import OneCycle
 from fastbp.sequential import Sequential
+from fastbp.training.model_loop import ModelLoop
+from tests.formats.forging import altered, forge, opened, places
 
 
 class Stop(Callback):
@@ -66,6 +77,35 @@ def assert_resumes(path, fit, stop, *, same=("val_loss",)):
     for name in ("loss", *same):
         assert history[name] == expected[name]
     return history
+
+
+def test_the_product_of_nadam_is_in_the_file(data, path):
+    """After a million steps it cannot be told from their number to the last bit."""
+    x, y = data
+    optimizer = NAdam(beta1=0.99999999, momentum_decay=1e3)
+    make().fit(x, y, epochs=2, batch_size=20, optimizer=optimizer, callbacks=[Checkpoint(path)], verbose=0)
+    kind, state = read(path)
+    state["training"]["product"] = 0.125
+    write(path, kind, state)
+    products = []
+    begin = ModelLoop.begun
+
+    def begun(loop):
+        products.append(loop.trainer.session.product)
+        begin(loop)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ModelLoop, "begun", begun)
+        make().fit(
+            x,
+            y,
+            epochs=3,
+            batch_size=20,
+            optimizer=optimizer,
+            verbose=0,
+            resume_from=path,
+        )
+    assert products == [0.125]
 
 
 @pytest.mark.parametrize("stop", [{"epochs": 2}, {"chunks": 1}, {"chunks": 17}, {"chunks": 27}])
@@ -251,6 +291,75 @@ def test_another_training(change, message, data, path):
     np.testing.assert_array_equal(net.engine.theta, before)
 
 
+LIES = [..., None, -1, 2, "x", [], {}, 10**60, {"$float": "nan"}, {"$array": "weights.0"}, {"$tuple": [1, 2]}]
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_forged_checkpoints(lie, data, path, tmp_path):
+    """Any part of the record replaced: an error of one line that names the file, or a training that goes on."""
+    x, y = data
+
+    def fit(net, path, *callbacks):
+        hooks = [EarlyStopping(9), ReduceLROnPlateau(), *callbacks]
+        arguments = {"optimizer": NAdam(), "seed": 1, "n_threads": 1, "verbose": 0, "resume_from": path}
+        return net.fit(x, y, epochs=2, batch_size=115, callbacks=hooks, **arguments)
+
+    fit(make(), None, Checkpoint(path), Stop(epochs=1))
+    document, arrays = opened(path)
+    forged, refused = tmp_path / "forged", 0
+    for place in places(document):
+        if place[:2] != ("state", "training") or (place[2:] == ("product",) and lie is ...):
+            continue
+        forge(forged, altered(document, place, lie), arrays)
+        net = make()
+        before = net.engine.theta.copy()
+        try:
+            fit(net, forged)
+        except DivergenceError:  # a learning rate of 1e60 is possible
+            np.testing.assert_array_equal(net.engine.theta, before)
+        except ValueError as error:
+            refused += 1
+            assert str(forged) in str(error), place
+            assert "\n" not in str(error), place
+            assert len(str(error)) < 1000, place
+            np.testing.assert_array_equal(net.engine.theta, before)
+    assert refused > 25
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("step",), 2**53 + 1, "training.step must be an integer <= 9007199254740992"),
+        (("batches_done",), 2, "training.batches_done is 2, but samples_done 0"),
+        (("slots",), {}, "training.slots lacks the entry"),
+        (("slots", "more:flat"), {"$array": "weights.0"}, "must be an array of kind f with 1 axes"),
+        (("generator", "bit_generator"), 3, "training.generator.bit_generator must be of type str, got 3"),
+        (("generator", "bit_generator"), "eval", "its contents do not fit together"),
+        (("history", "loss"), ["low"], r"training.history\['loss'\]\[0\] must be a number"),
+        (("callbacks", 0), ["EarlyStopping"], r"training.callbacks\[0\] must be a list of 2 items"),
+        (("callbacks", 0, 1, "wait"), -1, "the state of EarlyStopping.wait must be an integer >= 0"),
+        (("callbacks", 1, 1, "cool"), ..., "the state of ReduceLROnPlateau lacks the entry 'cool'"),
+    ],
+)
+def test_what_is_said_of_a_forged_checkpoint(place, value, message, data, path):
+    x, y = data
+    hooks = [EarlyStopping(9), ReduceLROnPlateau()]
+    make().fit(x, y, callbacks=[Checkpoint(path), *hooks], verbose=0)
+    document, arrays = opened(path)
+    forge(path, altered(document, ("state", "training", *place), value), arrays)
+    with pytest.raises(FormatError, match=message):
+        make().fit(x, y, callbacks=hooks, resume_from=path, verbose=0)
+
+
+def test_a_checkpoint_is_never_one_that_load_refuses(data, path):
+    x, y = data
+    net = make()
+    net.layers[1] = Dense(9, "tanh")
+    with pytest.raises(ValueError, match="describes another network"):
+        net.fit(x, y, callbacks=[Checkpoint(path)], verbose=0)
+    assert not path.exists()
+
+
 def test_another_file(data, path):
     x, y = data
     make().save(path)
@@ -271,7 +380,7 @@ PROGRAM = """
 import os, signal, sys, time
 import numpy as np
 from fastbp.engine import session
-from fastbp.callbacks import Callback, Checkpoint, EarlyStopping
+from fastbp.callbacks import Callback, DivergenceError, Checkpoint, EarlyStopping
 from fastbp.layers import Dense, Dropout
 from fastbp.optimizers import NAdam
 from fastbp.schedules import CosineDecay

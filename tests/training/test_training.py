@@ -10,8 +10,9 @@ import pytest
 from scipy import sparse
 
 from fastbp.callbacks import Callback, DivergenceError
+from fastbp.engine.sources import prepare
 from fastbp.layers import Dense, Dropout
-from fastbp.optimizers import SGD, Adam, RMSProp
+from fastbp.optimizers import SGD, Adam, NAdam, RMSProp
 from fastbp.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
 from fastbp.sequential import Sequential
 from fastbp.training import History
@@ -466,6 +467,36 @@ def test_trainer_keeps_its_state(data):
         copy.slots[name][:] = values
     assert copy.step(x, y) == trainer.step(x, y)
     assert copy.step(x, y) == trainer.step(x, y)
+
+
+@pytest.mark.parametrize("optimizer", [NAdam(), NAdam(beta1=0.5), NAdam(momentum_decay=0.0), NAdam(momentum_decay=1e3)],
+                         ids=["default", "fast", "constant", "high"])  # fmt: skip
+def test_the_number_of_steps_gives_the_product_of_nadam(optimizer, data):
+    """To the last bit as the kernel has multiplied it, also where it has become the smallest number or 0."""
+    x, y = data
+    trainer, other = Trainer(make(), optimizer=optimizer), Trainer(make(), optimizer=optimizer)
+    for steps in (1, 2, 399, 5000, 4000):
+        for _ in range(steps):
+            trainer.session.update(rows_of(trainer, x[:1], y[:1]), 0.0)
+        other.steps = trainer.steps
+        assert other.session.product == trainer.session.product
+
+
+def rows_of(trainer, x, y):
+    return prepare(trainer.engine.layout, x, y, None, trainer.objective).whole()
+
+
+@pytest.mark.parametrize("beta1", [0.0, 0.9, 0.999999, 1.0 - 2.0**-53])
+@pytest.mark.parametrize("decay", [0.0, 0.004, 100.0, 1e300])
+def test_the_product_of_a_long_run_takes_no_time(beta1, decay):
+    """A loop over all steps would not end in this century."""
+    trainer = Trainer(make(), optimizer=NAdam(beta1=beta1, momentum_decay=decay))
+    trainer.steps = 2**53
+    product = trainer.session.product
+    assert 0.0 <= product < 1.0
+    assert (product > 0.1) == (beta1 > 0.99999999 and decay >= 100.0)
+    trainer.steps = 0
+    assert trainer.session.product == 1.0
 
 
 def test_trainer_per_epoch_schedule(data):
