@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from fastbp import optimizers, reference
+from fastbp import initializers, optimizers, reference
 from fastbp.estimators.choices import SKLEARN, beyond_sklearn
 from fastbp.spellings import Spelling
 from fastbp.spellings.activations import ACTIVATIONS
@@ -106,6 +106,7 @@ def names() -> str:
     lists = {
         "activations": reference.ACTIVATIONS,
         "losses": reference.LOSSES,
+        "initializers": initializers.INITIALIZER_NAMES,
         "optimizers": [kind.__name__ for kind in optimizers.OPTIMIZERS.values()],
         **{f"more {parameter}": beyond_sklearn(parameter) for parameter in SKLEARN},
     }

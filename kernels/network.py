@@ -2,14 +2,25 @@
 
     run             a call: which rows, and what for
       batches       batch after batch; a large one in parts
-        steps       a part:
+        phases      a part:
           rows.py     blocks of rows: forward, loss, backward
           weights.py  blocks of weights: gradient over all rows, update
 
-`run` is entered by every thread of a team with the same arguments. Each of the phases that follow one another ends when
-all its blocks are done, and what is done once per phase, the thread does that ends it (machine/sync.py). Blocks are the
-same for any number of threads and every sum has a fixed order, so the numbers are too. Kernels trust their callers:
-fastbp.engine checks shapes, dtypes and ranges.
+What fastbp/reference.py says of it, one row and one number at a time:
+
+    forward, Loss.delta, backward       phase 1, rows_phase: a block of rows through all layers
+    value_and_grad's sums over rows     phase 2, weights_phase: a block of weights over all rows
+    penalty, Update                     phase 2 too, for the block that was just summed up
+    clip_by_global_norm, then Update    phase 3, clipped_phase: the norm needs the whole gradient
+    one sgd step with a single row      one.py, without phases
+
+Its theta is `params` here, its X, Y and sample_weight are `rows`, its (z, a) of every layer lie in `work`, and what its
+rules remember in `state`. All are flat arrays; the plan says what lies where. m is a number of rows.
+
+Every thread of a team enters `run` with the same arguments. The phases follow one another, and a phase is over when all
+its blocks are done. Some work belongs to a phase and not to one of its blocks: the thread that finishes the last block
+does it (machine/sync.py). Blocks are the same for any number of threads and every sum has a fixed order, so the numbers
+are the same, too. Kernels trust their callers: fastbp.engine checks shapes, dtypes and ranges.
 """
 
 import numpy as np
@@ -41,25 +52,34 @@ from .weights import clipped_phase, copies_phase, weights_phase
 def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, out):
     """Rows [begin, end) of `order` (or of the data if `order` is empty), in batches; returns how many rows are done.
 
-    The job (plan.py) says which rows, and what for. TRAIN: an optimizer step per batch, with the learning rates in
-    `rates`, one or one per batch; `out` is the optimizer's state. GRADIENT: `grad` of the mean over the weight `mass`,
-    batches accumulated, and in `out`, if the plan wants that, the gradient of the inputs. VALUE: the mean loss only.
-    PREDICT: the outputs of the last of `layers` in `out`. The total `loss_sum` is increased by the sum over batches of
-    mean loss times rows (TRAIN), or by the weighted mean (GRADIENT, VALUE). Fewer rows are done than asked for if the
-    weights of a batch sum to 0, or if sync[STOP] was set: the batch in hand is given up before it changed the model.
+    The job (plan.py) says which rows, and what for:
+
+    TRAIN     An optimizer step per batch. `rates` are the learning rates, one for all or one per batch. `out` is the
+              optimizer's state.
+    GRADIENT  The gradient of the mean over all rows in `grad`, added up batch by batch. `out` is the gradient of the
+              inputs, if the plan wants that.
+    VALUE     The mean loss only.
+    PREDICT   The outputs of the last of `layers` in `out`.
+
+    TRAIN adds each batch's mean loss times its rows to the total `loss_sum`, GRADIENT and VALUE the weighted mean.
+    Fewer rows are done than asked for if the weights of a batch sum to 0, or if sync[STOP] was set: then the batch in
+    hand is given up before it changed the model.
     """
-    # What lies in a job, see plan.py. Not in a function of its own: that would have to count references of arrays.
+    # A job is one array: the call, the words that threads meet at, the plan, and numbers (plan.py says where). It is
+    # taken apart here and not in a function, which would have to count references of arrays.
     call, plan = call_at(job, 0), network_at(job, PLAN)
     end = PLAN + HEADER + plan.n_layers * RECORD
     numbers = job[end:].view(np.float64)
-    step = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+    coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
     values = numbers[ROWS : ROWS + plan.part]
     weights = numbers[ROWS + plan.part : ROWS + 2 * plan.part]
-    sums = Sums(totals_at(job, end), step, values, weights, numbers[ROWS + 2 * plan.part :])
+    sums = Sums(totals_at(job, end), coefficients, values, weights, numbers[ROWS + 2 * plan.part :])
+    # `out` is the state if this call trains; otherwise nothing looks at a state.
     net = Net(plan, params, grad, out, work)
     rows = Rows(x, indices, indptr, y, weight, order)
     sync = job[SYNC:PLAN]
     team = Team(sync, call.team, fetch_add(sync, MEMBERS, np.int64(1)) if call.team > 1 else 0)
+    # Some copies T are read by the backward pass only. The modes are in order: TRAIN and GRADIENT have one.
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
     if call.mode == TRAIN and plan.online != 0:
         return one.train_rows(net, rows, sums, call.begin, call.end, rates)
@@ -70,30 +90,34 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
 def batches(call, net, rows, sums, team, rates, out):
     """Batch after batch of the rows that the call is about; returns how many rows are done."""
     plan, totals = net.plan, sums.totals
-    first, count, phase = call.begin, 0, 1
+    # The copies were phase 0.
+    first, done, phase = call.begin, 0, 1
     while first < call.end:
         m = min(plan.batch, call.end - first)
-        mass, share, rate = call.mass, 1.0, 0.0
+        # A mean is a sum of w_r loss_r divided by `mass`, the sum of w_r. Only TRAIN takes it over the batch.
+        mass, times, rate = call.mass, 1.0, 0.0
         if call.mode == TRAIN:
-            mass, share = gather.weight_of(rows, first, m), float(m)
+            mass, times = gather.weight_of(rows, first, m), float(m)
             if mass == 0.0:
                 return first - call.begin
-            rate = rates[count if rates.size > 1 else 0]
-        # A thread that comes late must not take the number from what the others have counted meanwhile.
-        step = int(totals.steps_before) + count + 1
+            rate = rates[done if rates.size > 1 else 0]
+        # Counted from `steps_before`, which stays: others may have finished this batch before this thread comes here,
+        # and `steps` would count it already.
+        t = int(totals.steps_before) + done + 1
+        # A batch goes in parts if the workspace has no room for all of its rows. The gradient adds up over them.
         offset = 0
         while offset < m:
             height = min(plan.part, m - offset)
             last = call.mode == TRAIN and offset + height == m
-            accumulate = offset > 0 or (call.mode == GRADIENT and count > 0)
+            accumulate = offset > 0 or (call.mode == GRADIENT and done > 0)
             more = first + m < call.end
-            part = Part(first + offset, height, offset, mass, share, step, rate, accumulate, last, more)
+            part = Part(first + offset, height, offset, mass, times, t, rate, accumulate, last, more)
             phase = phases(call, net, rows, sums, part, team, phase, out)
             if phase < 0:
                 # Others may have come further than this thread.
                 return int(totals.steps - totals.steps_before) * plan.batch
             offset += height
-        count += 1
+        done += 1
         first += m
     return first - call.begin
 
@@ -102,9 +126,10 @@ def batches(call, net, rows, sums, team, rates, out):
 def phases(call, net, rows, sums, part, team, phase, out):
     """The two phases of a part, or three if the gradient is clipped; returns the next one's number, or -1 if stopped.
 
-    A call is stopped only before anything is updated.
+    Phase 1 alone asks whether the call is to stop, because nothing is updated yet.
     """
-    # Rows in their own order are read where they are; W' x delta is the one product that needs them padded.
+    # The first layer reads the caller's rows where they are, if they are wanted in their order. A copy, whose rows are
+    # padded, is made for a layer that stores W' (its gradient delta' x runs along the rows of x), and for dropout.
     in_place = rows.order.size == 0 and net.plan.sparse == 0
     if call.mode <= GRADIENT and layer_of(net.plan, 0).transposed != 0:
         in_place = False

@@ -19,30 +19,14 @@ from .machine.loops import step_by_code
 from .machine.simd import fill, lanes, load, total, traced
 from .machine.simd import fma as multiply_add
 
-# Places in the array of a step's coefficients, which `coefficients` fills once per batch.
-NAMES = (
-    "rate",
-    "second",
-    "eps",
-    "shrink",
-    "weight",
-    "mu",
-    "ahead",
-    "direct",
-    "beta1",
-    "rest1",
-    "beta2",
-    "rest2",
-    "minus",
-    "plus",
-    "low",
-    "high",
-    "decay",
-)
-PLACE = {name: k for k, name in enumerate(NAMES)}
-N_COEFFICIENTS = len(NAMES)
-RATE, SECOND, EPSILON, SHRINK, WEIGHT, MU, AHEAD, DIRECT = range(8)
-B1, R1, B2, R2, MINUS, PLUS, LOWEST, HIGHEST, DECAY = range(8, 17)
+# Places in the array of a step's coefficients, which `coefficients` fills once per batch. A rule takes those that it
+# wants by their lower-case names.
+RATE, SECOND, EPS, SHRINK, WEIGHT, MU, AHEAD, DIRECT = range(8)
+BETA1, REST1, BETA2, REST2, MINUS, PLUS, LOW, HIGH, DECAY = range(8, 17)
+_NAMES = list(globals())
+_NAMES = _NAMES[_NAMES.index("RATE") : _NAMES.index("DECAY") + 1]
+PLACE = {name.lower(): place for place, name in enumerate(_NAMES)}
+N_COEFFICIENTS = len(PLACE)
 
 
 def sgd(theta, g, rate):
@@ -136,16 +120,16 @@ def coefficients(plan, learning_rate, t, product, out):
         beta2 = plan.alpha
     out[RATE] = -learning_rate
     out[SECOND] = 0.0
-    out[EPSILON] = plan.eps
+    out[EPS] = plan.eps
     out[SHRINK] = 1.0
     out[WEIGHT] = 1.0
     out[MU] = plan.momentum
     out[AHEAD] = plan.momentum if plan.nesterov != 0 else 1.0
     out[DIRECT] = 1.0 if plan.nesterov != 0 else 0.0
-    out[B1], out[R1] = beta1, 1.0 - beta1
-    out[B2], out[R2] = beta2, 1.0 - beta2
+    out[BETA1], out[REST1] = beta1, 1.0 - beta1
+    out[BETA2], out[REST2] = beta2, 1.0 - beta2
     out[MINUS], out[PLUS] = plan.eta_minus, plan.eta_plus
-    out[LOWEST], out[HIGHEST] = plan.step_min, plan.step_max
+    out[LOW], out[HIGH] = plan.step_min, plan.step_max
     out[DECAY] = plan.weight_decay
     if rule == MOMENTUM_RULE and plan.velocity != 0:
         out[WEIGHT] = -learning_rate
@@ -159,7 +143,7 @@ def coefficients(plan, learning_rate, t, product, out):
         # m / c1 / (sqrt(v) / c2 + eps) = (c2 / c1) m / (sqrt(v) + eps c2)
         out[RATE] = -learning_rate * correction2 / correction1
         if plan.eps_inside != 0:
-            out[EPSILON] = plan.eps * correction2
+            out[EPS] = plan.eps * correction2
         if rule == NADAM:
             now = beta1 * (1.0 - 0.5 * 0.96 ** (t * plan.momentum_decay))
             following = beta1 * (1.0 - 0.5 * 0.96 ** ((t + 1) * plan.momentum_decay))

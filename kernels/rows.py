@@ -79,7 +79,7 @@ def drop(call, net, part, block, start, ld, k):
     """Zero a share of layer k's numbers at work[start:], and scale up the others: the same ones forward and back."""
     rate = dropout(call, net, k)
     if rate > 0.0:
-        key = random.key_of(call.seed, part.step, k)
+        key = random.key_of(call.seed, part.t, k)
         random.drop(net.work, start + block.row * ld, ld, part.offset + block.row, block.m, rate, key)
 
 
@@ -112,10 +112,10 @@ def finish(call, net, sums, part):
     value = 0.0
     for r in range(part.m):
         value += sums.values[r]
-    sums.totals.loss_sum += value / part.mass * part.share
+    sums.totals.loss_sum += value / part.mass * part.times
     if part.last:
         product = sums.totals.product
-        sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.step, product, sums.step)
+        sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.t, product, sums.coefficients)
 
 
 @kernel(inline=True)

@@ -33,12 +33,12 @@ class Rows(NamedTuple):
 class Sums(NamedTuple):
     """What adds up while a call runs: the totals.
 
-    Of one batch: coefficients of the step; value and weight of each row; of each block of weights two numbers, its
-    penalty and the square of its gradient.
+    Of one batch: coefficients of the step (optimizers.py); value and weight of each row; of each block of weights two
+    numbers, its penalty and the square of its gradient.
     """
 
     totals: Any
-    step: np.ndarray
+    coefficients: np.ndarray
     values: np.ndarray
     weights: np.ndarray
     blocks: np.ndarray
@@ -47,18 +47,18 @@ class Sums(NamedTuple):
 class Part(NamedTuple):
     """m rows of a batch, from row `first` of the order: as many as the workspace has room for at once.
 
-    They are the batch's rows from `offset` on. The mean is taken over the weight `mass` of all rows of the batch, and
-    counts as `share` rows in the sum. `step` counts batches from 1, `rate` is its learning rate. If `accumulate`, the
-    gradient is added to what is there. The `last` part of a batch ends in an update; if `more` batches follow, that
-    brings the copies T up to date.
+    They are the batch's rows from `offset` on. `mass` is the sum of the weights of all rows of the batch: what a mean
+    is divided by. The mean loss enters the total `times` times. t is the number of the step from 1, `rate` its learning
+    rate. If `accumulate`, the gradient is added to what is there. The `last` part of a batch ends in an update; if
+    `more` batches follow, the update brings the copies T up to date.
     """
 
     first: int
     m: int
     offset: int
     mass: float
-    share: float
-    step: int
+    times: float
+    t: int
     rate: float
     accumulate: bool
     last: bool

@@ -61,11 +61,13 @@ def update(net, sums, part, piece, scale):
     """One step of the optimizer with the piece's gradient, scaled; then the copy T, if another batch reads it."""
     plan, params, grad, state = net.plan, net.params, net.grad, net.state
     l1, l2 = penalties(net, part, piece)
-    optimizers.update(plan, sums.step, params, grad, piece.g0, state, piece.start, piece.stop, l1, l2, scale)
+    optimizers.update(
+        plan, sums.coefficients, params, grad, piece.g0, state, piece.start, piece.stop, l1, l2, scale
+    )
     if piece.biased:
         b0 = piece.layer.b
         optimizers.update(
-            plan, sums.step, params, grad, piece.gb, state, b0, b0 + piece.layer.ld, 0.0, 0.0, scale
+            plan, sums.coefficients, params, grad, piece.gb, state, b0, b0 + piece.layer.ld, 0.0, 0.0, scale
         )
     if part.more:
         dense.transpose_rows(piece.layer, params, piece.begin, piece.end, True)
@@ -77,9 +79,9 @@ def finish(net, sums, part):
     value = 0.0
     for number in range(net.plan.n_blocks):
         value += sums.blocks[2 * number]
-    sums.totals.loss_sum += value * part.share
+    sums.totals.loss_sum += value * part.times
     sums.totals.loss_kept = sums.totals.loss_sum
-    sums.totals.steps = part.step
+    sums.totals.steps = part.t
 
 
 @kernel(inline=True)
