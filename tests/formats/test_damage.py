@@ -133,7 +133,7 @@ NET_LIES = [
 
 
 @pytest.mark.parametrize(
-    ("place", "value"), NET_LIES, ids=[f"{'.'.join(map(str, p))}={v!s:.40}" for p, v in NET_LIES]
+    ("place", "value"), NET_LIES, ids=[f"{'.'.join(map(str, p))}={v!s:.80}" for p, v in NET_LIES]
 )
 def test_lies_about_a_network(files, tmp_path, place, value):
     path = lie(files, tmp_path, "net", place, value)
@@ -205,7 +205,7 @@ CLF_LIES = [
 
 
 @pytest.mark.parametrize(
-    ("place", "value"), CLF_LIES, ids=[f"{'.'.join(map(str, p))}={v!s:.40}" for p, v in CLF_LIES]
+    ("place", "value"), CLF_LIES, ids=[f"{'.'.join(map(str, p))}={v!s:.80}" for p, v in CLF_LIES]
 )
 def test_lies_about_a_classifier(files, tmp_path, place, value):
     path = lie(files, tmp_path, "clf", place, value)
