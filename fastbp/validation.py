@@ -24,6 +24,7 @@ __all__ = [
     "check_count",
     "check_number",
     "check_rows",
+    "check_threads",
     "is_sparse",
     "parse_call",
     "refuse_nonfinite",
@@ -74,6 +75,24 @@ def check_number(
     if not np.isfinite(number) or too_low or too_high:
         raise ValueError(f"{name} must be {expected}, got {value!r}")
     return number
+
+
+def check_threads(value: object, name: str = "n_threads") -> int | None:
+    """Return how many threads are asked for, or None for all cores, which -1 stands for too, as in ``n_jobs``.
+
+    >>> check_threads(2), check_threads(None), check_threads(-1)
+    (2, None, None)
+    """
+    if value is None or (type(value) is int and value > 0):
+        return value
+    expected = f"{name} must be an integer >= 1, or None or -1 for all cores"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{expected}, got {value!r} ({type(value).__name__})")
+    if value == -1:
+        return None
+    if int(value) < 1:
+        raise ValueError(f"{expected}, got {value!r}")
+    return int(value)
 
 
 def check_choice(value: object, name: str, choices: Iterable[str]) -> str:

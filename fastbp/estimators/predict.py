@@ -11,6 +11,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp.estimators.parameters import Array, DType, Parameters
+from fastbp.validation import check_threads
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine
@@ -71,7 +72,9 @@ class PredictMixin(Parameters):
         """Yield the raw outputs block by block, so that no more than a block of anything is in memory."""
         engine = self._engine(self._predict_dtype(X))
         # So few rows are one thread's work; to count the cores would take longer.
-        n_threads = 1 if X.shape[0] <= FEW_ROWS else self.n_threads
+        n_threads = check_threads(self.n_threads)
+        if X.shape[0] <= FEW_ROWS:
+            n_threads = 1
         if scipy.sparse.issparse(X):
             X = X.tocsr()  # rows of other formats cannot be cut out
         for rows in _blocks(X.shape[0]):
