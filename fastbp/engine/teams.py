@@ -194,7 +194,7 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
 
 
 def _departed(departures: queue.SimpleQueue[None], entered: list[None]) -> bool:
-    """Wait until a helper has left; False if after some time none has come, as if there were no memory to begin with."""
+    """Wait until a helper has left; False if after some time none has come: without memory a thread does not begin."""
     try:
         departures.get(timeout=PATIENCE)
     except queue.Empty:

@@ -11,7 +11,7 @@ import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp.estimators.parameters import Array, DType, Parameters
-from fastbp.validation import check_threads
+from fastbp.validation import check_sparse, check_threads
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine
@@ -47,6 +47,8 @@ class PredictMixin(Parameters):
             and np.isfinite(X).all()
         ):
             return X  # scikit-learn's checks would return the same, 100 us later
+        if scipy.sparse.issparse(X) and X.format != "csr":
+            X = check_sparse(X)  # before anything converts it; rows of CSR are checked block by block
         return validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
 
     def _engine(self, dtype: DType) -> Engine:
@@ -77,8 +79,10 @@ class PredictMixin(Parameters):
             n_threads = 1
         if scipy.sparse.issparse(X):
             X = X.tocsr()  # rows of other formats cannot be cut out
+            if len(X.indptr) != X.shape[0] + 1:
+                raise ValueError("X is not a valid CSR matrix: indptr does not fit its shape")
         for rows in _blocks(X.shape[0]):
-            x = X if X.shape[0] <= ROWS_AT_ONCE else X[rows]
+            x = X if X.shape[0] <= ROWS_AT_ONCE else _cut(X, rows)
             yield rows, engine.predict(as_rows(x, engine.dtype), n_threads=n_threads)
 
     def _predict_dtype(self, X: Any) -> DType:
@@ -119,6 +123,19 @@ class PredictMixin(Parameters):
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))
+
+
+def _cut(X: Any, rows: slice) -> Any:
+    """Return some rows of an array or a CSR matrix, without a copy. SciPy's own slices trust indptr as it is."""
+    if not scipy.sparse.issparse(X):
+        return X[rows]
+    indptr = np.array(X.indptr[rows.start : rows.stop + 1])
+    begin, end = int(indptr[0]), int(indptr[-1])
+    if not 0 <= begin <= end <= min(len(X.indices), len(X.data)):
+        raise ValueError("X is not a valid CSR matrix: indptr does not fit indices")
+    return type(X)(
+        (X.data[begin:end], X.indices[begin:end], indptr - begin), shape=(len(indptr) - 1, X.shape[1])
+    )
 
 
 def as_rows(X: Any, dtype: DType) -> Any:
