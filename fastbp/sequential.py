@@ -17,7 +17,7 @@ from fastbp.engine.sources import inputs_in_blocks, prepare
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
-from fastbp.validation import check_count, resolve_dtype, to_matrix
+from fastbp.validation import check_count, check_threads, resolve_dtype, to_matrix
 
 __all__ = ["Sequential"]
 
@@ -197,11 +197,13 @@ class Sequential:
         x : array-like of shape (n, n_inputs)
             See the notes of the class. NaN is not refused: its rows give NaN.
         n_threads : int, optional
-            None: as many as pay. The numbers do not depend on it.
+            None or -1: as many as pay. The numbers do not depend on it.
 
         >>> Sequential([Dense(2, initializer="zeros")], n_inputs=3).predict([[1, 2, 3]])
         array([[0., 0.]], dtype=float32)
         """
+        if n_threads is not None:
+            n_threads = check_threads(n_threads)
         if type(x) is np.ndarray and x.ndim == 2:
             if n_threads is None and len(x) <= 256:
                 n_threads = 1  # to count the cores takes longer than such a prediction
@@ -350,7 +352,7 @@ class Sequential:
             Of shuffling and dropout. The same seed gives the same weights, bit by bit, for any number of
             threads.
         n_threads : int or None
-            None: all cores this process may use, if they make it faster.
+            None or -1: all cores this process may use, if they make it faster.
         verbose : int
             1: a progress bar, if standard error is a terminal. 0: nothing.
         max_grad_norm : float, optional

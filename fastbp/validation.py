@@ -26,6 +26,8 @@ __all__ = [
     "check_count",
     "check_number",
     "check_rows",
+    "check_sparse",
+    "check_threads",
     "is_sparse",
     "one_line",
     "parse_call",
@@ -118,6 +120,24 @@ def check_number(
     return number
 
 
+def check_threads(value: object, name: str = "n_threads") -> int | None:
+    """Return how many threads are asked for, or None for all cores, which -1 stands for too, as in ``n_jobs``.
+
+    >>> check_threads(2), check_threads(None), check_threads(-1)
+    (2, None, None)
+    """
+    if value is None or (type(value) is int and value > 0):
+        return value
+    expected = f"{name} must be an integer >= 1, or None or -1 for all cores"
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{expected}, got {value!r} ({type(value).__name__})")
+    if value == -1:
+        return None
+    if int(value) < 1:
+        raise ValueError(f"{expected}, got {value!r}")
+    return int(value)
+
+
 def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
     """Return `value` if it is one of `choices`; the error lists them and guesses what was meant.
 
@@ -174,6 +194,63 @@ def is_sparse(x: object) -> bool:
     from scipy import sparse
 
     return bool(sparse.issparse(x))
+
+
+def check_sparse(x: Any, name: str = "X") -> Any:
+    """Return a SciPy sparse matrix whose index arrays are copies that fit its values and its shape.
+
+    SciPy's own code checks no index when it converts, slices or multiplies a matrix, and neither do the kernels: both
+    would read and write anywhere. The values are not copied.
+
+    Raises
+    ------
+    ValueError
+        The arrays do not fit each other, or an index lies outside the shape.
+
+    >>> from scipy import sparse
+    >>> check_sparse(sparse.csc_array([[1.0, 0.0], [0.0, 2.0]])).toarray()
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    kind, shape = x.format, x.shape
+    if kind == "coo" and len(shape) == 2:
+        values, row, col = x.data, np.array(x.row), np.array(x.col)
+        if not (values.ndim == row.ndim == col.ndim == 1 and len(values) == len(row) == len(col)):
+            raise ValueError(f"{name} is not a valid COO matrix: its three arrays have different lengths")
+        _check_indices(row, shape[0], name, "row")
+        _check_indices(col, shape[1], name, "column")
+        return type(x)((values, (row, col)), shape=shape)
+    if kind not in ("csr", "csc", "bsr") or len(shape) != 2:
+        return (
+            x  # made of Python objects or of whole diagonals, which SciPy converts without trusting an index
+        )
+    values, indices, indptr = x.data, np.array(x.indices), np.array(x.indptr)
+    height, width = values.shape[1:] if kind == "bsr" and values.ndim == 3 else (1, 1)
+    rows, columns = shape[0] // height, shape[1] // width
+    major, minor, axis = (columns, rows, "row") if kind == "csc" else (rows, columns, "column")
+    integers = indices.dtype.kind in "iu" and indptr.dtype.kind in "iu"
+    if integers:
+        _check_indices(indices, minor, name, axis)
+    if (
+        not integers
+        or indices.ndim != 1
+        or values.ndim != (3 if kind == "bsr" else 1)
+        or indptr.shape != (major + 1,)
+        or int(indptr[0]) != 0
+        or int(indptr[-1]) > min(len(indices), len(values))
+        or np.any(indptr[1:] < indptr[:-1])
+    ):
+        raise ValueError(f"{name} is not a valid {kind.upper()} matrix: indptr does not fit indices")
+    used = int(indptr[-1])
+    return type(x)((values[:used], indices[:used], indptr), shape=shape)
+
+
+def _check_indices(indices: NDArray[Any], count: int, name: str, axis: str) -> None:
+    """Refuse indices that are no integers from 0 to count - 1."""
+    if indices.dtype.kind not in "iu":
+        raise ValueError(f"{name} must have integers as {axis} indices, got {indices.dtype}")
+    if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < count:
+        raise ValueError(f"{name} holds {axis} indices outside 0..{count - 1}")
 
 
 def check_rows(got: int, expected: int, name: str, other: str = "X") -> None:
@@ -267,7 +344,7 @@ def to_inputs(
     (1, 3)
     """
     if is_sparse(x):
-        matrix = x.tocsr()
+        matrix = check_sparse(x, name).tocsr()
         _check_shape(matrix.shape, n_inputs, name, layer)
         if matrix.dtype.kind not in "biuf":
             raise TypeError(f"{name} must hold real numbers, got sparse dtype {matrix.dtype}")
@@ -296,7 +373,8 @@ def to_weights(weights: Any, n: int, dtype: np.dtype[Any], name: str = "sample_w
     """
     if weights is None:
         return None
-    array = to_matrix(weights, dtype, name)
+    # A copy: nobody else can change what is checked here.
+    array = to_matrix(weights, dtype, name).copy()
     if array.ndim != 1:
         raise ValueError(f"{name} must have shape ({n},), got {array.shape}")
     check_rows(len(array), n, name)

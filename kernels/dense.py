@@ -146,25 +146,31 @@ def propagate(layer, params, work, block):
 
 
 @kernel(inline=True)
-def weight_gradients(layer, x, work, grad, g0, begin, end, m, accumulate):
-    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose if W' is stored, to grad[g0:]; m rows of x."""
-    d0, ld, ldw = layer.d, layer.ld, layer.ldw
-    start, from_row, step = (grad, g0, ldw) if accumulate else (work, ZEROS, 0)
+def weight_gradients(layer, x, row, work, target, t0, begin, end, m):
+    """Rows [begin, end) of dW = x' delta (BP4), or of its transpose if W' is stored, to target[t0:].
+
+    The sum is over m rows, from `row` of the part on; x is a Matrix of the part's.
+    """
+    ld, ldw = layer.ld, layer.ldw
+    d0, x0 = layer.d + row * ld, x.start + row * x.distance
     if layer.transposed != 0:
         product(
-            work, d0 + begin, 1, ld, x.data, x.start, x.distance, start, from_row, step, grad, g0, ldw, end - begin,
+            work, d0 + begin, 1, ld, x.data, x0, x.distance, work, ZEROS, 0, target, t0, ldw, end - begin,
             layer.fan_in, m, work, -1,
         )  # fmt: skip
     else:
         product(
-            x.data, x.start + begin, 1, x.distance, work, d0, ld, start, from_row, step, grad, g0, ldw, end - begin,
+            x.data, x0 + begin, 1, x.distance, work, d0, ld, work, ZEROS, 0, target, t0, ldw, end - begin,
             layer.fan_out, m, work, -1,
         )  # fmt: skip
 
 
 @kernel(inline=True)
-def weight_gradients_sparse(layer, rows, first, work, grad, g0, begin, end, m, accumulate):
-    """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k."""
+def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end, m, accumulate):
+    """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k.
+
+    The sum is over m rows, from `row` of the part on, which is row `first` of the order.
+    """
     o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
     x, indices, indptr = rows.x, rows.indices, rows.indptr
     if not accumulate:
@@ -172,7 +178,7 @@ def weight_gradients_sparse(layer, rows, first, work, grad, g0, begin, end, m, a
             grad[j] = 0.0
     for r in range(m):
         source = rows.order[first + r] if rows.order.size > 0 else first + r
-        d = layer.d + r * ld
+        d = layer.d + (row + r) * ld
         if layer.transposed != 0:
             for j in range(begin, end):
                 for k in range(indptr[source], indptr[source + 1]):
@@ -187,13 +193,16 @@ def weight_gradients_sparse(layer, rows, first, work, grad, g0, begin, end, m, a
 
 
 @kernel(inline=True)
-def bias_gradients(layer, work, grad, g0, m, accumulate):
-    """db = sum over the rows of delta  (BP3), to grad[g0:]."""
-    ld, d0 = layer.ld, layer.d
+def bias_gradients(layer, row, work, grad, g0, m, accumulate):
+    """db = sum over the rows of delta  (BP3), over m rows from `row` of the part on, to grad[g0:]."""
+    ld = layer.ld
+    d0 = layer.d + row * ld
     for j in range(0, ld, lanes(work)):
-        acc = load(grad, g0 + j) if accumulate else fill(work, 0.0)
+        acc = fill(work, 0.0)
         for r in range(m):
             acc = acc + load(work, d0 + r * ld + j)
+        if accumulate:
+            acc = acc + load(grad, g0 + j)
         store(grad, g0 + j, acc)
 
 

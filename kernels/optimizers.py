@@ -178,14 +178,21 @@ def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
 _penalized_gradient = traced(_penalized)
 
 
+# Vectors that are summed in their own precision; such sums are added in float64.
+SUM_VECTORS = 512
+
+
 @kernel
 def norm_squared(params, grad, start, stop, l1, l2):
     """Sum of the squares of the gradient with its penalties, for clipping by global norm."""
-    acc = fill(params, 0.0)
-    for j in range(start, stop, lanes(params)):
-        g = _penalized_gradient(load(params, j), load(grad, j), l1, l2)
-        acc = multiply_add(g, g, acc)
-    return np.float64(total(acc))
+    square = 0.0
+    for first in range(start, stop, SUM_VECTORS * lanes(params)):
+        acc = fill(params, 0.0)
+        for j in range(first, min(stop, first + SUM_VECTORS * lanes(params)), lanes(params)):
+            g = _penalized_gradient(load(params, j), load(grad, j), l1, l2)
+            acc = multiply_add(g, g, acc)
+        square += np.float64(total(acc))
+    return square
 
 
 def _magnitude(theta):
@@ -198,10 +205,13 @@ _absolute = traced(_magnitude)
 @kernel
 def penalty(params, start, stop, l1, l2):
     """l1 sum |theta| + l2 / 2 sum theta^2: what the gradient l1 sign(theta) + l2 theta belongs to."""
-    weights = fill(params, 0.0)
-    squares = fill(params, 0.0)
-    for j in range(start, stop, lanes(params)):
-        theta = load(params, j)
-        weights = weights + _absolute(theta)
-        squares = multiply_add(theta, theta, squares)
-    return l1 * np.float64(total(weights)) + 0.5 * l2 * np.float64(total(squares))
+    cost = 0.0
+    for first in range(start, stop, SUM_VECTORS * lanes(params)):
+        weights = fill(params, 0.0)
+        squares = fill(params, 0.0)
+        for j in range(first, min(stop, first + SUM_VECTORS * lanes(params)), lanes(params)):
+            theta = load(params, j)
+            weights = weights + _absolute(theta)
+            squares = multiply_add(theta, theta, squares)
+        cost += l1 * np.float64(total(weights)) + 0.5 * l2 * np.float64(total(squares))
+    return cost

@@ -41,14 +41,16 @@ ONLINE, WANT_INPUTS, SPARSE, CLIPPED = range(14, 18)
 # `slot`: size of a thread's own place for the gradient of a block, 0 if the gradient is written whole. `panel`,
 # `panel_size`: a thread's place in `work` for copied weights, -1 if none are copied.
 SLOT, PANEL, PANEL_SIZE = range(18, 21)
+# Place in `work` where the gradient of some rows is summed before it is added to that of the rows before.
+PARTIAL = 21
 # Hyper-parameters of the rules.
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(21, 28)
-ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(28, 32)
+BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(22, 29)
+ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(29, 33)
 # Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
-MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(32, 35)
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(33, 36)
 # The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
-PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(35, 41)
-HEADER = 41
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(36, 42)
+HEADER = 42
 NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
 network_at = record_at(NETWORK)
 
@@ -82,6 +84,8 @@ totals_at = record_at(TOTALS)
 # numbers for each block of weights: its penalty, and the square of its gradient.
 COEFFICIENTS, ROWS = 8, 32
 
+# Rows whose gradient is summed in one go, from zero.
+SUM_ROWS = 512
 # Where in `work` a row of zeros lies, from which sums without a bias start. Not a plain 0: a literal would be compiled
 # for once more.
 ZEROS = np.int64(0)

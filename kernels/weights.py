@@ -10,28 +10,68 @@ import math
 
 from . import dense, optimizers
 from .machine.jit import kernel
+from .machine.simd import lanes, load, store
 from .machine.sync import advance, claim, finished, wait
-from .plan import layer_of
+from .plan import SUM_ROWS, layer_of
 from .tuples import Matrix, Piece
 
 
 @kernel(inline=True)
 def gradient(net, rows, part, piece, in_place):
-    """dW = x' delta and db = sum of delta, over the rows of the part."""
-    layer, m = piece.layer, part.m
-    if piece.k == 0 and net.plan.sparse != 0:
+    """dW = x' delta and db = sum of delta, over the rows of the part.
+
+    So many rows at a time are summed from zero, and that is added to the sum of those before: the error of the
+    additions grows with SUM_ROWS and the number of such sums, not with the number of rows.
+    """
+    row = 0
+    while row < part.m:
+        m = min(SUM_ROWS, part.m - row)
+        sum_rows(net, rows, part, piece, in_place, row, m, part.accumulate or row > 0)
+        row += m
+
+
+@kernel(inline=True)
+def sum_rows(net, rows, part, piece, in_place, row, m, accumulate):
+    """`gradient` over m rows, from `row` of the part on: summed from zero, then added if there are others before."""
+    layer, sparse = piece.layer, piece.k == 0 and net.plan.sparse != 0
+    # Of CSR rows with fewer entries than W has rows, most rows of W have at most one: that is added where it belongs.
+    apart = accumulate and not (sparse and entries(rows, part.first + row, m) < layer.fan_in)
+    target, t0 = (net.work, net.plan.partial + piece.g0) if apart else (net.grad, piece.g0)
+    if sparse:
         dense.weight_gradients_sparse(
-            layer, rows, part.first, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
+            layer,
+            rows,
+            part.first + row,
+            row,
+            net.work,
+            target,
+            t0,
+            piece.begin,
+            piece.end,
+            m,
+            accumulate and not apart,
         )
     else:
         x = Matrix(net.work, layer.a_in, layer.ld_in)
         if piece.k == 0 and in_place:
             x = Matrix(rows.x, part.first * layer.fan_in, layer.fan_in)
-        dense.weight_gradients(
-            layer, x, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
-        )
+        dense.weight_gradients(layer, x, row, net.work, target, t0, piece.begin, piece.end, m)
+    if apart:
+        for j in range(0, piece.stop - piece.start, lanes(net.grad)):
+            g = piece.g0 + j
+            store(net.grad, g, load(net.grad, g) + load(target, t0 + j))
     if piece.biased:
-        dense.bias_gradients(layer, net.work, net.grad, piece.gb, m, part.accumulate)
+        dense.bias_gradients(layer, row, net.work, net.grad, piece.gb, m, accumulate)
+
+
+@kernel(inline=True)
+def entries(rows, first, m):
+    """Return how many entries m CSR rows of the order have, from row `first` on."""
+    count = 0
+    for r in range(first, first + m):
+        source = rows.order[r] if rows.order.size > 0 else r
+        count += rows.indptr[source + 1] - rows.indptr[source]
+    return count
 
 
 @kernel(inline=True)

@@ -83,8 +83,8 @@ def gradients(words, k, work, grad, m, reps):
             begin = block * layer.block_rows
             end = min(begin + layer.block_rows, dense.stored_rows(layer))
             x = Matrix(work, layer.a_in, layer.ld_in)
-            dense.weight_gradients(layer, x, work, grad, 0, begin, end, m, False)
-        dense.bias_gradients(layer, work, grad, 0, m, False)
+            dense.weight_gradients(layer, x, 0, work, grad, 0, begin, end, m)
+        dense.bias_gradients(layer, 0, work, grad, 0, m, False)
 
 
 @entry

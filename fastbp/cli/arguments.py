@@ -56,6 +56,7 @@ def _value(kind: Callable[[str], Any], good: Callable[[Any], bool], wanted: str)
 
 
 _count = _value(int, lambda n: n >= 1, "a whole number of 1 or more")
+_threads = _value(int, lambda n: n >= 1 or n == -1, "a whole number of 1 or more, or -1 for all cores")
 _units = _value(int, lambda n: 1 <= n <= 65536, "a whole number from 1 to 65536")
 _seed = _value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
 _whole = _value(int, lambda n: n >= 0, "a whole number of 0 or more")
@@ -185,7 +186,7 @@ def _train(parser: argparse.ArgumentParser) -> None:
         "--seed", type=_seed, default=0, metavar="N", help="of split, weights and order (default: 0)"
     )
     training.add_argument(
-        "--threads", type=_count, metavar="N", help="default: all cores the process may use"
+        "--threads", type=_threads, metavar="N", help="default: all cores the process may use"
     )
     output = parser.add_argument_group("the output")
     output.add_argument("--out", metavar="FILE", help="model file (default: model.safetensors)")

@@ -5,7 +5,8 @@ With session.py, this is the one door from the package to the kernels that train
 
 from __future__ import annotations
 
-import threading
+import collections
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,9 +22,11 @@ from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
-from fastbp.validation import shown, to_real
+from fastbp.validation import check_threads, shown, to_real
 
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
+PIECES = 4  # for each thread of a prediction: who has a slower core does fewer of them
+SPARE = 16  # workspaces that are kept for the next predictions at most
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Engine:
         self.params = aligned_zeros(layout.full_size, layout.dtype)
         self.theta = self.params[: layout.size]
         self.weights, self.biases = layout.views(self.theta)
-        self._predictor: dict[int, Workspace] = {}
+        self._predictors: collections.deque[Workspace] = collections.deque(maxlen=SPARE)
         self._evaluators: dict[tuple[Objective, bool, int], Workspace] = {}
         self._row_plan: Array | None = None
         self._one_row = (1, layout.n_inputs) if layout.on_stack else None
@@ -178,11 +181,12 @@ class Engine:
         ----------
         x : ndarray (n, n_inputs), C-contiguous, or CSR matrix, of the engine's dtype; or Rows
         n_threads : int or None
-            None for all cores; the result is the same.
+            None or -1 for all cores; the result is the same.
         out : ndarray (n, units) of the engine's dtype, C-contiguous, optional
         layer : int, optional
             0 for the first; the default is the last.
         """
+        n_threads = check_threads(n_threads)
         if type(x) is np.ndarray and x.shape == self._one_row and layer is None and out is None:
             flags = x.flags
             if x.dtype == self.dtype and flags.c_contiguous and flags.aligned and flags.writeable:
@@ -207,33 +211,44 @@ class Engine:
             raise ValueError(
                 f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, got {out.shape}"
             )
-        useful = min(int(n * layout.flops_per_row / 3 / (10 * teams.TEAM_FLOPS)), -(-n // PREDICT_ROWS))
-        team = 1
-        if useful > 1 and n_threads != 1:
-            team = min(useful, teams.default_threads() if n_threads is None else n_threads)
+        # Whole passes, so that a row is computed alike for any number of threads.
+        passes = -(-n // PREDICT_ROWS)
+        useful = min(int(n * layout.flops_per_row / 3 / (10 * teams.TEAM_FLOPS)), passes)
+        team = min(useful, teams.size_for(math.inf, n_threads)) if useful > 1 else 1
+        pieces = min(passes, PIECES * team) if team > 1 else 1
+        ends = [min(n, passes * piece // pieces * PREDICT_ROWS) for piece in range(pieces + 1)]
+        left = collections.deque(zip(ends, ends[1:], strict=False))
         flat = out.reshape(-1)
+        height = min(PREDICT_ROWS, max(1, n))
+        at_work: list[Workspace] = []
 
-        def part(member: int) -> None:
-            workspace = self._predictor.pop(member, None) or Workspace(layout, min(PREDICT_ROWS, max(1, n)))
-            if workspace.batch < min(PREDICT_ROWS, n):
-                workspace = Workspace(layout, PREDICT_ROWS)
-            # Each thread gets whole passes, so that a row is computed alike for any number of threads.
-            passes = -(-n // PREDICT_ROWS)
-            start = passes * member // team * PREDICT_ROWS
-            stop = min(n, passes * (member + 1) // team * PREDICT_ROWS)
-            workspace.call(p.PREDICT, self.params, rows, out=flat, begin=start, end=stop, layers=layers)
-            self._predictor[member] = workspace
+        def work() -> int:
+            """Do pieces until none is left. Each refreshes the copies T of transposed layers, with the same numbers."""
+            try:
+                workspace = self._predictors.pop()
+            except IndexError:
+                workspace = None
+            if workspace is None or workspace.batch < height:
+                workspace = Workspace(layout, height)
+            at_work.append(workspace)
+            while left:
+                try:
+                    begin, end = left.popleft()
+                except IndexError:
+                    break  # another thread was faster
+                workspace.call(p.PREDICT, self.params, rows, out=flat, begin=begin, end=end, layers=layers)
+            self._predictors.append(workspace)
+            return 0
+
+        def stop() -> None:
+            left.clear()
+            for workspace in at_work:
+                workspace.stop()
 
         if team == 1:
-            part(0)
+            work()
         else:
-            # Every thread refreshes the copies T of transposed layers, with the same numbers.
-            helpers = [threading.Thread(target=part, args=(member,)) for member in range(1, team)]
-            for helper in helpers:
-                helper.start()
-            part(0)
-            for helper in helpers:
-                helper.join()
+            teams.together(work, team, stop)
         return out
 
     def compiled(self, objective: Objective | None = None) -> compiled.State:

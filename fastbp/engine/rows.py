@@ -15,6 +15,7 @@ import numpy as np
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array, flat
 from fastbp.objectives import Objective
+from fastbp.validation import check_sparse
 
 _NO_INDEX = np.zeros(0, np.int32)
 _NO_WEIGHTS = np.zeros(0)
@@ -80,7 +81,7 @@ class Rows:
         self.codes = False
         self.weights = _NO_WEIGHTS
         if self.sparse:
-            self.values, self.indices, self.indptr = _canonical(x, layout.n_inputs)
+            self.values, self.indices, self.indptr = _canonical(x)
         else:
             if not x.flags.c_contiguous:
                 raise ValueError("x must be C-contiguous; use numpy.ascontiguousarray")
@@ -198,31 +199,22 @@ class Rows:
         return twin
 
 
-def _canonical(x: Any, n_inputs: int) -> tuple[Array, Array, Array]:
+def _canonical(x: Any) -> tuple[Array, Array, Array]:
     """Return values and int32 index arrays of a CSR matrix: indices of our own, in order, without duplicates."""
-    n = int(x.shape[0])
-    values, indices, indptr = np.ascontiguousarray(x.data), np.array(x.indices), np.array(x.indptr)
-    if values.size >= 2**31 or indices.size >= 2**31:
-        raise ValueError(f"x has {indices.size} entries; a sparse matrix may have 2^31 - 1")
-    if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < n_inputs:
-        raise ValueError(f"x holds column indices outside 0..{n_inputs - 1}")
-    if (
-        indices.dtype.kind not in "iu"
-        or indptr.dtype.kind not in "iu"
-        or indptr.shape != (n + 1,)
-        or int(indptr[0]) != 0
-        or int(indptr[-1]) > min(indices.size, values.size)
-        or np.any(indptr[1:] < indptr[:-1])
-    ):
-        raise ValueError("x is not a valid CSR matrix: indptr does not fit indices")
-    indices, indptr = indices.astype(np.int32, copy=False), indptr.astype(np.int32, copy=False)
-    used = int(indptr[-1])
-    rising = indices[1:used] > indices[: max(0, used - 1)]
+    if x.data.size >= 2**31 or x.indices.size >= 2**31:
+        raise ValueError(f"x has {x.indices.size} entries; a sparse matrix may have 2^31 - 1")
+    checked = check_sparse(x, "x")
+    values, used = np.ascontiguousarray(checked.data), checked.data.size
+    indices, indptr = (
+        checked.indices.astype(np.int32, copy=False),
+        checked.indptr.astype(np.int32, copy=False),
+    )
+    rising = indices[1:] > indices[:-1]
     # A row may begin with a smaller column than the row before it ends with.
     begins = indptr[1:-1]
     rising[begins[(0 < begins) & (begins < used)] - 1] = True
     if not rising.all():
-        own = type(x)((values[:used].copy(), indices[:used], indptr), shape=x.shape)
+        own = type(x)((values.copy(), indices, indptr), shape=x.shape)
         own.sum_duplicates()
         values, indices, indptr = own.data, own.indices, own.indptr
     return flat(values), flat(indices.astype(np.int32, copy=False)), flat(indptr.astype(np.int32, copy=False))

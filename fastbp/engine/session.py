@@ -266,7 +266,9 @@ class Session:
         learning_rate : float, or ndarray (batches,) float64
         """
         workspace = self._prepare(rows)
-        order = np.ascontiguousarray(order, np.int64)
+        order = np.array(
+            order, np.int64
+        )  # a copy, which is checked: a row number is an address to the kernel
         size = int(order.size)
         # If the order is 0, 1, ..., size - 1, the kernel reads the rows in place.
         in_order = (

@@ -11,6 +11,8 @@ import threading
 import time
 from collections.abc import Callable
 
+from fastbp.validation import check_threads
+
 # The least work of a batch for a team: with less, a second thread cannot pay for two phases even on an idle machine.
 TEAM_FLOPS = 2e6
 # The least work of a call: with less, starting a helper costs more than it saves (docs/decisions/by-the-clock.rst).
@@ -21,8 +23,20 @@ COSTLY = (
     4  # times longer pauses if a call is a whole large batch, since a trial cannot be shorter than a call
 )
 
+PATIENCE = 1.0  # seconds until a caller that has sent others to work does it itself if none of them has come
+
 _active = 0
 _active_lock = threading.Lock()
+
+
+def _alone_after_fork() -> None:
+    """In a child: the calls that were under way in the parent are not under way here, and nobody holds the lock."""
+    global _active, _active_lock
+    _active, _active_lock = 0, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone_after_fork)
 
 
 def default_threads() -> int:
@@ -49,14 +63,14 @@ def size_for(flops: float, n_threads: int | None) -> int:
 
     Raises
     ------
-    ValueError
-        If `n_threads` is less than 1.
+    TypeError, ValueError
+        What `check_threads` says.
     """
-    if n_threads is not None and n_threads < 1:
-        raise ValueError(f"n_threads must be at least 1 or None, got {n_threads}")
+    n_threads = check_threads(n_threads)
     if n_threads == 1 or flops < TEAM_FLOPS:
         return 1
-    return default_threads() if n_threads is None else n_threads
+    # Never more than there are cores: each thread costs memory, and `together` starts no more.
+    return min(default_threads(), n_threads or 2**62)
 
 
 def for_call(team: int, flops: float) -> int:
@@ -123,7 +137,7 @@ def together(call: Callable[[], int], team: int, stop: Callable[[], None], *, ap
         _active += 1
     try:
         if team > 1:
-            team = min(team, max(1, -(-default_threads() // _active)))
+            team = min(team, max(1, -(-default_threads() // max(1, _active))))
         return _run(call, team if apart else team - 1, stop, apart)
     finally:
         with _active_lock:
@@ -140,15 +154,18 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
     departures: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def help_out() -> None:
-        # In this order: who closes the door sees everybody who may be inside.
-        entered.append(None)
+        inside = False
         try:
+            # In this order: who closes the door sees everybody who may be inside.
+            entered.append(None)
+            inside = True
             if not closed:
                 results.append(call())
         except BaseException as error:
             errors.append(error)
         finally:
-            left.append(None)
+            if inside:
+                left.append(None)
             departures.put(None)
 
     try:
@@ -157,12 +174,10 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
             try:
                 # Not threading.Thread, whose start waits until the new thread runs: 0.2 ms of every call.
                 _thread.start_new_thread(help_out, ())
-            except RuntimeError:
-                break
+            except (RuntimeError, MemoryError):
+                break  # at the process's limit of threads, or without memory for one more stack
             started += 1
-        if apart and started:
-            departures.get()
-        else:
+        if not (apart and started and _departed(departures, entered)):
             results.append(call())
         closed = True
         while len(left) < len(entered):
@@ -176,3 +191,14 @@ def _run(call: Callable[[], int], helpers: int, stop: Callable[[], None], apart:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _departed(departures: queue.SimpleQueue[None], entered: list[None]) -> bool:
+    """Wait until a helper has left; False if after some time none has come: without memory a thread does not begin."""
+    try:
+        departures.get(timeout=PATIENCE)
+    except queue.Empty:
+        if not entered:
+            return False
+        departures.get()
+    return True

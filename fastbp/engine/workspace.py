@@ -96,15 +96,21 @@ class Workspace:
             widest = max(layout.n_inputs, *(layer.units for layer in layout.layers))
             plan[p.PANEL], plan[p.PANEL_SIZE] = offset, widest * TILE_VECTORS * VECTOR_BYTES // size
             offset += threads * int(plan[p.PANEL_SIZE])
+        by_block = by_block and self.batch <= self.part
+        if by_block:
+            for record in self.records:
+                record[p.IN_SLOT] = plan[p.SLOT]
+                plan[p.SLOT] += _block_size(record)
+        # Not where the gradient of a batch is a single sum.
+        plan[p.PARTIAL] = offset
+        if objective is not None and (not by_block or self.part > p.SUM_ROWS):
+            offset += threads * int(plan[p.SLOT]) if by_block else layout.size
         plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, layout.dtype)
         self.numbers[p.PRODUCT] = 1.0
         empty = np.zeros(0, layout.dtype)
         self.grad = empty
-        if by_block and self.batch <= self.part:
-            for record in self.records:
-                record[p.IN_SLOT] = plan[p.SLOT]
-                plan[p.SLOT] += _block_size(record)
+        if by_block:
             self.grad = aligned_zeros(threads * int(plan[p.SLOT]), layout.dtype)
         elif gradient:
             self.grad = aligned_zeros(layout.size, layout.dtype)

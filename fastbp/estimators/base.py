@@ -23,6 +23,7 @@ from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
+from fastbp.validation import check_sparse, is_sparse
 
 # Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
@@ -122,6 +123,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         """
         hidden = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y = (check_sparse(data, name) if is_sparse(data) else data for data, name in ((X, "X"), (y, "y")))
         X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass, classes=classes)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)

@@ -100,7 +100,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         `on_epoch_end(epoch, logs)`, `on_fit_end(run)`, such as `fastbp.TimeLimit`; True from the end of a chunk or
         epoch ends the fit. An iteration of lbfgs is an epoch without chunks.
     n_threads : int or None, default=None
-        None is all cores this process may use. Results do not depend on it.
+        None and -1 are all cores this process may use. Results do not depend on it.
     dtype : {"float32", "float64"} or None, default=None
         Precision to compute in; None follows X, as scikit-learn does.
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbp.estimators.checks import checked_numbers
 from fastbp.estimators.parameters import Array, DType, Parameters
-from fastbp.validation import to_matrix
+from fastbp.validation import check_sparse, check_threads, to_matrix
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine
@@ -48,6 +48,8 @@ class PredictMixin(Parameters):
             and np.isfinite(X).all()
         ):
             return X  # scikit-learn's checks would return the same, 100 us later
+        if scipy.sparse.issparse(X) and X.format != "csr":
+            X = check_sparse(X)  # before anything converts it; rows of CSR are checked block by block
         X = validate_data(self, checked_numbers(X, "X"), accept_sparse=["csr", "csc"], reset=False)
         # scikit-learn does not look into the objects of some frames, and fails when it multiplies them.
         return to_matrix(X, np.dtype(np.float64), "X") if X.dtype.kind == "O" else X
@@ -75,11 +77,15 @@ class PredictMixin(Parameters):
         """Yield the raw outputs block by block, so that no more than a block of anything is in memory."""
         engine = self._engine(self._predict_dtype(X))
         # So few rows are one thread's work; to count the cores would take longer.
-        n_threads = 1 if X.shape[0] <= FEW_ROWS else self.n_threads
+        n_threads = check_threads(self.n_threads)
+        if X.shape[0] <= FEW_ROWS:
+            n_threads = 1
         if scipy.sparse.issparse(X):
             X = X.tocsr()  # rows of other formats cannot be cut out
+            if len(X.indptr) != X.shape[0] + 1:
+                raise ValueError("X is not a valid CSR matrix: indptr does not fit its shape")
         for rows in _blocks(X.shape[0]):
-            x = X if X.shape[0] <= ROWS_AT_ONCE else X[rows]
+            x = X if X.shape[0] <= ROWS_AT_ONCE else _cut(X, rows)
             yield rows, engine.predict(as_rows(x, engine.dtype), n_threads=n_threads)
 
     def _predict_dtype(self, X: Any) -> DType:
@@ -120,6 +126,19 @@ class PredictMixin(Parameters):
 
 def _blocks(n: int) -> Iterator[slice]:
     return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))
+
+
+def _cut(X: Any, rows: slice) -> Any:
+    """Return some rows of an array or a CSR matrix, without a copy. SciPy's own slices trust indptr as it is."""
+    if not scipy.sparse.issparse(X):
+        return X[rows]
+    indptr = np.array(X.indptr[rows.start : rows.stop + 1])
+    begin, end = int(indptr[0]), int(indptr[-1])
+    if not 0 <= begin <= end <= min(len(X.indices), len(X.data)):
+        raise ValueError("X is not a valid CSR matrix: indptr does not fit indices")
+    return type(X)(
+        (X.data[begin:end], X.indices[begin:end], indptr - begin), shape=(len(indptr) - 1, X.shape[1])
+    )
 
 
 def as_rows(X: Any, dtype: DType) -> Any:

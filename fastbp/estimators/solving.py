@@ -23,6 +23,11 @@ if TYPE_CHECKING:  # what trains loads the kernels
     from fastbp.estimators.stochastic import Records, Validation
 
 
+# Beyond this float32 swallows a difference of 1 between target and output. The first steps of L-BFGS have that size: it
+# would see neither loss nor gradient change, and stop.
+LARGE_TARGET = 2.0**24
+
+
 class SolverMixin(PredictMixin, metaclass=ABCMeta):
     """Adds the solvers to a class that knows its loss and its score."""
 
@@ -167,9 +172,11 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             self.best_validation_score_ = records.best_score
         self.n_iter_, self.t_ = records.n_iter, records.t
         if records.losses:
-            self.loss_ = records.loss
+            self.loss_ = records.losses[-1]
         self.loss_curve_ += records.losses
-        self.best_loss_, self._no_improvement_count = records.best_loss, records.no_improvement
+        best = records.best_loss
+        self.best_loss_ = best if best is None or not records.losses else type(records.losses[-1])(best)
+        self._no_improvement_count = records.no_improvement
         if records.validation_losses:
             self.validation_loss_curve_ += records.validation_losses
 
@@ -247,6 +254,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
 
         problem = self._lbfgs_problem(X, y, sample_weight)
         start = np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)])
+        start = start.astype(problem.engine.dtype, copy=False)
         loop = LBFGSLoop(owner, problem, start)
         loop.train()
         loss = loop.loss()
@@ -259,6 +267,8 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         from fastbp.estimators.lbfgs import Problem
 
         dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        if y.ndim == 2 and y.size and max(float(y.max()), -float(y.min())) > LARGE_TARGET:
+            dtype = np.dtype(np.float64)
         layout, objective = self._layout(dtype), self._objective(dtype)
         for name, used in (
             ("dropout", any(layer.dropout for layer in layout.layers)),

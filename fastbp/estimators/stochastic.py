@@ -78,7 +78,7 @@ class StochasticLoop(Loop):
     records : Records
         As the call before has left them; the loop updates them.
     loss_dtype : type
-        Of `records.loss` and `records.losses`.
+        Of `records.losses`.
     incremental : bool
         One epoch only.
     """
@@ -149,9 +149,11 @@ class StochasticLoop(Loop):
             self.run.samples_done,
         )
         records.n_iter += 1
-        records.loss = self.loss_dtype(self.run.loss_sum / seen)
+        records.loss = np.float64(
+            self.run.loss_sum / seen
+        )  # decisions hang on it: not in scikit-learn's dtype
         records.t += seen
-        records.losses.append(records.loss)
+        records.losses.append(self.loss_dtype(records.loss))
         say(estimator.verbose, f"Iteration {records.n_iter:d}, loss = {records.loss:.8f}")
         logs = {"loss": float(records.loss)}
         if validation is not None and validation.from_user:

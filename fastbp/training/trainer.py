@@ -13,7 +13,7 @@ from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.sources import prepare
 from fastbp.schedules import Schedule
-from fastbp.validation import check_count, check_number
+from fastbp.validation import check_count, check_number, check_threads
 
 __all__ = ["Model", "Trainer"]
 
@@ -45,7 +45,7 @@ class Trainer:
     seed : int or None
         Of the dropout.
     n_threads : int or None
-        None: all cores this process may use, if they make it faster.
+        None or -1: all cores this process may use, if they make it faster.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Trainer:
         self.seed = (
             int(np.random.default_rng().integers(2**31)) if seed is None else check_count(seed, "seed", 0)
         )
-        self.n_threads = None if n_threads is None else check_count(n_threads, "n_threads")
+        self.n_threads = check_threads(n_threads)
         self.epoch = 0
         self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
         self._dtype = self.engine.dtype

@@ -1,5 +1,8 @@
 """Rows: converted, copied, checked once, and kept; what a kernel trusts is a copy that nobody else holds."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -253,3 +256,115 @@ def test_a_map_of_another_dtype_is_read_in_blocks(tmp_path, rng, monkeypatch):
     del lengths[:]
     net.fit(x, np.zeros((220, 2)), batch_size=10, verbose=0)
     assert lengths == [50, 50, 50, 50, 20]
+
+
+BROKEN = {
+    "csr, few values": lambda x: changed(x, data=x.data[:-5]),
+    "csr, few indices": lambda x: changed(x, indices=x.indices[:-5]),
+    "csr, wild rows": lambda x: changed(x, indptr=np.where(np.arange(21) > 5, 2**30, x.indptr)),
+    "csr, wild columns": lambda x: changed(x, indices=x.indices + 2**30),
+    "csr, columns that wrap": lambda x: changed(x, indices=x.indices.astype(np.int64) + 2**32),
+    "csc": lambda x: changed(x.tocsc(), indices=x.tocsc().indices + 2**30),
+    "csc, negative": lambda x: changed(x.tocsc(), indices=x.tocsc().indices - 2**30),
+    "csc, few values": lambda x: changed(x.tocsc(), data=x.tocsc().data[:-5]),
+    "bsr": lambda x: changed(x.tobsr((2, 3)), indices=x.tobsr((2, 3)).indices + 2**30),
+    "coo, rows": lambda x: changed(x.tocoo(), row=x.tocoo().row + 2**30),
+    "coo, columns": lambda x: changed(x.tocoo(), col=x.tocoo().col - 2**30),
+    "coo, few values": lambda x: changed(x.tocoo(), data=x.tocoo().data[:-5]),
+}
+
+
+def changed(x, **arrays):
+    for name, array in arrays.items():
+        setattr(x, name, array)
+    return x
+
+
+def wild(name):
+    x = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    return BROKEN[name](scipy.sparse.csr_matrix(x))
+
+
+# In a process of its own: on the commit before most of these end it.
+SCRIPT = """
+import numpy as np, scipy.sparse, warnings, fastbp as fb
+from tests.engine.test_rows import BROKEN, wild
+warnings.simplefilter("ignore")
+x, y = np.random.default_rng(0).normal(size=(20, 3)).astype("f"), np.arange(20) % 2
+net = fb.Sequential([fb.Dense(2)], n_inputs=3)
+clf = fb.MLPClassifier((4,), max_iter=1, random_state=0).fit(x, y)
+labels = scipy.sparse.csr_matrix(np.eye(3)[np.arange(20) % 3])
+entries = {
+    "predict": lambda x: net.predict(x),
+    "fit": lambda x: net.fit(x, np.ones((20, 2)), verbose=0),
+    "validation data": lambda x: net.fit(np.ones((20, 3)), np.ones((20, 2)), validation_data=(x, np.ones((20, 2)))),
+    "Trainer": lambda x: fb.Trainer(net).step(x, np.ones((20, 2))),
+    "estimator's predict": lambda x: clf.predict(x),
+    "estimator's fit": lambda x: fb.MLPClassifier((4,), max_iter=1).fit(x, y),
+    "early stopping": lambda x: fb.MLPClassifier((4,), max_iter=1, early_stopping=True).fit(x, y),
+    "validation set": lambda x: fb.MLPClassifier((4,), max_iter=1).fit(
+        np.ones((20, 3), "f"), y, validation_set=(x, y)
+    ),
+    "labels": lambda x: fb.MLPClassifier((4,), max_iter=1).fit(np.ones((20, 3)), x),
+}
+for broken in BROKEN:
+    for name, entry in entries.items():
+        try:
+            entry(wild(broken))
+        except ValueError as error:
+            assert "is not a valid" in str(error) or "indices outside" in str(error), (broken, name, error)
+        else:
+            raise AssertionError((broken, name))
+"""
+
+
+def test_no_sparse_matrix_reaches_compiled_code_unchecked():
+    """SciPy's own code trusts the indices as ours does: a conversion writes, a slice reads, anywhere."""
+    run_script(SCRIPT)
+
+
+def run_script(script):
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.parametrize("what", ["order", "codes", "indices", "indptr"])
+def test_a_buffer_that_another_thread_refills(what):
+    """What is an address to a kernel is copied, then checked: for a second, values from outside come in between."""
+    run_script(f"""
+import threading, time
+import numpy as np, scipy.sparse
+from fastbp.engine.engine import Engine
+from fastbp.engine.session import Session
+from fastbp.layers import Layer
+from fastbp.objectives import Objective
+from fastbp.optimizers import Rule
+n, rng = 3000, np.random.default_rng(0)
+engine = Engine(6, [Layer(4, "tanh"), Layer(3)], "float32")
+x = rng.normal(size=(n, 6)).astype("f")
+matrix = scipy.sparse.csr_matrix(x)
+order, codes = rng.permutation(n).astype(np.int64), rng.integers(0, 3, n)
+session = Session(engine, Objective("cross_entropy"), Rule(), batch_size=100)
+buffer = dict(order=order, codes=codes, indices=matrix.indices, indptr=matrix.indptr)[{what!r}]
+good, bad, going = buffer.copy(), np.iinfo(buffer.dtype).max // 4, True
+def refill():
+    while going:
+        buffer[1:] = bad
+        buffer[:] = good
+thread = threading.Thread(target=refill)
+thread.start()
+end, done = time.monotonic() + 1.0, 0
+try:
+    while time.monotonic() < end:
+        try:
+            session.run(matrix if {what!r}.startswith("ind") else x, codes, order, 0.0)
+        except (ValueError, IndexError):
+            pass
+        done += 1
+finally:
+    going = False
+    thread.join()
+assert done > 10
+""")

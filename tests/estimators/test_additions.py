@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import scipy.sparse
+import sklearn.neural_network
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
@@ -591,3 +592,29 @@ def test_defaults_are_those_of_the_docstring(Estimator):
         values = ast.literal_eval(default)
         documented.update(zip(names, values if len(names) > 1 else [values], strict=True))
     assert documented == Estimator().get_params()
+
+
+@pytest.mark.parametrize("scale", [1e8, 1e10])
+def test_lbfgs_with_float32_rows_and_large_targets(scale):
+    """It stopped after 1 or 2 iterations at R2 0.04 or less, without a word: float32 saw no loss change."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5)).astype(np.float32)
+    y = (np.sin(X[:, 0]) + X[:, 1] * X[:, 2]).astype(np.float64) * scale
+    settings = {"hidden_layer_sizes": (20,), "solver": "lbfgs", "random_state": 0, "max_iter": 300}
+    theirs = sklearn.neural_network.MLPRegressor(**settings).fit(X, y)
+    ours = MLPRegressor(**settings).fit(X, y)
+    assert ours.score(X, y) > theirs.score(X, y) - 0.02 > 0.9
+
+
+def test_patience_is_counted_in_float64():
+    """float32 has no number between the loss of 5e7 and that less tol: every epoch looked like an improvement."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(64, 3)).astype(np.float32)
+    y = (1e4 + X[:, 0]).astype(np.float32)
+    net = MLPRegressor(
+        hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e-13, momentum=0.0, max_iter=30, tol=0.1,
+        n_iter_no_change=3, random_state=0, alpha=0.0, batch_size=64,
+    )  # fmt: skip
+    net.fit(X, y)
+    assert type(net.loss_) is type(net.loss_curve_[-1]) is np.float32
+    assert net.n_iter_ < 10
