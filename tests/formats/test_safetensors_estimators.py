@@ -204,8 +204,8 @@ def test_impossible_parameters_are_not_saved(tmp_path, name, value):
         (lambda model: setattr(model._optimizer, "step", -1), "step must be an integer >= 0, got -1"),
         (lambda model: setattr(model._optimizer, "beta_1", 2.0), "beta_1 must be a finite number in"),
         (
-            lambda model: model._optimizer.detach() or model._optimizer.slots.pop("m"),
-            "the optimizer keeps m, v",
+            lambda model: model._optimizer.detach() or model._optimizer.slots.pop("exp_avg"),
+            "the optimizer keeps exp_avg, exp_avg_sq",
         ),
     ],
 )
