@@ -10,6 +10,7 @@ import scipy.sparse
 
 from fastbp.engine.session import Session
 from fastbp.engine.workspace import Workspace
+from fastbp.kernels import plan
 from fastbp.kernels.plan import SUM_ROWS
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
@@ -151,3 +152,9 @@ def test_ten_million_rows():
     assert done.returncode == 0, done.stdout + done.stderr
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert before > peak // 2 or peak < 2 * 2**20  # kB; an earlier child may have been larger
+
+
+def test_a_row_on_the_stack_takes_no_place_for_sums():
+    """A single row has no partial sums; its workspace lies on the caller's stack and must stay small."""
+    engine = ones(200, Layer(300))
+    assert engine.compiled().plan[plan.WORK_SIZE] < 4 * (200 + 300) + 200
