@@ -60,6 +60,8 @@ class Engine:
         Where what stands, and the sizes that follow from the architecture.
     theta : ndarray, flat
         All parameters, padded; live. Copy it to keep a state, assign into it to return to one.
+    training_lock : context manager
+        Held by who trains the parameters; predictions do not ask for it.
     weights, biases : lists of ndarray
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.
     """
@@ -77,6 +79,7 @@ class Engine:
         self._predictors: collections.deque[Workspace] = collections.deque(maxlen=SPARE)
         self._evaluators: dict[tuple[Objective, bool, int], Workspace] = {}
         self._row_plan: Array | None = None
+        self.training_lock = teams.training_lock()
         self._one_row = (1, layout.n_inputs) if layout.on_stack else None
 
     @property

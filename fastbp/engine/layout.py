@@ -22,9 +22,7 @@ from fastbp.layers import ACTIVATION_NAMES, Layer
 BLOCK_BYTES = 16384  # weights of one block: its gradient, state and parameters stay in the nearest caches
 WIDE_BYTES = 16384  # blocks of longer rows are twice as high, since each block reads all deltas
 TRANSPOSE_RATIO = 2  # W' is stored if that shrinks a layer's padded size by this factor
-STACK_BYTES = (
-    1 << 18
-)  # a single row's workspace is on the stack, and a thread may have only half a megabyte of it
+STACK_BYTES = 1 << 16  # a single row's workspace is on the stack, of which a thread may have only 128 kB
 
 
 class Place(NamedTuple):

@@ -9,7 +9,10 @@ import os
 import queue
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
 
 from fastbp.validation import check_threads
 
@@ -27,12 +30,23 @@ PATIENCE = 1.0  # seconds until a caller that has sent others to work does it it
 
 _active = 0
 _active_lock = threading.Lock()
+_training_locks: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def training_lock() -> AbstractContextManager[Any]:
+    """Return a lock for one trainable object: who trains it, callbacks included, may enter again; others wait."""
+    lock = threading.RLock()
+    _training_locks.add(lock)
+    return lock
 
 
 def _alone_after_fork() -> None:
-    """In a child: the calls that were under way in the parent are not under way here, and nobody holds the lock."""
+    """In a child: calls and trainings of the parent's other threads are not under way here, and they hold no lock."""
     global _active, _active_lock
     _active, _active_lock = 0, threading.Lock()
+    for lock in _training_locks:
+        if not lock._is_owned():  # else this very thread trains, and goes on
+            lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):

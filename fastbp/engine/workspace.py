@@ -101,9 +101,9 @@ class Workspace:
             for record in self.records:
                 record[p.IN_SLOT] = plan[p.SLOT]
                 plan[p.SLOT] += _block_size(record)
-        # Not where the gradient of a batch is a single sum.
+        # Not where the gradient of a batch is a single sum; a single row's workspace may be on a stack.
         plan[p.PARTIAL] = offset
-        if objective is not None and (not by_block or self.part > p.SUM_ROWS):
+        if objective is not None and self.batch > 1 and (not by_block or self.part > p.SUM_ROWS):
             offset += threads * int(plan[p.SLOT]) if by_block else layout.size
         plan[p.WORK_SIZE] = offset
         self.work = aligned_zeros(offset, layout.dtype)

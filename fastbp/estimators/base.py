@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from typing import Any, Self
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from sklearn.base import BaseEstimator
@@ -28,6 +29,10 @@ from fastbp.validation import check_sparse, is_sparse
 # Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
 BESTS = ("best_loss_", "best_validation_score_", "_best_coefs", "_best_intercepts", "_no_improvement_count")
+
+
+# Held by who fits an estimator. Not in the estimators, so that they stay plain data to pickle, clone and compare.
+_locks: WeakKeyDictionary[BaseMLP, Any] = WeakKeyDictionary()
 
 
 class BaseMLP(SolverMixin, BaseEstimator):
@@ -87,8 +92,16 @@ class BaseMLP(SolverMixin, BaseEstimator):
         validation_set: Any = None,
     ) -> Self:
         # Imported here, before the work begins: Ctrl-C during an import would leave a module half made.
+        from fastbp.engine import teams
         from fastbp.estimators import lbfgs, stochastic  # noqa: F401
 
+        # Two threads that fit one estimator do so one after the other.
+        with _locks.setdefault(self, teams.training_lock()):
+            return self._fit_alone(X, y, sample_weight, incremental, classes, validation_set)
+
+    def _fit_alone(
+        self, X: Any, y: Any, sample_weight: Any, incremental: bool, classes: Any, validation_set: Any
+    ) -> Self:
         before = dict(self.__dict__)
         draft = object.__new__(type(self))
         draft.__dict__.update(before)

@@ -19,7 +19,12 @@ from fastbp.training.trainer import Model, Trainer
 
 
 def fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
-    """Train `net`; what `Sequential.fit` documents."""
+    """Train `net`; what `Sequential.fit` documents. Another thread that trains it too waits until this one is done."""
+    with net.engine.training_lock:
+        return _fit(net, x, y, settings)
+
+
+def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
     engine = net.engine
     data = _training_data(engine.layout, x, y, settings)
     validation = _validation_data(engine.layout, settings)

@@ -130,13 +130,14 @@ class Trainer:
             rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
         else:
             rows = Rows(self.engine.layout, x, y, None, self.objective)
-        session = self._session
-        if session is None or rows.n > session.batch_size:
-            session = self.reserve(rows.n)
-        rate = self._rate
-        if rate is None:
-            rate = self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
-        return session.update(rows, rate)
+        with self.engine.training_lock:
+            session = self._session
+            if session is None or rows.n > session.batch_size:
+                session = self.reserve(rows.n)
+            rate = self._rate
+            if rate is None:
+                rate = self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
+            return session.update(rows, rate)
 
     @property
     def session(self) -> Session:

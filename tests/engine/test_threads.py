@@ -588,3 +588,103 @@ def test_an_error_of_a_helper_is_raised(monkeypatch):
     with pytest.raises(MemoryError, match="no room"):
         module.together(call, 2, lambda: None)
     assert left == [True]
+
+
+def test_two_threads_that_train_one_object():
+    """They take turns: nothing crashes, every step counts, and the object works afterwards."""
+    run_script(
+        """
+import threading
+import fastbp as fb
+rng = np.random.default_rng(0)
+net = fb.Sequential([fb.Dense(32, "relu"), fb.Dense(1)], n_inputs=20)
+trainer = fb.Trainer(net, optimizer=fb.Adam(1e-4))
+clf = fb.MLPClassifier((16,), random_state=0)
+parts = [(rng.normal(size=(n, 20)).astype("f"), rng.integers(0, 2, n)) for n in (1, 5000, 7, 900)]
+failed = []
+def work(x, y):
+    try:
+        for _ in range(40):
+            trainer.step(x, y[:, None].astype("f"))
+            clf.partial_fit(x, y, classes=[0, 1])
+        net.fit(x, y[:, None].astype("f"), verbose=0)
+        clf.predict(x)
+    except BaseException as error:
+        failed.append(error)
+threads = [threading.Thread(target=work, args=part) for part in parts]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert not failed, failed
+assert trainer.steps == 160, trainer.steps
+assert clf.t_ == 40 * sum(len(y) for _, y in parts)
+assert np.isfinite(net.engine.theta).all()
+x, y = parts[2]
+assert np.isfinite(trainer.step(x, y[:, None].astype("f")))
+""",
+        timeout=120,
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_forked_amid_a_training():
+    """It inherits neither the count of active teams, which would keep half its threads from it, nor a held lock."""
+    run_script(
+        """
+import threading
+import fastbp as fb
+net = fb.Sequential([fb.Dense(8), fb.Dense(1)], n_inputs=4)
+x = np.zeros((64, 4), "f")
+net.fit(x, x[:, :1], verbose=0)
+inside, go_on = threading.Event(), threading.Event()
+class Wait(fb.Callback):
+    def on_epoch_end(self, epoch, logs):
+        inside.set()
+        go_on.wait(60)
+thread = threading.Thread(target=lambda: net.fit(x, x[:, :1], verbose=0, callbacks=[Wait()]))
+thread.start()
+inside.wait(60)
+module._active = 3
+with module._active_lock:
+    child = os.fork()
+if child == 0:
+    import signal
+    signal.alarm(20)
+    net.fit(x, x[:, :1], verbose=0)
+    fb.Trainer(net).step(x, x[:, :1])
+    os._exit(module._active)
+module._active = 0
+go_on.set()
+thread.join()
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+""",
+        timeout=60,
+    )
+
+
+def test_a_row_on_a_small_stack(dtype):
+    """A thread with 128 kB predicts with, and trains, every network that is computed on the stack."""
+    run_script(
+        f"""
+import threading
+import fastbp as fb
+from fastbp.engine.layout import STACK_BYTES
+dtype = np.dtype({dtype.name!r})
+units = STACK_BYTES // dtype.itemsize // 4 - 20
+net = fb.Sequential([fb.Dense(units, "tanh"), fb.Dense(1)], n_inputs=4, dtype=dtype)
+wide = fb.Sequential([fb.Dense(4 * units, "tanh"), fb.Dense(1)], n_inputs=4, dtype=dtype)
+state = net.compiled()
+x, y = np.ones((1, 4), dtype), np.ones(1, dtype)
+def work():
+    net.predict(x)
+    wide.predict(x)
+    fb.kernels.train_one(state, x[0], y, 1e-3)
+    done.append(True)
+done = []
+work()  # what is loaded is loaded
+threading.stack_size(128 * 1024)
+thread = threading.Thread(target=work)
+thread.start()
+thread.join()
+assert done == [True, True]
+"""
+    )
