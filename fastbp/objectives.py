@@ -19,6 +19,7 @@ target.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,6 +31,7 @@ from fastbp.reference import LOSSES
 from fastbp.validation import check_choice, check_number, check_rows, parse_call, to_matrix
 
 __all__ = [
+    "BOUNDED",
     "OBJECTIVE_NAMES",
     "Loss",
     "Objective",
@@ -41,6 +43,12 @@ __all__ = [
 ]
 
 OBJECTIVE_NAMES = tuple(sorted(LOSSES))
+# Least and largest target of the losses that do not take every finite number, and how messages say it.
+BOUNDED = {
+    "binary_cross_entropy": (0.0, 1.0, "targets in [0, 1]"),
+    "cross_entropy": (0.0, 1.0, "targets in [0, 1]"),
+    "poisson": (0.0, np.inf, "counts >= 0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,11 @@ def get(loss: Loss) -> Objective:
         raise TypeError(
             f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {loss!r} ({type(loss).__name__})"
         )
+    return _parsed(loss)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(loss: str) -> Objective:
     name, arguments = parse_call(loss, "loss")
     objective = Objective(check_choice(name, "loss", OBJECTIVE_NAMES))
     if not arguments:
@@ -163,10 +176,9 @@ def to_targets(
         raise ValueError(
             f"{name} must have shape ({n}, {n_outputs}){also} for loss={objective.name!r}, got {values.shape}"
         )
-    if objective.name in ("binary_cross_entropy", "cross_entropy"):
-        _check_range(values, 0.0, 1.0, name, f"loss={objective.name!r} takes targets in [0, 1]")
-    elif objective.name == "poisson":
-        _check_range(values, 0.0, np.inf, name, "loss='poisson' takes counts >= 0")
+    if objective.name in BOUNDED:
+        low, high, what = BOUNDED[objective.name]
+        _check_range(values, low, high, name, f"loss={objective.name!r} takes {what}")
     return values
 
 

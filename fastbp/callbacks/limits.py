@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
-
 from fastbp.callbacks.hooks import Callback, DivergenceError, Logs, Run
-from fastbp.validation import check_number
+from fastbp.validation import all_finite, check_number
 
 
 class TerminateOnNaN(Callback):
@@ -46,7 +44,7 @@ class TerminateOnNaN(Callback):
         """Look at loss and weights."""
         if not math.isfinite(logs["loss"]):
             return self._end(f"the loss became {logs['loss']}", epoch)
-        if self._run is not None and not np.isfinite(self._run.theta).all():
+        if self._run is not None and not all_finite(self._run.theta):
             return self._end("the weights became infinite or NaN", epoch)
         return None
 
