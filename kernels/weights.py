@@ -16,10 +16,10 @@ from .tuples import Matrix, Piece
 
 
 @kernel(inline=True)
-def gradient(net, rows, part, piece, in_place):
+def gradient(call, net, rows, part, piece, in_place):
     """dW = x' delta and db = sum of delta, over the rows of the part."""
     layer, m = piece.layer, part.m
-    if piece.k == 0 and net.plan.sparse != 0:
+    if piece.k == 0 and call.sparse != 0:
         dense.weight_gradients_sparse(
             layer, rows, part.first, net.work, net.grad, piece.g0, piece.begin, piece.end, m, part.accumulate
         )
@@ -73,11 +73,14 @@ def update(net, sums, part, piece, scale):
 
 @kernel(inline=True)
 def finish(net, sums, part):
-    """Add the penalties of all blocks to the sum: the batch is done."""
+    """Add the penalties of all blocks to the sum: the batch is done, and with it perhaps a pass."""
     value = 0.0
     for number in range(net.plan.n_blocks):
         value += sums.blocks[2 * number]
     sums.totals.loss_sum += value * part.share
+    if part.closes >= 0:
+        sums.passes[part.closes] = sums.totals.loss_sum
+        sums.totals.loss_sum = 0.0
     sums.totals.loss_kept = sums.totals.loss_sum
     sums.totals.steps = part.step
 
@@ -116,13 +119,13 @@ def piece_of(net, number, member):
 
 
 @kernel(inline=True)
-def weights_phase(net, rows, sums, part, team, phase, in_place, clipped):
+def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
         piece = piece_of(net, k, team.member)
-        gradient(net, rows, part, piece, in_place)
+        gradient(call, net, rows, part, piece, in_place)
         if part.last:
             measure(net, sums, part, piece, clipped)
             if not clipped:

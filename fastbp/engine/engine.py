@@ -256,9 +256,7 @@ class Engine:
             raise ValueError(
                 f"the network is too wide for compiled code, whose workspace is on the stack ({STACK_BYTES // 1024} kB)"
             )
-        workspace = Workspace(self.layout, 1, objective or Objective())
-        workspace.plan[p.CLASS_INDEX] = workspace.objective.name == "cross_entropy"
-        return compiled.State(workspace.plan, self.params)
+        return compiled.State(Workspace(self.layout, 1, objective or Objective()).plan, self.params)
 
     def hidden(self, x: Any) -> list[Array]:
         """Return the outputs of every layer, the last included, each (n, units)."""
