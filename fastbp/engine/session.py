@@ -12,6 +12,7 @@ import numpy as np
 from fastbp.engine import teams
 from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
+from fastbp.engine.prepared import Step, like, step_of
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import EMPTY_ORDER, Workspace
 from fastbp.kernels import optimizers
@@ -49,6 +50,8 @@ class Session:
     ----------
     slots : dict of str to ndarray
         The optimizer's state, flat and live, each array laid out like ``engine.theta``.
+    prepared : callable or None
+        step(x, y, learning_rate) for batches like the last one: see `prepare`.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class Session:
         _check_rule(rule)
         self.engine, self.objective, self._rule = engine, objective, rule
         self.max_grad_norm, self.alpha = max_grad_norm, alpha
-        self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
+        self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads = n_threads
         names = optimizers.SLOTS[rule.kernel]
         size = engine.layout.size
@@ -78,6 +81,7 @@ class Session:
             self.slots["sum"][...] = rule.initial_accumulator
         self._fresh = True
         self._rate = np.zeros(1)
+        self.prepared: Step | None = None
         self._seconds_per_row = 0.0
         self.resize(batch_size)
 
@@ -109,6 +113,7 @@ class Session:
             and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
         )
         self._workspace = workspace
+        self.prepared = None
         self.rule = self._rule
 
     @property
@@ -122,6 +127,7 @@ class Session:
         if rule.kernel != self._rule.kernel:
             raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
         self._rule = rule
+        self.prepared = None
         plan, hyper = self._workspace.plan, self._workspace.hyper
         # The kernel has a separate path for single rows and plain SGD.
         self._online = self._plain and rule.kernel == "sgd" and rule.weight_decay == 0.0
@@ -153,6 +159,7 @@ class Session:
                 product *= self._rule.beta1 * (1.0 - 0.5 * 0.96 ** (t * self._rule.momentum_decay))
         self._workspace.numbers[p.PRODUCT] = product
         self._fresh = value == 0
+        self.prepared = None
 
     @property
     def loss_sum(self) -> float:
@@ -223,7 +230,7 @@ class Session:
             begin=0,
             end=n,
             rates=self._rate,
-            seed=self.seed,
+            seed=self._seed,
             online=self._online and not rows.sparse,
             team=team,
         )
@@ -232,6 +239,24 @@ class Session:
         if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / n
+
+    def prepare(self, x: Any, y: Any, rows: Rows) -> None:
+        """Make `prepared` for batches like `rows`, made from x and y, on which `update` has just trained.
+
+        There is none for batches that a team trains on, and for arrays that kernels do not take as they are: see
+        `fastbp.engine.prepared`.
+        """
+        is_like = like(self.engine.layout, rows.n, codes=rows.codes)
+        if self._pace.team == 1 and is_like(x, y):
+            self.prepared = step_of(
+                self._workspace,
+                self.engine.params,
+                is_like,
+                rows.n,
+                codes=rows.codes,
+                seed=self._seed,
+                online=self._online,
+            )
 
     def _workspace_for(self, rows: Rows) -> Workspace:
         """Return the workspace, if it can take these rows."""
@@ -300,7 +325,7 @@ class Session:
                 end=done + piece,
                 order=order,
                 rates=rates[first_rate : first_rate + -(-piece // batch)] if rates.size > 1 else rates,
-                seed=self.seed,
+                seed=self._seed,
                 online=self._online and not rows.sparse,
                 team=team,
                 apart=self._seconds_per_row * piece > 2 * CHUNK_SECONDS,
@@ -371,7 +396,7 @@ class Session:
             span=span,
             order=order.reshape(-1),
             rates=rates,
-            seed=self.seed,
+            seed=self._seed,
             online=self._online and not rows.sparse,
             team=team,
         )
@@ -392,6 +417,7 @@ class Session:
         theta, state, numbers, self._fresh = before
         self.engine.theta[:], self._state[:] = theta, state
         self._workspace.numbers[_RUNNING] = numbers
+        self.prepared = None
 
     def _team_for(self, team: int, count: int, rows: Rows) -> int:
         """Return how many threads a call of `count` of the rows gets; training row by row cannot be shared."""
