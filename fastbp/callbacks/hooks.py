@@ -101,6 +101,9 @@ class Callback:
     __module__ = "fastbp"
 
     saves = False
+    # Whether a class, not counting those derived from it, looks at nothing but logs, times, and whether all numbers are
+    # finite. If all callbacks are so, several short epochs are trained at once, and the hooks are called afterwards.
+    _late = False
 
     def on_fit_begin(self, run: Run | None = None) -> None:
         """Called before the first epoch: forget the last training."""
@@ -147,6 +150,7 @@ class CallbackList:
     def __init__(self, callbacks: Iterable[Any], run: Run) -> None:
         self.run = run
         self.callbacks = list(callbacks)
+        self.late = all(vars(type(callback)).get("_late", False) for callback in self.callbacks)
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(

@@ -26,6 +26,8 @@ class TerminateOnNaN(Callback):
 
     __module__ = "fastbp"
 
+    _late = True
+
     def __init__(self, *, raise_error: bool = True) -> None:
         self.raise_error = raise_error
         self._run: Run | None = None
