@@ -10,6 +10,8 @@ the documentation shows both in one table.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +87,11 @@ class Objective:
         return parameter.default if parameter else 0.0
 
     @property
+    def bounded(self) -> bool:
+        """Whether there are finite numbers that are no targets of this loss."""
+        return LOSSES[self.name].targets[0] > -math.inf
+
+    @property
     def classifies(self) -> bool:
         """Whether outputs become probabilities of classes: by softmax over them, or by the sigmoid of each."""
         return LOSSES[self.name].activation in ("softmax", "sigmoid")
@@ -107,6 +114,11 @@ def get(loss: Loss) -> Objective:
         raise TypeError(
             f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {shown(loss)} ({type(loss).__name__})"
         )
+    return _parsed(loss)
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(loss: str) -> Objective:
     word, arguments = parse_call(loss, "loss")
     name = NAMES.check(word, "loss")
     if not arguments:
@@ -184,7 +196,7 @@ def to_targets(
             + ("; class codes need loss='cross_entropy'" if _may_be_codes(values, n_outputs) else "")
         )
     low, high = LOSSES[objective.name].targets
-    if np.isfinite(low):
+    if objective.bounded:
         bounds = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f">= {low:g}"
         _check_range(values, low, high, name, f"loss={objective.name!r} takes targets {bounds}")
     return values

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
-from fastbp.engine.engine import Engine, Gradients
+from fastbp.engine import Engine, Gradients
 from fastbp.engine.sources import inputs_in_blocks, prepare
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
@@ -262,6 +262,7 @@ class Sequential:
         sample_weight: ArrayLike | None = None,
         inputs: bool = False,
         n_threads: int | None = None,
+        out: Gradients | None = None,
     ) -> tuple[float, Gradients]:
         """Return the loss (penalties included, no dropout) and its gradient; the model stays as it is.
 
@@ -271,6 +272,11 @@ class Sequential:
             As in `fit`.
         inputs : bool
             Also the gradient with respect to x: the error felt by the inputs.
+        n_threads : int, optional
+            None: as many as pay. The numbers do not depend on it.
+        out : Gradients, optional
+            From an earlier call with this model (and as many rows, if `inputs`): overwritten and returned, which saves
+            a small network a quarter of the time.
 
         Returns
         -------
@@ -284,9 +290,16 @@ class Sequential:
         >>> loss, grads.weights[0].item(), grads.biases[0].item()
         (5.0, -7.0, -4.0)
         """
-        objective = objectives.get(loss)
-        rows = prepare(self.engine.layout, x, y, sample_weight, objective).whole()
-        return self.engine.value_and_grad_of(rows, objective, inputs=inputs, n_threads=n_threads)
+        engine, objective = self.engine, objectives.get(loss)
+        if sample_weight is None and n_threads is None and not inputs and engine.prepared is not None:
+            known, _, gradient = engine.prepared
+            if (known is objective or known == objective) and (result := gradient(x, y, out)) is not None:
+                return result
+        rows = prepare(engine.layout, x, y, sample_weight, objective).whole()
+        result = engine.value_and_grad_of(rows, objective, inputs=inputs, n_threads=n_threads, out=out)
+        if not inputs:
+            engine.prepare(x, y, rows, objective)
+        return result
 
     def fit(
         self,

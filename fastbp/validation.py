@@ -12,7 +12,7 @@ import decimal
 import math
 import numbers
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from fastbp.spellings import did_you_mean
 
 __all__ = [
     "Floats",
+    "all_finite",
     "check_choice",
     "check_count",
     "check_number",
@@ -81,6 +82,8 @@ def check_count(value: object, name: str, minimum: int = 1, maximum: int | None 
     >>> check_count(3, "epochs")
     3
     """
+    if type(value) is int and value >= minimum and (maximum is None or value <= maximum):
+        return value
     if isinstance(value, _NO_NUMBER) or not isinstance(value, numbers.Integral):
         raise TypeError(
             f"{name} must be an integer >= {minimum}, got {shown(value)} ({type(value).__name__})"
@@ -106,6 +109,12 @@ def check_number(
     >>> check_number(0.5, "rate", 0, 1, open_high=True)
     0.5
     """
+    if (
+        type(value) is float
+        and (low < value < high or (value == low and not open_low))
+        and math.isfinite(value)
+    ):
+        return value
     expected = f"a finite number in {'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
     if isinstance(value, _NO_NUMBER) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be {expected}, got {shown(value)} ({type(value).__name__})")
@@ -305,6 +314,10 @@ def to_matrix(x: Any, dtype: np.dtype[Any], name: str, *, finite: bool = True) -
     array([[1., 2.],
            [3., 4.]], dtype=float32)
     """
+    if type(x) is np.ndarray and x.dtype == dtype and x.flags.c_contiguous:
+        if finite:
+            refuse_nonfinite(x, name)
+        return x
     columns = _columns(x)
     array = _to_real(x, name, columns)
     if array.dtype != dtype or not array.flags.c_contiguous:
@@ -343,7 +356,7 @@ def to_inputs(
     >>> to_inputs([[1, 2, 3]], 3, np.dtype("float64")).shape
     (1, 3)
     """
-    if is_sparse(x):
+    if type(x) is not np.ndarray and is_sparse(x):
         matrix = check_sparse(x, name).tocsr()
         _check_shape(matrix.shape, n_inputs, name, layer)
         if matrix.dtype.kind not in "biuf":
@@ -394,27 +407,40 @@ def refuse_nonfinite(array: Floats, name: str, columns: list[str] | None = None)
     ...
     ValueError: X holds nan in row 0, column 1; expected finite numbers
     """
-    # One cheap pass in the good case: a sum of squares is finite only if every term is. Overflow is settled below.
-    flat = array.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if math.isfinite(np.dot(flat, flat)):
-            return
     if array.ndim == 0:
         if not np.isfinite(array):
             raise ValueError(f"{name} is {array}; expected a finite number")
         return
-    step = max(1, 1_000_000 // max(1, array[:1].size))
-    for start in range(0, len(array), step):
-        bad = np.argwhere(~np.isfinite(array[start : start + step]))
+    if all_finite(array):
+        return
+    for start, part in _parts(array):
+        bad = np.argwhere(~np.isfinite(part))
         if len(bad):
             place = bad[0]
-            value = array[start : start + step][tuple(place)]
             row = start + int(place[0])
             where = f"row {row}"
             if array.ndim > 1:
                 column = int(place[1])
                 where += f", column {columns[column]!r}" if columns else f", column {column}"
-            raise ValueError(f"{name} holds {value} in {where}; expected finite numbers")
+            raise ValueError(f"{name} holds {part[tuple(place)]} in {where}; expected finite numbers")
+
+
+def all_finite(array: Floats) -> bool:
+    """Whether every number of `array` is finite.
+
+    >>> all_finite(np.array([1e300])), all_finite(np.array([np.nan]))
+    (True, False)
+    """
+    # One cheap pass in the good case: a sum of squares is finite only if every term is; but it may overflow. Not
+    # np.dot, which warns of both: to keep it from that takes longer than the sum.
+    return math.isfinite(np.vdot(array, array)) or all(np.isfinite(part).all() for _, part in _parts(array))
+
+
+def _parts(array: Floats) -> Iterator[tuple[int, Floats]]:
+    """Yield where a part of about a million numbers begins, and the part."""
+    step = max(1, 1_000_000 // max(1, array[:1].size))
+    for start in range(0, len(array), step):
+        yield start, array[start : start + step]
 
 
 def _check_shape(shape: tuple[int, ...], n_inputs: int, name: str, layer: str) -> None:

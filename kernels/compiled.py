@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import dense, one
+from .losses import CROSS_ENTROPY
 from .machine.jit import entry, kernel
 from .machine.simd import fill, lanes, scratch, store
 from .plan import layer_of, network_at
@@ -41,7 +42,7 @@ def _targets(plan, work, y):
     """Targets of the row into the output's delta buffer: values, one-hot, or one class code."""
     top = layer_of(plan, plan.n_layers - 1)
     o, d0 = top.fan_out, top.d
-    if plan.class_index != 0 and y.size == 1 and o > 1:
+    if plan.loss == CROSS_ENTROPY and y.size == 1 and o > 1:
         for j in range(o):
             work[d0 + j] = 0.0
         work[d0 + int(y[0])] = 1.0

@@ -33,14 +33,14 @@ def inputs(net, rows, first, row, m):
 
 
 @kernel(inline=True)
-def targets(net, rows, first, row, m):
+def targets(call, net, rows, first, row, m):
     """Copy the rows' targets to where delta of the output will be; class codes become rows of one-hot."""
     layer = layer_of(net.plan, net.plan.n_layers - 1)
     o, ld = layer.fan_out, layer.ld
     d0 = layer.d + row * ld
     for r in range(m):
         place = source(rows, first + r)
-        if net.plan.class_index != 0:
+        if call.codes != 0:
             for j in range(0, o, lanes(net.work)):
                 store(net.work, d0 + r * ld + j, fill(net.work, 0.0))
             net.work[d0 + r * ld + int(rows.y[place])] = 1.0

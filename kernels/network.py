@@ -32,6 +32,7 @@ from .plan import (
     COEFFICIENTS,
     GRADIENT,
     HEADER,
+    PASSES,
     PLAN,
     RECORD,
     ROWS,
@@ -71,9 +72,10 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     end = PLAN + HEADER + plan.n_layers * RECORD
     numbers = job[end:].view(np.float64)
     coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+    passes = numbers[PASSES:ROWS]
     values = numbers[ROWS : ROWS + plan.part]
     weights = numbers[ROWS + plan.part : ROWS + 2 * plan.part]
-    sums = Sums(totals_at(job, end), coefficients, values, weights, numbers[ROWS + 2 * plan.part :])
+    sums = Sums(totals_at(job, end), passes, coefficients, values, weights, numbers[ROWS + 2 * plan.part :])
     # `out` is the state if this call trains; otherwise nothing looks at a state.
     net = Net(plan, params, grad, out, work)
     rows = Rows(x, indices, indptr, y, weight, order)
@@ -81,8 +83,8 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     team = Team(sync, call.team, fetch_add(sync, MEMBERS, np.int64(1)) if call.team > 1 else 0)
     # Some copies T are read by the backward pass only. The modes are in order: TRAIN and GRADIENT have one.
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
-    if call.mode == TRAIN and plan.online != 0:
-        return one.train_rows(net, rows, sums, call.begin, call.end, rates)
+    if call.mode == TRAIN and call.online != 0:
+        return one.train_rows(call, net, rows, sums, rates)
     return batches(call, net, rows, sums, team, rates, out)
 
 
@@ -90,36 +92,54 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
 def batches(call, net, rows, sums, team, rates, out):
     """Batch after batch of the rows that the call is about; returns how many rows are done."""
     plan, totals = net.plan, sums.totals
-    # The copies were phase 0.
-    first, done, phase = call.begin, 0, 1
-    while first < call.end:
-        m = min(plan.batch, call.end - first)
+    # Rows done, batches done. The copies were phase 0.
+    done, count, phase = call.begin, 0, 1
+    while done < call.end:
+        # A batch ends with its pass. Without an order each pass reads the rows as they lie.
+        first, stop, closes = done, call.end, np.int64(-1)
+        if call.span > 0:
+            number = done // call.span
+            stop = (number + 1) * call.span
+            if rows.order.size == 0:
+                first = done - number * call.span
+            if done + plan.batch >= stop:
+                closes = number
+        m = min(plan.batch, stop - done)
         # A mean is a sum of w_r loss_r divided by `mass`, the sum of w_r. Only TRAIN takes it over the batch.
         mass, times, rate = call.mass, 1.0, 0.0
         if call.mode == TRAIN:
             mass, times = gather.weight_of(rows, first, m), float(m)
             if mass == 0.0:
-                return first - call.begin
-            rate = rates[done if rates.size > 1 else 0]
+                return done - call.begin
+            rate = rates[count if rates.size > 1 else 0]
         # Counted from `steps_before`, which stays: others may have finished this batch before this thread comes here,
         # and `steps` would count it already.
-        t = int(totals.steps_before) + done + 1
+        t = int(totals.steps_before) + count + 1
         # A batch goes in parts if the workspace has no room for all of its rows. The gradient adds up over them.
         offset = 0
         while offset < m:
             height = min(plan.part, m - offset)
             last = call.mode == TRAIN and offset + height == m
-            accumulate = offset > 0 or (call.mode == GRADIENT and done > 0)
-            more = first + m < call.end
-            part = Part(first + offset, height, offset, mass, times, t, rate, accumulate, last, more)
+            accumulate = offset > 0 or (call.mode == GRADIENT and count > 0)
+            more = done + m < call.end
+            part = Part(first + offset, height, offset, mass, times, t, rate, accumulate, last, more, closes)
             phase = phases(call, net, rows, sums, part, team, phase, out)
             if phase < 0:
                 # Others may have come further than this thread.
-                return int(totals.steps - totals.steps_before) * plan.batch
+                return rows_of(call, plan, int(totals.steps - totals.steps_before))
             offset += height
-        done += 1
-        first += m
-    return first - call.begin
+        count += 1
+        done += m
+    return done - call.begin
+
+
+@kernel
+def rows_of(call, plan, count):
+    """Return how many rows the first `count` batches of a call have, if it was stopped after them."""
+    if call.span == 0:
+        return count * plan.batch
+    per_pass = (call.span + plan.batch - 1) // plan.batch
+    return count // per_pass * call.span + count % per_pass * plan.batch
 
 
 @kernel(inline=True)
@@ -130,7 +150,7 @@ def phases(call, net, rows, sums, part, team, phase, out):
     """
     # The first layer reads the caller's rows where they are, if they are wanted in their order. A copy, whose rows are
     # padded, is made for a layer that stores W' (its gradient delta' x runs along the rows of x), and for dropout.
-    in_place = rows.order.size == 0 and net.plan.sparse == 0
+    in_place = rows.order.size == 0 and call.sparse == 0
     if call.mode <= GRADIENT and layer_of(net.plan, 0).transposed != 0:
         in_place = False
     if call.mode == TRAIN and net.plan.input_dropout > 0.0:
@@ -140,7 +160,7 @@ def phases(call, net, rows, sums, part, team, phase, out):
     if call.mode >= VALUE:
         return phase + 1
     clipped = part.last and net.plan.clipped != 0
-    weights_phase(net, rows, sums, part, team, phase + 1, in_place, clipped)
+    weights_phase(call, net, rows, sums, part, team, phase + 1, in_place, clipped)
     if not clipped:
         return phase + 2
     clipped_phase(net, sums, part, team, phase + 2)

@@ -122,21 +122,33 @@ def train_row(plan, params, work, weight, value, rate):
 
 
 @kernel(inline=True)
-def train_rows(net, rows, sums, begin, end, rates):
+def train_rows(call, net, rows, sums, rates):
     """Stochastic descent by the book on rows [begin, end) of the order; returns how many are done.
 
     That is fewer than asked for if a row has no weight.
     """
-    weight, value = sums.weights, sums.values
+    weight, value, totals = sums.weights, sums.values, sums.totals
     weight[0] = 1.0
+    begin, end = call.begin, call.end
+    number, place, left = 0, begin, call.span
     for row in range(begin, end):
-        if rows.weight.size > 0 and rows.weight[gather.source(rows, row)] == 0.0:
-            sums.totals.steps += row - begin
+        if rows.weight.size > 0 and rows.weight[gather.source(rows, place)] == 0.0:
+            totals.steps += row - begin
             return row - begin
-        gather.inputs(net, rows, row, 0, 1)
-        gather.targets(net, rows, row, 0, 1)
+        gather.inputs(net, rows, place, 0, 1)
+        gather.targets(call, net, rows, place, 0, 1)
         rate = rates[row - begin if rates.size > 1 else 0]
         train_row(net.plan, net.params, net.work, weight, value, rate)
-        sums.totals.loss_sum += value[0]
-    sums.totals.steps += end - begin
+        totals.loss_sum += value[0]
+        place += 1
+        left -= 1
+        if left == 0:
+            # A pass is over; without an order the next one reads the same rows.
+            sums.passes[number] = totals.loss_sum
+            totals.loss_sum = 0.0
+            number += 1
+            left = call.span
+            if rows.order.size == 0:
+                place -= call.span
+    totals.steps += end - begin
     return end - begin

@@ -32,25 +32,25 @@ def _record(name, first, first_float, last):
 
 # The network. Sizes: n_out of the last layer, n_params with the padding.
 N_LAYERS, N_PARAMS, N_OUT, N_BLOCKS, WORK_SIZE = range(5)
-# Rows of a batch, of the part of a batch that activations have room for, of a block of one phase.
-BATCH, PART, ROW_BLOCK = range(5, 8)
+# Rows of a batch, of the part of a batch that activations have room for.
+BATCH, PART = range(5, 7)
 # Codes of the loss and the rule, and what changes them.
-LOSS, CLASS_INDEX, RULE, NESTEROV, EPS_INSIDE, VELOCITY = range(8, 14)
-# Switches of the call: rows one by one, the gradient of the inputs too, CSR rows, clipping by global norm.
-ONLINE, WANT_INPUTS, SPARSE, CLIPPED = range(14, 18)
+LOSS, RULE, NESTEROV, EPS_INSIDE, VELOCITY = range(7, 12)
+# Switches: the gradient of the inputs too, clipping by global norm.
+WANT_INPUTS, CLIPPED = range(12, 14)
 # `slot`: size of a thread's own place for the gradient of a block, 0 if the gradient is written whole. `panel`,
 # `panel_size`: a thread's place in `work` for copied weights, -1 if none are copied.
-SLOT, PANEL, PANEL_SIZE = range(18, 21)
+SLOT, PANEL, PANEL_SIZE = range(14, 17)
 # Place in `work` where the gradient of some rows is summed before it is added to that of the rows before.
-PARTIAL = 21
+PARTIAL = 17
 # Hyper-parameters of the rules.
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(22, 29)
-ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(29, 33)
+BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(18, 25)
+ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(25, 29)
 # Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
-MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(33, 36)
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(29, 32)
 # The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
-PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(36, 42)
-HEADER = 42
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(32, 38)
+HEADER = 38
 NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
 network_at = record_at(NETWORK)
 
@@ -69,8 +69,13 @@ LAYER = _record("Layer", "FAN_IN", "DROPOUT", "L2")
 layer_of = record_behind(NETWORK, LAYER, "n_layers")
 
 # What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
-# several threads (2) or one (1) are at it; the weight of all rows, over which GRADIENT and VALUE take the mean.
-MODE, BEGIN, END, LAYERS, SEED, TEAM, MASS = range(7)
+# several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the call makes
+# several, from row 0 on, each with its own part of the order; else 0.
+MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
+# Switches: CSR rows, class codes for targets, rows one by one.
+SPARSE, CODES, ONLINE = range(8, 11)
+# The weight of all rows, over which GRADIENT and VALUE take the mean.
+MASS = 11
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)
 TRAIN, GRADIENT, VALUE, PREDICT = range(4)
@@ -80,9 +85,10 @@ TRAIN, GRADIENT, VALUE, PREDICT = range(4)
 LOSS_SUM, STEPS, PRODUCT, STEPS_BEFORE, LOSS_KEPT, SCALE = range(6)
 TOTALS = _record("Totals", "LOSS_SUM", "LOSS_SUM", "SCALE")
 totals_at = record_at(TOTALS)
-# They begin `numbers`; behind them are the coefficients of the step, each row's value, each row's weight, and two
-# numbers for each block of weights: its penalty, and the square of its gradient.
-COEFFICIENTS, ROWS = 8, 32
+# They begin `numbers`; behind them are the coefficients of the step, the sum of the losses of each pass, each row's
+# value, each row's weight, and two numbers for each block of weights: its penalty, and the square of its gradient.
+COEFFICIENTS, PASSES, ROWS = 8, 32, 96
+MOST_PASSES = ROWS - PASSES
 
 # Rows whose gradient is summed in one go, from zero.
 SUM_ROWS = 512
@@ -91,9 +97,9 @@ SUM_ROWS = 512
 ZEROS = np.int64(0)
 
 # Parts of a job: a call, from SYNC on the words of sync.py, from PLAN on a plan, behind it `numbers`.
-SYNC = 8
+SYNC = 16
 PLAN = SYNC + SYNC_SIZE
-# ask(job, 0, mode, begin, end, layers, seed, team, mass) writes CALL's fields: faster than one by one.
+# ask(job, 0, mode, begin, ..., mass) writes CALL's fields, in their order: faster than one by one.
 ask = struct.Struct(
     "=" + "".join("qd"[place >= CALL.first_float] for place in CALL.fields.values())
 ).pack_into

@@ -22,12 +22,12 @@ def forward(call, net, rows, part, block, in_place, ahead):
     prefetched.
     """
     plan, first, training = net.plan, part.first + block.row, call.mode <= GRADIENT
-    if plan.sparse == 0 and not in_place:
+    if call.sparse == 0 and not in_place:
         gather.inputs(net, rows, first, block.row, block.m)
         drop(call, net, part, block, layer_of(plan, 0).a_in, layer_of(plan, 0).ld_in, -1)
     for k in range(call.layers):
         layer = layer_of(plan, k)
-        if k == 0 and plan.sparse != 0:
+        if k == 0 and call.sparse != 0:
             dense.forward_sparse(layer, net.params, net.work, rows, first, block, training)
         else:
             a = Matrix(net.work, layer.a_in + block.row * layer.ld_in, layer.ld_in)
@@ -39,10 +39,10 @@ def forward(call, net, rows, part, block, in_place, ahead):
 
 
 @kernel(inline=True)
-def loss(net, rows, sums, part, block):
+def loss(call, net, rows, sums, part, block):
     """The rows' values, and dC/da of the output in the place of its delta."""
     plan, first, row, m = net.plan, part.first + block.row, block.row, block.m
-    gather.targets(net, rows, first, row, m)
+    gather.targets(call, net, rows, first, row, m)
     gather.weights(sums, rows, first, row, m)
     top = layer_of(plan, plan.n_layers - 1)
     a0, d0 = top.a + row * top.ld, top.d + row * top.ld
@@ -98,7 +98,7 @@ def through(call, net, rows, sums, part, block, in_place, ahead, out):
         top = layer_of(net.plan, call.layers - 1)
         give(net, part, block, top.a, top.ld, top.fan_out, out)
         return
-    loss(net, rows, sums, part, block)
+    loss(call, net, rows, sums, part, block)
     if call.mode != VALUE:
         backward(call, net, part, block)
         if net.plan.want_inputs != 0:
@@ -121,7 +121,7 @@ def finish(call, net, sums, part):
 @kernel(inline=True)
 def rows_phase(call, net, rows, sums, part, team, phase, in_place, out):
     """Blocks of rows, until none is left; returns whether the call was stopped."""
-    height = net.plan.row_block
+    height = call.row_block
     blocks = (part.m + height - 1) // height
     panel = net.plan.panel + team.member * net.plan.panel_size
     k = claim(team, phase, blocks, -1)

@@ -31,13 +31,14 @@ class Rows(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What adds up while a call runs: the totals.
+    """What adds up while a call runs: the totals, and the sum of the losses of each pass.
 
     Of one batch: coefficients of the step (optimizers.py); value and weight of each row; of each block of weights two
     numbers, its penalty and the square of its gradient.
     """
 
     totals: Any
+    passes: np.ndarray
     coefficients: np.ndarray
     values: np.ndarray
     weights: np.ndarray
@@ -45,12 +46,13 @@ class Sums(NamedTuple):
 
 
 class Part(NamedTuple):
-    """m rows of a batch, from row `first` of the order: as many as the workspace has room for at once.
+    """m rows of a batch, from row `first` of the order or of the data: as many as the workspace has room for at once.
 
     They are the batch's rows from `offset` on. `mass` is the sum of the weights of all rows of the batch: what a mean
     is divided by. The mean loss enters the total `times` times. t is the number of the step from 1, `rate` its learning
     rate. If `accumulate`, the gradient is added to what is there. The `last` part of a batch ends in an update; if
-    `more` batches follow, the update brings the copies T up to date.
+    `more` batches follow, the update brings the copies T up to date. Its batch `closes` the pass of that number, or
+    none (-1).
     """
 
     first: int
@@ -63,6 +65,7 @@ class Part(NamedTuple):
     accumulate: bool
     last: bool
     more: bool
+    closes: int
 
 
 class Block(NamedTuple):

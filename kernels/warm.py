@@ -10,14 +10,14 @@ def _smallest(dtype):
     """Return a job with a plan of one unit with one input, and the arrays that it needs."""
     row = 64 // np.dtype(dtype).itemsize
     job, _, plan, _ = p.make_job(1, 1, 0)
-    plan[[p.N_LAYERS, p.BATCH, p.PART, p.ROW_BLOCK, p.N_OUT]] = 1
+    plan[[p.N_LAYERS, p.BATCH, p.PART, p.N_OUT]] = 1
     plan[p.N_PARAMS], plan[p.WORK_SIZE] = 2 * row, 4 * row
     layer = plan[p.HEADER :]
     layer[[p.FAN_IN, p.FAN_OUT, p.BLOCK_ROWS]] = 1
     layer[[p.T, p.Z, p.D_IN]] = -1
     layer[[p.LDW, p.LD_IN, p.LD]] = layer[p.B] = row
     layer[p.A_IN], layer[p.A], layer[p.D] = row, 2 * row, 3 * row
-    p.ask(job, 0, p.PREDICT, 0, 0, 1, 0, 1, 0.0)
+    p.ask(job, 0, p.PREDICT, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0.0)
     return job, plan, np.zeros(2 * row, dtype), np.zeros(4 * row, dtype)
 
 

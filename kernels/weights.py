@@ -17,7 +17,7 @@ from .tuples import Matrix, Piece
 
 
 @kernel(inline=True)
-def gradient(net, rows, part, piece, in_place):
+def gradient(call, net, rows, part, piece, in_place):
     """dW = x' delta and db = sum of delta, over the rows of the part.
 
     So many rows at a time are summed from zero, and that is added to the sum of those before: the error of the
@@ -26,14 +26,14 @@ def gradient(net, rows, part, piece, in_place):
     row = 0
     while row < part.m:
         m = min(SUM_ROWS, part.m - row)
-        sum_rows(net, rows, part, piece, in_place, row, m, part.accumulate or row > 0)
+        sum_rows(call, net, rows, part, piece, in_place, row, m, part.accumulate or row > 0)
         row += m
 
 
 @kernel(inline=True)
-def sum_rows(net, rows, part, piece, in_place, row, m, accumulate):
+def sum_rows(call, net, rows, part, piece, in_place, row, m, accumulate):
     """`gradient` over m rows, from `row` of the part on: summed from zero, then added if there are others before."""
-    layer, sparse = piece.layer, piece.k == 0 and net.plan.sparse != 0
+    layer, sparse = piece.layer, piece.k == 0 and call.sparse != 0
     # Of CSR rows with fewer entries than W has rows, most rows of W have at most one: that is added where it belongs.
     apart = accumulate and not (sparse and entries(rows, part.first + row, m) < layer.fan_in)
     target, t0 = (net.work, net.plan.partial + piece.g0) if apart else (net.grad, piece.g0)
@@ -115,11 +115,14 @@ def update(net, sums, part, piece, scale):
 
 @kernel(inline=True)
 def finish(net, sums, part):
-    """Add the penalties of all blocks to the sum: the batch is done."""
+    """Add the penalties of all blocks to the sum: the batch is done, and with it perhaps a pass."""
     value = 0.0
     for number in range(net.plan.n_blocks):
         value += sums.blocks[2 * number]
     sums.totals.loss_sum += value * part.times
+    if part.closes >= 0:
+        sums.passes[part.closes] = sums.totals.loss_sum
+        sums.totals.loss_sum = 0.0
     sums.totals.loss_kept = sums.totals.loss_sum
     sums.totals.steps = part.t
 
@@ -158,13 +161,13 @@ def piece_of(net, number, member):
 
 
 @kernel(inline=True)
-def weights_phase(net, rows, sums, part, team, phase, in_place, clipped):
+def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
         piece = piece_of(net, k, team.member)
-        gradient(net, rows, part, piece, in_place)
+        gradient(call, net, rows, part, piece, in_place)
         if part.last:
             measure(net, sums, part, piece, clipped)
             if not clipped:

@@ -24,7 +24,7 @@ from fastbp.kernels import plan as p
 from fastbp.kernels.machine.jit import entry
 from fastbp.kernels.machine.peak import fma_peak
 from fastbp.kernels.machine.simd import lanes, load, store
-from fastbp.kernels.plan import layer_of, network_at
+from fastbp.kernels.plan import call_at, layer_of, network_at
 from fastbp.kernels.tuples import Block, Matrix, Net
 from fastbp.kernels.tuples import Rows as Data
 
@@ -33,23 +33,23 @@ NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1
 
 
 @entry
-def gather_batch(words, work, x, y, weight, order, indices, m, reps):
+def gather_batch(job, work, x, y, weight, order, indices, m, reps):
     """Copy the rows and targets of a batch."""
-    plan = network_at(words, 0)
+    call, plan = call_at(job, 0), network_at(job, p.PLAN)
     net, rows = Net(plan, work, work, work, work), Data(x, indices, indices, y, weight, order)
     for _ in range(reps):
         gather.inputs(net, rows, 0, 0, m)
-        gather.targets(net, rows, 0, 0, m)
+        gather.targets(call, net, rows, 0, 0, m)
 
 
 @entry
-def forward(words, k, params, work, weight, order, indices, m, reps):
+def forward(job, k, params, work, weight, order, indices, m, reps):
     """Products of the forward pass of one layer, and its activation."""
-    plan = network_at(words, 0)
+    call, plan = call_at(job, 0), network_at(job, p.PLAN)
     layer, rows = layer_of(plan, k), Data(work, indices, indices, work, weight, order)
     for _ in range(reps):
-        for row in range(0, m, plan.row_block):
-            block = Block(row, min(plan.row_block, m - row), plan.panel)
+        for row in range(0, m, call.row_block):
+            block = Block(row, min(call.row_block, m - row), plan.panel)
             x = Matrix(work, layer.a_in + row * layer.ld_in, layer.ld_in)
             dense.forward(layer, params, work, x, block, rows, -1, True)
 
@@ -64,12 +64,12 @@ def loss(words, work, weights, values, m, reps):
 
 
 @entry
-def backward(words, k, params, work, m, reps):
+def backward(job, k, params, work, m, reps):
     """delta W' of one layer, and f' of the layer below."""
-    plan = network_at(words, 0)
+    call, plan = call_at(job, 0), network_at(job, p.PLAN)
     for _ in range(reps):
-        for row in range(0, m, plan.row_block):
-            block = Block(row, min(plan.row_block, m - row), plan.panel)
+        for row in range(0, m, call.row_block):
+            block = Block(row, min(call.row_block, m - row), plan.panel)
             dense.propagate(layer_of(plan, k), params, work, block)
             dense.derive(layer_of(plan, k - 1), work, block.row, block.m, 0.0)
 
@@ -146,7 +146,7 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     engine, order = session.engine, orders[0]
     session.run(x, y, order, 1e-3)
     space, rows = session._workspace, Rows(engine.layout, x, y, None, session.objective)
-    plan, work, params = space.plan, space.work, engine.params
+    plan, work, params = space.plan, space.work, engine.params  # the job still holds the call
     peak = fma_peak(dtype, 0.5)
     item = engine.dtype.itemsize
     source, target = np.zeros(1 << 18, np.uint8).view(dtype), np.zeros(1 << 18, np.uint8).view(dtype)
@@ -163,14 +163,14 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     moved = 2.0 * item * batch * (sizes[0] + (1 if workload.loss == "cross_entropy" else sizes[-1]))
     note(
         "gather rows and targets",
-        seconds(gather_batch, plan, work, x.ravel(), rows.y, *given, batch),
+        seconds(gather_batch, space.job, work, x.ravel(), rows.y, *given, batch),
         moved=moved,
     )
     weights, values = np.ones(batch), np.zeros(batch)
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
         note(
             f"forward {i}-{o}",
-            seconds(forward, plan, layer, params, work, *given, batch),
+            seconds(forward, space.job, layer, params, work, *given, batch),
             flops=2.0 * batch * i * o,
         )
     out = 3.0 * item * batch * sizes[-1]
@@ -179,7 +179,7 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
         i, o = sizes[layer], sizes[layer + 1]
         note(
             f"propagate {o}-{i}",
-            seconds(backward, plan, layer, params, work, batch),
+            seconds(backward, space.job, layer, params, work, batch),
             flops=2.0 * batch * i * o,
         )
     for layer, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
@@ -189,7 +189,8 @@ def account(name: str, dtype: str = "float32") -> dict[str, Any]:
     size = engine.theta.size
     took = seconds(update, plan, step, params, space.grad, space.out)
     note(workload.optimizer, took, moved=float(item) * size * (6 if workload.optimizer == "adam" else 4))
-    copies = [r for r in space.records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
+    records = plan[p.HEADER :].reshape(-1, p.RECORD)
+    copies = [r for r in records if r[p.D_IN] >= 0 or r[p.TRANSPOSED]]
     turned = 2.0 * item * sum(int(r[p.FAN_IN] * r[p.FAN_OUT]) for r in copies)
     note("transposed copies", seconds(transpose, plan, params), moved=turned)
 

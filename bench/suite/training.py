@@ -1,6 +1,6 @@
 """Training as a whole: one step and one epoch of each workload, `fit`, quality beside time, memory."""
 
-from . import DTYPES, QUICK, Benchmark, Timed, make_run, workloads
+from . import DTYPES, QUICK, Benchmark, Timed, make_run, randn, workloads
 
 NAMES = list(workloads.WORKLOADS)
 SMALL = NAMES[:4]
@@ -118,3 +118,69 @@ class Fit(Timed):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.estimator.fit(self.x, self.y)
+
+
+class OwnLoop(Timed):
+    """`Trainer.step` of small networks, batches of one shape: what a call from Python adds to the kernel."""
+
+    params = [["4-8-1", "20-64-64-1"]]
+    param_names = ["network"]
+
+    def setup(self, name):
+        """Eight rows for the one, 32 for the other; a learning rate that changes next to nothing."""
+        import fastbp
+
+        n_inputs, *hidden, _ = (int(units) for units in name.split("-"))
+        layers = [*(fastbp.Dense(units, "relu") for units in hidden), fastbp.Dense(1)]
+        net = fastbp.Sequential(layers, n_inputs=n_inputs, seed=0)
+        self.trainer = fastbp.Trainer(net, optimizer=fastbp.Adam(1e-9), n_threads=1)
+        rows = 8 if len(hidden) == 1 else 32
+        self.x, self.y = randn(rows, n_inputs), randn(rows, 1, seed=1)
+        for _ in range(3):
+            self.time_step()
+
+    def time_step(self, *_):
+        """One batch."""
+        self.trainer.step(self.x, self.y)
+
+
+class Gradient(Timed):
+    """`Sequential.value_and_grad` of SimpleChains' example: 24-8-2, 200 rows, float64."""
+
+    def setup(self):
+        """The rows, and the gradient that is written to."""
+        import fastbp
+
+        layers = [fastbp.Dense(8, "tanh"), fastbp.Dense(2)]
+        self.net = fastbp.Sequential(layers, n_inputs=24, dtype="float64", seed=0)
+        self.x, self.y = randn(200, 24, dtype="float64"), randn(200, 2, dtype="float64", seed=1)
+        for _ in range(3):
+            self.time_value_and_grad()
+        self.gradients = self.net.value_and_grad(self.x, self.y)[1]
+
+    def time_value_and_grad(self):
+        """Into new arrays."""
+        self.net.value_and_grad(self.x, self.y)
+
+    def time_in_place(self):
+        """Into those of an earlier call."""
+        self.net.value_and_grad(self.x, self.y, out=self.gradients)
+
+
+class SmallFit(Timed):
+    """`Sequential.fit` of 20-32-1 on 100 rows: a fit is over before an epoch of a large one has begun."""
+
+    params = [[1, 100]]
+    param_names = ["epochs"]
+
+    def setup(self, epochs):
+        """The rows and the network; the first fit loads the kernels."""
+        import fastbp
+
+        self.x, self.y = randn(100, 20), randn(100, 1, seed=1)
+        self.net = fastbp.Sequential([fastbp.Dense(32, "relu"), fastbp.Dense(1)], n_inputs=20, seed=0)
+        self.time_fit(epochs)
+
+    def time_fit(self, epochs):
+        """Batches of 32, no progress bar."""
+        self.net.fit(self.x, self.y, epochs=epochs, batch_size=32, seed=0, n_threads=1, verbose=0)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 import time
 
-import numpy as np
-
 from fastbp.callbacks.hooks import Callback, DivergenceError, Logs, Run
-from fastbp.validation import check_number
+from fastbp.validation import all_finite, check_number
 
 
 class TerminateOnNaN(Callback):
@@ -28,6 +26,8 @@ class TerminateOnNaN(Callback):
 
     __module__ = "fastbp"
 
+    _late = True
+
     def __init__(self, *, raise_error: bool = True) -> None:
         self.raise_error = raise_error
         self._run: Run | None = None
@@ -46,7 +46,7 @@ class TerminateOnNaN(Callback):
         """Look at loss and weights."""
         if not math.isfinite(logs["loss"]):
             return self._end(f"the loss became {logs['loss']}", epoch)
-        if self._run is not None and not np.isfinite(self._run.theta).all():
+        if self._run is not None and not all_finite(self._run.theta):
             return self._end("the weights became infinite or NaN", epoch)
         return None
 

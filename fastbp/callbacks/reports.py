@@ -65,6 +65,8 @@ class ProgressBar(Callback):
 
     __module__ = "fastbp"
 
+    _late = True
+
     def __init__(self, file: TextIO | None = None) -> None:
         self.file = file
         self._bar: Any = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastbp.engine.engine import Engine, Gradients
+from fastbp.engine.engine import Engine
+from fastbp.engine.gradients import Gradients
 from fastbp.engine.session import Session
 
 __all__ = ["Engine", "Gradients", "Session"]

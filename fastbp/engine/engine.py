@@ -8,14 +8,15 @@ from __future__ import annotations
 import collections
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from fastbp.engine import teams
+from fastbp.engine.gradients import Gradients, new_gradients, reuse
 from fastbp.engine.layout import STACK_BYTES, layout_of
 from fastbp.engine.memory import Array, aligned_zeros
+from fastbp.engine.prepared import Gradient, gradient_of, like
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import Workspace
 from fastbp.kernels import compiled
@@ -27,18 +28,6 @@ from fastbp.validation import check_threads, shown, to_real
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 PIECES = 4  # for each thread of a prediction: who has a slower core does fewer of them
 SPARE = 16  # workspaces that are kept for the next predictions at most
-
-
-@dataclass(frozen=True)
-class Gradients:
-    """Gradients of a mean loss: `weights`, `biases` as the model's, `theta` flat and padded, `inputs` (n, n_inputs)."""
-
-    __module__ = "fastbp.engine"
-
-    weights: list[Array]
-    biases: list[Array | None]
-    theta: Array
-    inputs: Array | None = None
 
 
 class Engine:
@@ -64,6 +53,8 @@ class Engine:
         Held by who trains the parameters; predictions do not ask for it.
     weights, biases : lists of ndarray
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.
+    prepared : (Objective, int, callable) or None
+        gradient(x, y, out) of that objective for so many rows: see `prepare`.
     """
 
     __module__ = "fastbp.engine"
@@ -76,6 +67,10 @@ class Engine:
         self.params = aligned_zeros(layout.full_size, layout.dtype)
         self.theta = self.params[: layout.size]
         self.weights, self.biases = layout.views(self.theta)
+        self._nothing = self.params[:0]
+        self.prepared: tuple[Objective, int, Gradient] | None = None
+        self._wanted: tuple[Objective, int] | None = None
+        self._penalized = any(layer.l1 != 0.0 or layer.l2 != 0.0 for layer in layout.layers)
         self._predictors: collections.deque[Workspace] = collections.deque(maxlen=SPARE)
         self._evaluators: dict[tuple[Objective, bool, int], Workspace] = {}
         self._row_plan: Array | None = None
@@ -276,9 +271,7 @@ class Engine:
             raise ValueError(
                 f"the network is too wide for compiled code, whose workspace is on the stack ({STACK_BYTES // 1024} kB)"
             )
-        workspace = Workspace(self.layout, 1, objective or Objective())
-        workspace.plan[p.CLASS_INDEX] = workspace.objective.name == "cross_entropy"
-        return compiled.State(workspace.plan, self.params)
+        return compiled.State(Workspace(self.layout, 1, objective or Objective()).plan, self.params)
 
     def hidden(self, x: Any) -> list[Array]:
         """Return the outputs of every layer, the last included, each (n, units)."""
@@ -335,6 +328,8 @@ class Engine:
     def penalty(self) -> float:
         """Return sum over layers of l1 sum |W| + l2 sum W^2."""
         value = 0.0
+        if not self._penalized:
+            return value
         for layer, w in zip(self.layers, self.weights, strict=True):
             if layer.l1 != 0.0:
                 value += layer.l1 * float(np.abs(w).sum(dtype=np.float64))
@@ -352,6 +347,7 @@ class Engine:
         inputs: bool = False,
         penalty: bool = True,
         n_threads: int | None = 1,
+        out: Gradients | None = None,
     ) -> tuple[float, Gradients]:
         """Return the weighted mean loss and its gradient with respect to every parameter, and the inputs if asked for.
 
@@ -361,9 +357,13 @@ class Engine:
             Also compute dC/dx, (n, n_inputs); not for sparse x.
         penalty : bool
             Include the layers' penalties in value and gradient.
+        out : Gradients, optional
+            From an earlier call with the same network, and rows if it has `inputs`: overwritten and returned.
         """
         rows = Rows(self.layout, x, y, sample_weight, objective)
-        return self.value_and_grad_of(rows, objective, inputs=inputs, penalty=penalty, n_threads=n_threads)
+        return self.value_and_grad_of(
+            rows, objective, inputs=inputs, penalty=penalty, n_threads=n_threads, out=out
+        )
 
     def value_and_grad_of(
         self,
@@ -373,29 +373,55 @@ class Engine:
         inputs: bool = False,
         penalty: bool = True,
         n_threads: int | None = 1,
+        out: Gradients | None = None,
     ) -> tuple[float, Gradients]:
         """Return what `value_and_grad` returns, for rows that are checked already."""
         rows.check(self.layout)
         if inputs and rows.sparse:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
-        grad = aligned_zeros(self.layout.size, self.dtype)
-        felt = np.empty((rows.n, self.n_inputs), self.dtype) if inputs else None
+        felt_by = rows.n if inputs else None
+        grads = (
+            new_gradients(self.layout, felt_by)
+            if out is None
+            else reuse(out, self.layout, (rows.values, rows.y, rows.weights), felt_by)
+        )
         team = self._team(rows.n, n_threads)
         workspace = self._borrow(rows.n, objective, inputs, team)
-        workspace.grad = grad
-        if felt is not None:
-            workspace.out = felt.reshape(-1)
+        workspace.grad = grads.theta
+        workspace.out = self._nothing if grads.inputs is None else grads.inputs.reshape(-1)
         value = workspace.total(p.GRADIENT, self.params, rows, team)
         self._give_back(workspace, objective, inputs)
-        weights, biases = self.views(grad)
         if penalty:
             value += self.penalty()
-            for layer, w, g in zip(self.layers, self.weights, weights, strict=True):
+            for layer, w, g in zip(self.layers, self.weights, grads.weights, strict=True):
                 if layer.l1 != 0.0:
                     g += layer.l1 * np.sign(w)
                 if layer.l2 != 0.0:
                     g += 2.0 * layer.l2 * w
-        return value, Gradients(weights, biases, grad, felt)
+        return value, grads
+
+    def prepare(self, x: Any, y: Any, rows: Rows, objective: Objective) -> None:
+        """Make `prepared`, if the gradient of so many rows like `rows`, made from x and y, was wanted twice in a row.
+
+        There is none for weighted or penalized rows, for targets that have to be checked for more than being finite,
+        and for work that pays a team: see `fastbp.engine.prepared`.
+        """
+        n, wanted, before = rows.n, (objective, rows.n), self._wanted
+        is_like = like(self.layout, n)
+        if (
+            not is_like(x, y)
+            or rows.weights.size
+            or self._penalized
+            or objective.bounded
+            or n > PREDICT_ROWS
+            or self._team(n, None) > 1
+        ):
+            return
+        self._wanted = wanted
+        # A caller who finds it in use comes here too.
+        if wanted == before and (self.prepared is None or self.prepared[:2] != wanted):
+            workspace = Workspace(self.layout, n, objective)
+            self.prepared = *wanted, gradient_of(workspace, self.params, is_like, n)
 
 
 def _real(values: Any, name: str) -> Array:

@@ -85,10 +85,10 @@ class Layout:
         """Return weights (fan_in, fan_out) and biases (fan_out,) as views into an array laid out as theta."""
         weights: list[Array] = []
         biases: list[Array | None] = []
+        size = flat.itemsize
         for start, row, bias, fan_in, fan_out, transposed in self.places:
-            rows, columns = (fan_out, fan_in) if transposed else (fan_in, fan_out)
-            stored = flat[start : start + rows * row].reshape(rows, row)[:, :columns]
-            weights.append(stored.T if transposed else stored)
+            strides = (size, row * size) if transposed else (row * size, size)
+            weights.append(np.ndarray((fan_in, fan_out), flat.dtype, flat, start * size, strides))
             biases.append(flat[bias : bias + fan_out] if bias >= 0 else None)
         return weights, biases
 

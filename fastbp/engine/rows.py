@@ -17,8 +17,8 @@ from fastbp.engine.memory import Array, flat
 from fastbp.objectives import Objective
 from fastbp.validation import check_sparse
 
-_NO_INDEX = np.zeros(0, np.int32)
-_NO_WEIGHTS = np.zeros(0)
+NO_INDEX = np.zeros(0, np.int32)
+NO_WEIGHTS = np.zeros(0)
 
 
 class Rows:
@@ -79,14 +79,14 @@ class Rows:
         self.n = n = int(shape[0])
         self.mass = float(n)
         self.codes = False
-        self.weights = _NO_WEIGHTS
+        self.weights = NO_WEIGHTS
         if self.sparse:
             self.values, self.indices, self.indptr = _canonical(x)
         else:
             if not x.flags.c_contiguous:
                 raise ValueError("x must be C-contiguous; use numpy.ascontiguousarray")
             self.values = flat(x)
-            self.indices = self.indptr = _NO_INDEX
+            self.indices = self.indptr = NO_INDEX
         if y is None:
             self.y = self.values[:0]
             return
@@ -113,12 +113,7 @@ class Rows:
         ):
             if y.shape != (n,):
                 raise ValueError(f"y must have one class code per row, {n}, got shape {y.shape}")
-            codes = y.astype(dtype)  # a copy: nobody else can change what is checked here
-            if n and not 0 <= codes.min() <= codes.max() < outputs:
-                raise ValueError(
-                    f"y must hold class codes from 0 to {outputs - 1}, got {int(codes.min())} to {int(codes.max())}"
-                )
-            self.y, self.codes = codes, True
+            self.y, self.codes = to_codes(y, outputs, dtype), True
             return
         if y.shape != (n, outputs):
             raise ValueError(f"y must have shape {(n, outputs)}, got {y.shape}")
@@ -167,7 +162,7 @@ class Rows:
     def weighted(self, sample_weight: Array | None) -> Rows:
         """Return the same rows with other weights; nothing is copied."""
         twin = self._like()
-        twin.weights, twin.mass = _NO_WEIGHTS, float(self.n)
+        twin.weights, twin.mass = NO_WEIGHTS, float(self.n)
         if sample_weight is not None:
             twin._weigh(sample_weight)
         return twin
@@ -197,6 +192,16 @@ class Rows:
         twin.weights = self.weights[begin:end]
         twin.mass = float(twin.weights.sum()) if twin.weights.size else float(twin.n)
         return twin
+
+
+def to_codes(y: Array, n_classes: int, dtype: np.dtype[Any]) -> Array:
+    """Return integer class codes as numbers of `dtype`: a copy, so nobody else can change what is checked here."""
+    codes = y.astype(dtype)
+    if codes.size and not 0 <= codes.min() <= codes.max() < n_classes:
+        raise ValueError(
+            f"y must hold class codes from 0 to {n_classes - 1}, got {int(codes.min())} to {int(codes.max())}"
+        )
+    return codes
 
 
 def _canonical(x: Any) -> tuple[Array, Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,12 +12,14 @@ import numpy as np
 from fastbp.engine import teams
 from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
+from fastbp.engine.prepared import Step, like, step_of
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import EMPTY_ORDER, Workspace
 from fastbp.kernels import optimizers
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
+from fastbp.validation import all_finite
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
@@ -48,6 +51,8 @@ class Session:
     ----------
     slots : dict of str to ndarray
         The optimizer's state, flat and live, each array laid out like ``engine.theta``.
+    prepared : callable or None
+        step(x, y, learning_rate) for batches like the last one: see `prepare`.
     """
 
     def __init__(
@@ -67,7 +72,7 @@ class Session:
         _check_rule(rule)
         self.engine, self.objective, self._rule = engine, objective, rule
         self.max_grad_norm, self.alpha = max_grad_norm, alpha
-        self.seed = int(seed) & 0x7FFFFFFFFFFFFFFF
+        self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads = n_threads
         names = optimizers.SLOTS[rule.kernel]
         size = engine.layout.size
@@ -77,6 +82,7 @@ class Session:
             self.slots["sum"][...] = rule.initial_accumulator
         self._fresh = True
         self._rate = np.zeros(1)
+        self.prepared: Step | None = None
         self._seconds_per_row = 0.0
         self.resize(batch_size)
 
@@ -108,6 +114,7 @@ class Session:
             and all(layer.l1 == layer.l2 == layer.dropout == 0.0 for layer in engine.layers)
         )
         self._workspace = workspace
+        self.prepared = None
         self.rule = self._rule
 
     @property
@@ -121,6 +128,7 @@ class Session:
         if rule.kernel != self._rule.kernel:
             raise ValueError(f"the rule of a session cannot change from {self._rule.kernel} to {rule.kernel}")
         self._rule = rule
+        self.prepared = None
         plan, hyper = self._workspace.plan, self._workspace.hyper
         # The kernel has a separate path for single rows and plain SGD.
         self._online = self._plain and rule.kernel == "sgd" and rule.weight_decay == 0.0
@@ -148,6 +156,7 @@ class Session:
         self._workspace.numbers[p.STEPS] = value
         self.product = _product(self._rule, value) if self._rule.kind == "nadam" else 1.0
         self._fresh = value == 0
+        self.prepared = None
 
     @property
     def product(self) -> float:
@@ -161,11 +170,11 @@ class Session:
     @property
     def loss_sum(self) -> float:
         """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
-        return float(self._workspace.numbers[p.LOSS_SUM])
+        return self._workspace.losses[p.LOSS_SUM]
 
     @loss_sum.setter
     def loss_sum(self, value: float) -> None:
-        self._workspace.numbers[p.LOSS_SUM] = value
+        self._workspace.losses[p.LOSS_SUM] = value
 
     def run(
         self, x: Any, y: Any, order: Array, learning_rate: float | Array, *, sample_weight: Any = None
@@ -207,19 +216,18 @@ class Session:
 
     def update(self, rows: Rows, learning_rate: float) -> float:
         """Do what `train_batch` does, on rows that are checked already."""
-        workspace, n = self._prepare(rows), rows.n
+        workspace, n = self._workspace_for(rows), rows.n
         if not 1 <= n <= self.batch_size:
             raise ValueError(
                 f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {n}"
             )
         if self._fresh:
             self._begin(learning_rate)
-        numbers = workspace.numbers
-        before = numbers[p.LOSS_SUM]
-        numbers[p.LOSS_SUM] = 0.0
+        losses = workspace.losses
+        before, losses[p.LOSS_SUM] = losses[p.LOSS_SUM], 0.0
         self._rate[0] = learning_rate
         team, _ = self._pace.choose()
-        team = self._team_for(team, n)
+        team = self._team_for(team, n, rows)
         begun = time.perf_counter()
         done = workspace.call(
             p.TRAIN,
@@ -228,24 +236,41 @@ class Session:
             begin=0,
             end=n,
             rates=self._rate,
-            seed=self.seed,
+            seed=self._seed,
+            online=self._online and not rows.sparse,
             team=team,
         )
         self._pace.note(team, time.perf_counter() - begun, n)
-        total = float(numbers[p.LOSS_SUM])
-        numbers[p.LOSS_SUM] = before
+        total, losses[p.LOSS_SUM] = losses[p.LOSS_SUM], before
         if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / n
 
-    def _prepare(self, rows: Rows) -> Workspace:
-        """Return the workspace, ready for these rows."""
+    def prepare(self, x: Any, y: Any, rows: Rows) -> None:
+        """Make `prepared` for batches like `rows`, made from x and y, on which `update` has just trained.
+
+        There is none for batches that a team trains on, and for arrays that kernels do not take as they are: see
+        `fastbp.engine.prepared`.
+        """
+        is_like = like(self.engine.layout, rows.n, codes=rows.codes)
+        if self._pace.team == 1 and is_like(x, y):
+            self.prepared = step_of(
+                self._workspace,
+                self.engine.params,
+                is_like,
+                rows.n,
+                codes=rows.codes,
+                seed=self._seed,
+                online=self._online,
+            )
+
+    def _workspace_for(self, rows: Rows) -> Workspace:
+        """Return the workspace, if it can take these rows."""
         rows.check(self.engine.layout)
         if rows.sparse and self.engine.layout.input_dropout > 0.0:
             raise ValueError(
                 "dropout of the inputs is not made for sparse x; use a dense x, or drop hidden units"
             )
-        self._workspace.plan[p.ONLINE] = self._online and not rows.sparse
         return self._workspace
 
     def _begin(self, learning_rate: float) -> None:
@@ -265,10 +290,9 @@ class Session:
         order : ndarray (k,), int64
         learning_rate : float, or ndarray (batches,) float64
         """
-        workspace = self._prepare(rows)
-        order = np.array(
-            order, np.int64
-        )  # a copy, which is checked: a row number is an address to the kernel
+        workspace = self._workspace_for(rows)
+        # A copy, which is checked: a row number is an address to the kernel.
+        order = np.array(order, np.int64)
         size = int(order.size)
         # If the order is 0, 1, ..., size - 1, the kernel reads the rows in place.
         in_order = (
@@ -296,7 +320,7 @@ class Session:
         while done < size:
             team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
             piece = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
-            team = self._team_for(team, piece)
+            team = self._team_for(team, piece, rows)
             before = self.loss_sum
             started = time.perf_counter()
             first_rate = done // batch if rates.size > 1 else 0
@@ -308,7 +332,8 @@ class Session:
                 end=done + piece,
                 order=order,
                 rates=rates[first_rate : first_rate + -(-piece // batch)] if rates.size > 1 else rates,
-                seed=self.seed,
+                seed=self._seed,
+                online=self._online and not rows.sparse,
                 team=team,
                 apart=self._seconds_per_row * piece > 2 * CHUNK_SECONDS,
             )
@@ -320,15 +345,96 @@ class Session:
                 raise ZeroDivisionError("Weights sum to zero, can't be normalized")
             yield finished, self.loss_sum - before
 
-    def _team_for(self, team: int, rows: int) -> int:
-        """Return how many threads a call of so many rows gets; training row by row cannot be shared."""
-        if self._workspace.plan[p.ONLINE]:
+    def passes_in_a_call(self, span: int) -> int:
+        """Return how many passes over `span` rows one call of the kernel takes about 50 ms for; 0 if not even one."""
+        return min(p.MOST_PASSES, int(CHUNK_SECONDS / (self._guess() * span)))
+
+    def passes(
+        self, rows: Rows, order: Array, learning_rate: float | Array, count: int
+    ) -> list[float] | None:
+        """Train several times on the same rows, in one call of the kernel; return each pass's sum of loss times rows.
+
+        The bits are those of `chunks`, called for one pass after the other. None if loss or weights are not finite
+        after more than one pass: then, and after an exception, the session and the engine are as they were before.
+
+        Parameters
+        ----------
+        rows : Rows
+        order : ndarray (count, k), int64, C-contiguous, or empty
+            The rows of each pass in the order they are visited; not checked. Empty: all, as they lie.
+        learning_rate : float, or ndarray (count * batches,) float64
+        count : int
+            At most `plan.MOST_PASSES`.
+        """
+        before = self._remember() if count > 1 else None
+        try:
+            sums = self._pass(rows, order, learning_rate, count)
+        except BaseException:
+            if before is not None:
+                self._go_back(before)
+            raise
+        if before is None or (math.isfinite(sum(sums)) and all_finite(self.engine.theta)):
+            return sums
+        self._go_back(before)
+        return None
+
+    def _pass(self, rows: Rows, order: Array, learning_rate: float | Array, count: int) -> list[float]:
+        """Do what `passes` does, and leave what has become of it."""
+        workspace = self._workspace_for(rows)
+        span = order.shape[1] if order.size else rows.n
+        if isinstance(learning_rate, float):
+            self._rate[0] = learning_rate
+            rates = self._rate
+        else:
+            rates = learning_rate
+        if self._fresh:
+            self._begin(float(rates[0]))
+        losses = workspace.losses
+        losses[p.LOSS_SUM] = 0.0
+        team, _ = self._pace.choose()
+        team = self._team_for(team, count * span, rows)
+        begun = time.perf_counter()
+        done = workspace.call(
+            p.TRAIN,
+            self.engine.params,
+            rows,
+            begin=0,
+            end=count * span,
+            span=span,
+            order=order.reshape(-1),
+            rates=rates,
+            seed=self._seed,
+            online=self._online and not rows.sparse,
+            team=team,
+        )
+        elapsed = time.perf_counter() - begun
+        self._seconds_per_row = elapsed / (count * span)
+        self._pace.note(team, elapsed, count * span)
+        if done < count * span:
+            raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+        return list(losses[p.PASSES : p.PASSES + count])
+
+    def _remember(self) -> tuple[Array, Array, Array, bool]:
+        """Return all that training changes, for `_go_back`."""
+        numbers = self._workspace.numbers[_RUNNING]
+        return self.engine.theta.copy(), self._state.copy(), numbers, self._fresh
+
+    def _go_back(self, before: tuple[Array, Array, Array, bool]) -> None:
+        """Return to what `_remember` returned."""
+        theta, state, numbers, self._fresh = before
+        self.engine.theta[:], self._state[:] = theta, state
+        self._workspace.numbers[_RUNNING] = numbers
+        self.prepared = None
+
+    def _team_for(self, team: int, count: int, rows: Rows) -> int:
+        """Return how many threads a call of `count` of the rows gets; training row by row cannot be shared."""
+        if self._online and not rows.sparse:
             return 1
-        return teams.for_call(team, rows * self.engine.layout.flops_per_row)
+        return teams.for_call(team, count * self.engine.layout.flops_per_row)
 
     def _guess(self) -> float:
         """Return the seconds that a row took in the last piece; before the first piece, a guess from its work."""
-        return self._seconds_per_row or self.engine.layout.flops_per_row / 2e10
+        return self._seconds_per_row or self.engine.layout.flops_per_row / 2e10 + 1e-6 / self.batch_size
 
     def _piece(self, left: int, length: float) -> int:
         """Return how many rows take `length` seconds."""

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastbp.callbacks.hooks import Logs, Run
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
+from fastbp.engine.workspace import EMPTY_ORDER
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, Parameters
 from fastbp.estimators.report import say, warn
@@ -102,6 +103,8 @@ class StochasticLoop(Loop):
         self.rows, self.validation, self.records = rows, validation, records
         self.loss_dtype, self.incremental = loss_dtype, incremental
         self.order = np.arange(rows.n, dtype=np.int64)
+        # The rate of `invscaling` changes with every epoch.
+        self._unseen = optimizer.schedule != "invscaling"
 
     def epochs(self) -> None:
         """Train all epochs, and warn if they were not enough.
@@ -124,14 +127,44 @@ class StochasticLoop(Loop):
         warn("Training interrupted by user.")
         return True
 
+    def ahead(self) -> int:
+        """Return how many epochs may be trained at once: those that no rule can end before, 50 ms of them at most."""
+        records, estimator, run = self.records, self.estimator, self.run
+        if self.validation is not None or not (self._unseen and self.hooks.late):
+            return 0
+        # Each epoch without an improvement brings the end nearer by one.
+        patience = estimator.n_iter_no_change - records.no_improvement + 1
+        return int(min(run.epochs - run.epoch, max(patience, 1), self.session.passes_in_a_call(run.samples)))
+
+    def passes(self, count: int) -> Iterable[tuple[float, float]] | None:
+        """Train `count` epochs in one compiled call; see `Loop.passes`."""
+        run, session, n = self.run, self.session, self.rows.n
+        before = self.order, self.rng.get_state(legacy=False)
+        orders = EMPTY_ORDER
+        if self.estimator.shuffle:
+            orders = np.empty((count, n), np.int64)
+            for k in range(count):
+                self.order = orders[k] = self._next_order()
+        rate = float(self.optimizer.base_rate * run.learning_rate_scale)
+        sums = session.passes(self.rows, orders, rate, count)
+        if sums is not None:
+            return [(total, rate) for total in sums]
+        self.order, generator = before
+        self.rng.set_state(generator)
+        self._unseen = False
+        return None
+
+    def _next_order(self) -> Array:
+        """Return the order of the next epoch: the permutations compose over one call, as scikit-learn's do."""
+        permutation = np.arange(self.rows.n)
+        self.rng.shuffle(permutation)
+        return self.order[permutation]
+
     def chunks(self) -> Iterator[tuple[int, float]]:
         """Train once on every row."""
         run, session = self.run, self.session
         if self.estimator.shuffle:
-            # The permutations compose over the epochs of one call, as scikit-learn's do.
-            permutation = np.arange(self.rows.n)
-            self.rng.shuffle(permutation)
-            self.order = self.order[permutation]
+            self.order = self._next_order()
         run.learning_rate = float(self.optimizer.base_rate * run.learning_rate_scale)
         session.loss_sum = 0.0  # the session adds up, so that the sum does not depend on the cuts into chunks
         for rows, _ in session.chunks(self.rows, self.order, run.learning_rate):

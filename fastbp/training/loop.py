@@ -1,9 +1,9 @@
 """The loop over epochs.
 
 A chunk is one compiled call of about 50 ms. Between two chunks Python calls the callbacks, among them the progress bar
-and time limits, and Ctrl-C takes effect. A subclass of `Loop` trains an epoch and measures what it has brought:
-`Sequential` has one (`fastbp.training.model_loop`), the estimators have two (`fastbp.estimators.stochastic`,
-`fastbp.estimators.lbfgs`).
+and time limits, and Ctrl-C takes effect. Several short epochs are one chunk if nobody looks at the model between them.
+A subclass of `Loop` trains an epoch and measures what it has brought: `Sequential` has one
+(`fastbp.training.model_loop`), the estimators have two (`fastbp.estimators.stochastic`, `fastbp.estimators.lbfgs`).
 """
 
 from __future__ import annotations
@@ -69,6 +69,18 @@ class Loop:
         """Answer Ctrl-C between two batches: True to end here and keep what was trained."""
         return False
 
+    def ahead(self) -> int:
+        """Return how many epochs `passes` may train, since nobody looks at the model between them; 0 if none."""
+        return 0
+
+    def passes(self, count: int) -> Iterable[tuple[float, float]] | None:
+        """Train `count` epochs in one compiled call; return the loss sum and the last learning rate of each.
+
+        None if loss or weights are not finite after more than one epoch. Then all is as it was before, and `ahead`
+        returns 0 from now on: the epochs are trained one by one, and it is seen in which one that happened.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define passes(), since it defines ahead()")
+
     # The loop
 
     def train(self) -> None:
@@ -91,6 +103,9 @@ class Loop:
         """Train all epochs."""
         run = self.run
         while run.epoch < run.epochs and not (run.stopped or self.ended):
+            count = self.ahead()
+            if count and self.several(count):
+                continue
             self.hooks.epoch_begin(run.epoch)
             complete = self.epoch()
             began = time.perf_counter()
@@ -102,6 +117,24 @@ class Loop:
                 return
             self.end_epoch(logs)
             self.ended = not run.stopped and self.ends()
+
+    def several(self, count: int) -> bool:
+        """Train `count` epochs at once, then record them one after the other; False if nothing was done."""
+        run = self.run
+        began = time.perf_counter()
+        sums = self.passes(count)
+        if sums is None:
+            return False
+        seconds = (time.perf_counter() - began) / count
+        for total, rate in sums:
+            self.hooks.epoch_begin(run.epoch)
+            run.samples_done, run.loss_sum, run.learning_rate = run.samples, total, rate
+            self.hooks.chunk_end(seconds, run.samples)
+            logs = self.measure()
+            logs["learning_rate"], logs["epoch_seconds"] = run.learning_rate, seconds
+            self.end_epoch(logs)
+            self.ended = not run.stopped and self.ends()
+        return True
 
     def epoch(self) -> bool:
         """Train the current epoch, or what is left of it; False if a callback stopped it on the way."""

@@ -11,10 +11,13 @@ from typing import Any
 import numpy as np
 
 from fastbp.callbacks.hooks import Logs, Run
+from fastbp.engine.rows import Rows
 from fastbp.engine.sources import Source, Stream
+from fastbp.engine.workspace import EMPTY_ORDER
 from fastbp.formats import _schema as schema
 from fastbp.formats._container import contents
 from fastbp.optimizers import MOST_STEPS
+from fastbp.schedules import ConstantSchedule, Times
 from fastbp.training import checkpoints
 from fastbp.training.evaluation import evaluate
 from fastbp.training.history import History
@@ -87,7 +90,6 @@ class ModelLoop(Loop):
     ) -> None:
         self.trainer, self.data, self.validation, self.settings = trainer, data, validation, settings
         self.rng = rng
-        self.rng_state = rng.bit_generator.state  # as it was before the order of the current epoch was drawn
         self.history = History()
         self.batches_done = 0  # in the current epoch
         self.rows, self.batch_size = np.empty(0, np.int64), 0
@@ -97,7 +99,10 @@ class ModelLoop(Loop):
             steps = data.steps()
         else:
             # A row of weight 0 is no row: a batch of nothing but such rows would have no mean.
-            self.rows = np.arange(len(data)) if data.weights.all() else np.flatnonzero(data.weights)
+            weights = data.weights
+            self.rows = (
+                np.flatnonzero(weights) if weights.size and not weights.all() else np.arange(len(data))
+            )
             if len(self.rows) == 0:
                 raise ValueError("every row of X has weight 0: there is nothing to learn from")
             self.batch_size = min(settings.batch_size or len(self.rows), len(self.rows))
@@ -113,6 +118,12 @@ class ModelLoop(Loop):
             save=self.save,
         )
         super().__init__(run, callbacks)
+        # Whether nobody looks at the model between two epochs, or at the generator.
+        self._unseen = (
+            isinstance(data, Rows) and validation is None and not settings.metrics and self.hooks.late
+        )
+        # As it was before the order of the current epoch was drawn; for callbacks that save.
+        self.rng_state = None if self._unseen else rng.bit_generator.state
         self._states: list[tuple[str, dict[str, Any]]] = []  # of the callbacks, from the file
 
     def begun(self) -> None:
@@ -138,6 +149,45 @@ class ModelLoop(Loop):
     def chunks(self) -> Iterator[tuple[int, float]]:
         """Train what is left of the epoch; yield the rows of each compiled call, and the epoch's loss sum so far."""
         return self._batches(self.data) if isinstance(self.data, Stream) else self._chunks(self.data)
+
+    def ahead(self) -> int:
+        """Return how many epochs may be trained at once: as many as take about 50 ms, if nobody looks in between."""
+        run = self.run
+        if not self._unseen or self.batches_done:
+            return 0
+        session = self.trainer.reserve(self.batch_size)
+        return min(run.epochs - run.epoch, session.passes_in_a_call(run.samples))
+
+    def passes(self, count: int) -> Iterable[tuple[float, float]] | None:
+        """Train `count` epochs in one compiled call; see `Loop.passes`."""
+        trainer, run, size, order = self.trainer, self.run, self.batch_size, self.rows
+        assert isinstance(self.data, Rows)
+        session, n = trainer.session, len(order)
+        before = self.rng.bit_generator.state if count > 1 else {}
+        if self.settings.shuffle and size < n:
+            orders = np.empty((count, n), np.int64)
+            for k in range(count):
+                orders[k] = order[self.rng.permutation(n)]
+        else:
+            orders = EMPTY_ORDER if n == self.data.n else np.tile(order, (count, 1))
+        steps = -(-n // size)
+        schedule, scale = trainer.schedule, run.learning_rate_scale
+        rates: float | Times
+        if isinstance(schedule, ConstantSchedule):
+            rates = float(scale * schedule.learning_rate)
+            last = [rates] * count
+        else:
+            epochs = [
+                scale * schedule.epoch_rates(run.epoch + k, session.step + k * steps, steps)
+                for k in range(count)
+            ]
+            rates, last = np.concatenate(epochs), [float(epoch[-1]) for epoch in epochs]
+        sums = session.passes(self.data, orders, rates, count)
+        if sums is not None:
+            return zip(sums, last, strict=True)
+        self.rng.bit_generator.state = self.rng_state = before
+        self._unseen = False
+        return None
 
     def _batches(self, stream: Stream) -> Iterator[tuple[int, float]]:
         trainer, run = self.trainer, self.run
@@ -190,7 +240,8 @@ class ModelLoop(Loop):
         """Begin the next epoch at its first batch."""
         self.batches_done = 0
         self.trainer.epoch = self.run.epoch
-        self.rng_state = self.rng.bit_generator.state
+        if not self._unseen:
+            self.rng_state = self.rng.bit_generator.state
 
     # How it is saved and resumed
 

@@ -92,7 +92,8 @@ class Trainer:
         )
         self.n_threads = check_threads(n_threads)
         self.epoch = 0
-        self._rate = None if isinstance(self.optimizer.learning_rate, Schedule) else self.schedule(0)
+        rate = self.optimizer.learning_rate
+        self._rate = None if isinstance(rate, Schedule) else float(rate)
         self._dtype = self.engine.dtype
         self._codes = self.objective.name == "cross_entropy"
         self._session: Session | None = None  # made when the size of a batch is known
@@ -117,7 +118,20 @@ class Trainer:
         Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
         are used as they are and not searched for NaN. Everything else is checked and converted first.
         """
-        if not (
+        with self.engine.training_lock:
+            session = self._session
+            if session is not None and sample_weight is None and session.prepared is not None:
+                rate = self._rate
+                if rate is None:
+                    rate = self._scheduled(session)
+                loss = session.prepared(x, y, rate)
+                if loss is not None:
+                    return loss
+        return self._step(x, y, sample_weight)
+
+    def _step(self, x: Any, y: Any, sample_weight: ArrayLike | None) -> float:
+        """`step` for a batch that is not like the one before."""
+        plain = (
             type(x) is np.ndarray
             and type(y) is np.ndarray
             and sample_weight is None
@@ -126,18 +140,23 @@ class Trainer:
                 (y.dtype is self._dtype and y.ndim == 2) or (self._codes and y.dtype is INT64 and y.ndim == 1)
             )
             and x.flags.c_contiguous
-        ):
-            rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
-        else:
+        )
+        if plain:
             rows = Rows(self.engine.layout, x, y, None, self.objective)
+        else:
+            rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
         with self.engine.training_lock:
             session = self._session
             if session is None or rows.n > session.batch_size:
                 session = self.reserve(rows.n)
-            rate = self._rate
-            if rate is None:
-                rate = self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
-            return session.update(rows, rate)
+            loss = session.update(rows, self._scheduled(session) if self._rate is None else self._rate)
+            if plain:
+                session.prepare(x, y, rows)
+        return loss
+
+    def _scheduled(self, session: Session) -> float:
+        """Return the learning rate of the next step."""
+        return self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
 
     @property
     def session(self) -> Session:

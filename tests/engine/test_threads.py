@@ -141,9 +141,9 @@ def test_weights_too_large_for_the_caches(dtype, teams, rng):
         session = Session(engine, Objective(), Rule(), batch_size=n, n_threads=n_threads)
         loss = session.run(x, y, np.arange(n), 0.01)
         results.append([np.array(loss), engine.theta, engine.predict(x, n_threads=n_threads)])
-        used = session._workspace.plan
-        assert used[plan.PANEL] > 0
-        assert (used[plan.ROW_BLOCK] >= PACKED_ROWS) == (n_threads < 3)
+        used = session._workspace
+        assert used.plan[plan.PANEL] > 0
+        assert (used.job[plan.ROW_BLOCK] >= PACKED_ROWS) == (n_threads < 3)
     for result in results[1:]:
         assert_same_bits(result, results[0])
     out = x

@@ -12,7 +12,8 @@ from tests.kernels.oracles import compiled
 @compiled
 def asked(job):
     call = plan.call_at(job, 0)
-    return call.mode, call.begin, call.end, call.layers, call.seed, call.team, call.mass
+    switches = call.team, call.row_block, call.sparse, call.codes, call.online
+    return call.mode, call.begin, call.end, call.span, call.layers, call.seed, *switches, call.mass
 
 
 @compiled
@@ -36,8 +37,9 @@ def test_a_name_is_the_place_of_its_number(record, size):
 
 def test_what_a_call_is_asked_for():
     job, *_ = plan.make_job(1, 1, 1)
-    plan.ask(job, 0, plan.GRADIENT, 3, 2**40, 5, 2**63 - 1, 2, 0.1)
-    assert asked(job) == (plan.GRADIENT, 3, 2**40, 5, 2**63 - 1, 2, 0.1)
+    call = plan.GRADIENT, 3, 2**40, 7, 5, 2**63 - 1, 2, 64, 0, 1, 0, 0.1
+    plan.ask(job, 0, *call)
+    assert asked(job) == call
     assert not np.any(job[plan.SYNC :])
 
 

@@ -1,0 +1,95 @@
+"""`Gradients`: what `value_and_grad` returns, in memory laid out as the parameters are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastbp.engine.layout import Layout
+from fastbp.engine.memory import Array, aligned_zeros
+
+
+class _Made(NamedTuple):
+    """What `new_gradients` made: the layout of the memory, and its views of it."""
+
+    layout: Layout
+    weights: tuple[Array, ...]
+    biases: tuple[Array | None, ...]
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Gradients of a mean loss: `weights`, `biases` as the model's, `theta` flat and padded, `inputs` (n, n_inputs).
+
+    `weights` and `biases` are views of `theta`. A copy is no longer known as made by ``value_and_grad``: it cannot be
+    its `out`.
+    """
+
+    __module__ = "fastbp.engine"
+
+    weights: list[Array]
+    biases: list[Array | None]
+    theta: Array
+    inputs: Array | None = None
+    _made: _Made | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The views of a copy are arrays of their own.
+        return {name: value for name, value in self.__dict__.items() if name != "_made"}
+
+
+def new_gradients(layout: Layout, rows: int | None = None) -> Gradients:
+    """Return zeros for the gradients of a network; those of its inputs too, if a number of rows is given."""
+    theta = aligned_zeros(layout.size, layout.dtype)
+    weights, biases = layout.views(theta)
+    inputs = None if rows is None else np.empty((rows, layout.n_inputs), layout.dtype)
+    gradients = Gradients(weights, biases, theta, inputs)
+    object.__setattr__(gradients, "_made", _Made(layout, tuple(weights), tuple(biases)))
+    return gradients
+
+
+def reuse(out: Any, layout: Layout, read: tuple[Any, ...], rows: int | None = None) -> Gradients:
+    """Return `out` to be written to: it must be what `new_gradients` makes of `layout` and `rows`.
+
+    Parameters
+    ----------
+    read : tuple of ndarray
+        What the gradient is computed from.
+
+    Raises
+    ------
+    TypeError, ValueError
+        It is something else, was made for another network or another number of rows, or shares memory with `read`.
+    """
+    if type(out) is not Gradients:
+        raise TypeError(f"out must be Gradients from an earlier call, got {type(out).__name__}")
+    made, theta, inputs = out._made, out.theta, out.inputs
+    if made is None:
+        raise ValueError("out must be Gradients that an earlier call returned, got a copy of some or others")
+    own = made.layout
+    if own is not layout and (own.dtype, own.places) != (layout.dtype, layout.places):
+        raise ValueError("out must be Gradients of a network with the same layers and dtype")
+    expected = None if rows is None else (rows, layout.n_inputs)
+    if (None if inputs is None else inputs.shape) != expected:
+        raise ValueError(
+            "out.inputs must be "
+            + (f"an array of shape {expected}" if expected else "None, since inputs=False")
+            + f", got {'None' if inputs is None else f'one of shape {inputs.shape}'}"
+        )
+    _check("theta", theta, (layout.size,), layout, read)
+    if inputs is not None:
+        _check("inputs", inputs, inputs.shape, layout, read)
+    # Whoever had it may have written to the padding, or put other arrays in the place of the views.
+    theta.fill(0.0)
+    out.weights[:], out.biases[:] = made.weights, made.biases
+    return out
+
+
+def _check(name: str, array: Array, shape: tuple[int, ...], layout: Layout, read: tuple[Any, ...]) -> None:
+    if array.shape != shape or array.dtype != layout.dtype or not array.flags.carray:
+        raise ValueError(f"out.{name} must be as an earlier call returned it, but was changed since")
+    for other in read:
+        if np.may_share_memory(array, other):
+            raise ValueError(f"out.{name} must not share memory with X, y or sample_weight")
