@@ -202,7 +202,7 @@ class Engine:
         return self._predict(x, n_threads, out, layer)
 
     def _predict(self, x: Any, n_threads: int | None, out: Array | None, layer: int | None) -> Array:
-        """Do what `predict` does for any number of rows; apart from it, since closures cost one row a tenth of its time."""
+        """Do what `predict` does for any number of rows; apart, since closures cost one row a tenth of its time."""
         layout = self.layout
         if type(x) is Rows:
             rows = x
