@@ -313,7 +313,7 @@ class ModelLoop(Loop):
             self._check_place(state["batches_done"], state["samples_done"])
             slots = checkpoints.unpack(state["slots"], trainer.engine)
             schema.like(session.slots)(slots, "training.slots")
-            schema.like(self.rng_state)(state["generator"], "training.generator")
+            schema.like(self.rng.bit_generator.state)(state["generator"], "training.generator")
             self.rng.bit_generator.state = self.rng_state = state["generator"]
             self._states = [
                 (name, checkpoints.unpack(content, trainer.engine)) for name, content in state["callbacks"]
