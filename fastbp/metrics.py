@@ -91,16 +91,31 @@ def compute(
     return result
 
 
-def is_better_when_larger(name: str) -> bool:
-    """Guess from a logged name whether larger is better: no for losses and errors, yes for all else.
+def is_better_when_larger(name: str) -> bool | None:
+    """Whether a larger value of a logged name is better; None if that cannot be known.
+
+    No for our losses and for scikit-learn's functions ``*_error``, ``*_loss`` and ``*_deviance``. Yes for its scorers
+    and its functions ``*_score``. Of every other name, such as that of a function of the user's own, nothing is known.
 
     >>> is_better_when_larger("val_loss"), is_better_when_larger("val_neg_mean_squared_error")
     (False, True)
+    >>> is_better_when_larger("val_rmse") is None
+    True
     """
     plain = name.removeprefix("val_")
-    if plain.startswith("neg_"):
+    if plain == "loss" or plain in OBJECTIVE_NAMES:
+        return False
+    if plain == "score":  # what the estimators log when they stop early
         return True
-    return not (plain in OBJECTIVE_NAMES or any(word in plain for word in ("loss", "error", "deviance")))
+    import sklearn.metrics  # here, since it takes a second to import and few runs need it
+
+    if plain in sklearn.metrics.get_scorer_names():
+        return True
+    if not callable(getattr(sklearn.metrics, plain, None)):
+        return None
+    if plain.endswith("_score"):
+        return True
+    return False if plain.endswith(("_error", "_loss", "_deviance")) else None
 
 
 def _flat(values: NDArray[Any]) -> NDArray[Any]:

@@ -200,6 +200,38 @@ def test_early_stopping_restores_also_when_not_stopped(data):
     assert net.evaluate(x, y) == stopping.best
 
 
+@pytest.mark.parametrize("watch", [EarlyStopping, ReduceLROnPlateau])
+@pytest.mark.parametrize("name", ["rmse", "val_rmse", "mape", "brier", "odd", "auc", "epoch_seconds"])
+def test_a_direction_that_nobody_knows_is_not_guessed(watch, name):
+    with pytest.raises(ValueError, match=f"{watch.__name__}: mode='auto' .* {name} .*mode='min'"):
+        watch(monitor=name)
+    assert watch(monitor=name, mode="min").value({name: 2.0}) == (2.0, 2.0)
+    assert watch(monitor=name, mode="max").value({name: 2.0}) == (2.0, -2.0)
+
+
+def test_known_directions():
+    smaller = ["loss", "mse", "binary_cross_entropy", "max_error", "brier_score_loss", "hinge_loss"]
+    smaller += ["root_mean_squared_error", "mean_poisson_deviance"]
+    larger = ["accuracy", "r2", "neg_log_loss", "roc_auc", "f1_score", "accuracy_score", "score"]
+    for sign, names in ((1, smaller), (-1, larger)):
+        for name in [*names, *(f"val_{name}" for name in names)]:
+            assert EarlyStopping(monitor=name).value({name: 2.0}) == (2.0, 2.0 * sign)
+
+
+def test_best_weights_by_a_metric_of_the_users_own(data):
+    def rmse(truth, answer):
+        return float(np.sqrt(np.mean((truth - answer) ** 2)))
+
+    x, y = data
+    net = make()
+    stopping = EarlyStopping(3, monitor="val_rmse", mode="min")
+    history = net.fit(
+        x, y, epochs=20, validation_split=0.3, metrics=rmse, callbacks=[stopping], verbose=0, optimizer="sgd"
+    )
+    assert stopping.best == min(history.val_rmse)
+    assert len(history) == 20
+
+
 def test_keras_would_stop_here():
     """The counting of keras.callbacks.EarlyStopping 3: wait += 1, back to 0 after an improvement, stop at patience."""
     rng = np.random.default_rng(0)
@@ -406,7 +438,7 @@ def test_callbacks_can_be_reused_and_pickled(data, tmp_path):
         (lambda: TimeLimit("1"), TypeError, "TimeLimit: seconds"),
         (lambda: Checkpoint("a", 0), ValueError, "Checkpoint: every"),
         (
-            lambda: feed(EarlyStopping(monitor="nothing"), [1]),
+            lambda: feed(EarlyStopping(monitor="nothing", mode="min"), [1]),
             ValueError,
             "'nothing' is not logged; there are loss, val_loss",
         ),
