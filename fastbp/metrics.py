@@ -14,7 +14,7 @@ from fastbp.objectives import OBJECTIVE_NAMES, Objective
 if TYPE_CHECKING:  # naming a metric loads no engine
     from fastbp.engine.engine import Engine
 
-__all__ = ["Metric", "compute", "is_better_when_larger", "named"]
+__all__ = ["Metric", "check_output", "compute", "is_better_when_larger", "named"]
 
 Metric = str | Callable[[Any, Any], Any]
 
@@ -43,6 +43,13 @@ def named(metrics: Metric | Iterable[Metric]) -> dict[str, Metric]:
     if len(result) != len(items):
         raise ValueError(f"metrics must have different names, got {items!r}")
     return result
+
+
+def check_output(metrics: Iterable[str], activation: str) -> None:
+    """Refuse a metric that is a loss which does by itself what the last layer does; see `objectives.check_output`."""
+    for name in metrics:
+        if name in OBJECTIVE_NAMES:
+            objectives.check_output(activation, Objective(name), "metric")
 
 
 def compute(

@@ -34,6 +34,7 @@ __all__ = [
     "Loss",
     "Objective",
     "apply_class_weight",
+    "check_output",
     "get",
     "labels",
     "probabilities",
@@ -41,6 +42,13 @@ __all__ = [
 ]
 
 OBJECTIVE_NAMES = tuple(sorted(LOSSES))
+
+# What a loss applies to the outputs by itself, and the activations that would do it a second time.
+CONTAINED = {
+    "binary_cross_entropy": ("the sigmoid", ("sigmoid", "hard_sigmoid")),
+    "cross_entropy": ("the softmax", ("sigmoid", "hard_sigmoid")),
+    "poisson": ("exp", ("exp", "softplus")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +107,23 @@ def get(loss: Loss) -> Objective:
     else:
         parameter = check_number(arguments[0], "loss: q of quantile", 0.0, 1.0, open_low=True, open_high=True)
     return replace(objective, parameter=parameter)
+
+
+def check_output(activation: str, objective: Objective, name: str = "loss") -> None:
+    """Refuse a last layer that does what the loss does by itself: then it would count twice.
+
+    >>> check_output("sigmoid", Objective("binary_cross_entropy"))
+    Traceback (most recent call last):
+    ...
+    ValueError: loss='binary_cross_entropy' contains the sigmoid, and the last layer is 'sigmoid': leave the last ...
+    """
+    what, doubles = CONTAINED.get(objective.name, ("", ()))
+    if activation in doubles:
+        takes = "the logarithm of the rate" if objective.name == "poisson" else "logits"
+        raise ValueError(
+            f"{name}={objective.name!r} contains {what}, and the last layer is {activation!r}: leave the last layer "
+            f"'identity', which gives {takes}, or use a loss that takes the outputs as they are, such as 'mse'"
+        )
 
 
 def to_targets(

@@ -404,7 +404,9 @@ class Sequential:
         --------
         fastbp.kernels.predict_one, fastbp.kernels.value_and_grad_one, fastbp.kernels.train_one
         """
-        return self.engine.compiled(objectives.get(loss))
+        objective = objectives.get(loss)
+        objectives.check_output(self.engine.layers[-1].activation, objective)
+        return self.engine.compiled(objective)
 
     # How it is kept
 

@@ -7,7 +7,9 @@ import pytest
 from fastbp import objectives
 from fastbp.layers import Dense
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.optimizers import Adam
 from fastbp.sequential import Sequential
+from fastbp.training import Trainer
 
 LOSSES = [*OBJECTIVE_NAMES, "huber(0.3)", "quantile(0.9)"]
 
@@ -180,3 +182,46 @@ def test_probabilities():
         np.array([[-1000.0], [0.0], [1000.0]]), Objective("binary_cross_entropy")
     )
     np.testing.assert_allclose(chances, [[0], [0.5], [1]])
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("sigmoid", "binary_cross_entropy"),
+        ("hard_sigmoid", "binary_cross_entropy"),
+        ("sigmoid", "cross_entropy"),
+        ("hard_sigmoid", "cross_entropy"),
+        ("exp", "poisson"),
+        ("softplus", "poisson"),
+    ],
+)
+def test_what_a_loss_contains_is_not_counted_twice(activation, loss):
+    net = Sequential([Dense(4, "tanh"), Dense(2, activation)], 3)
+    x, y = np.ones((6, 3), np.float32), np.ones((6, 2), np.float32)
+    message = f"loss='{loss}' contains .* the last layer is '{activation}': leave the last layer 'identity'"
+    for call in (
+        lambda: net.fit(x, y, loss=loss, verbose=0),
+        lambda: net.fit([(x, y)], loss=loss, verbose=0),
+        lambda: net.evaluate(x, y, loss=loss),
+        lambda: net.value_and_grad(x, y, loss=loss),
+        lambda: net.compiled(loss),
+        lambda: Trainer(net, loss=loss),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for call in (
+        lambda: net.fit(x, y, loss="mse", metrics=loss, verbose=0),
+        lambda: net.evaluate(x, y, loss="mse", metrics=loss),
+    ):
+        with pytest.raises(ValueError, match=f"metric{message[4:]}"):
+            call()
+
+
+def test_a_sigmoid_within_or_with_mse_is_fine():
+    x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.float32)
+    net = Sequential([Dense(8, "sigmoid"), Dense(1)], 2)
+    net.fit(x, y, loss="binary_cross_entropy", epochs=30, optimizer=Adam(0.05), verbose=0)
+    assert net.evaluate(x, y, loss="binary_cross_entropy", metrics="accuracy")["accuracy"] > 0.97
+    squared = Sequential([Dense(8, "tanh"), Dense(1, "sigmoid")], 2)
+    assert squared.fit(x, y, loss="mse", epochs=30, optimizer=Adam(0.05), verbose=0).loss[-1] < 0.03

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import metrics as figures
 from fastbp import objectives
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
 from fastbp.engine.layout import Layout
@@ -21,6 +22,7 @@ from fastbp.training.trainer import Model, Trainer
 def fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
     """Train `net`; what `Sequential.fit` documents."""
     engine = net.engine
+    figures.check_output(settings.metrics, engine.layers[-1].activation)
     data = _training_data(engine.layout, x, y, settings)
     validation = _validation_data(engine.layout, settings)
     if not isinstance(data, Stream):
