@@ -12,7 +12,7 @@ from sklearn.utils.validation import _check_sample_weight
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.predict import PredictMixin, as_rows
-from fastbp.estimators.report import warn
+from fastbp.notices import warn
 from fastbp.objectives import Objective
 
 if TYPE_CHECKING:  # what trains loads the kernels

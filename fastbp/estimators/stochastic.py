@@ -18,7 +18,8 @@ from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, Parameters
-from fastbp.estimators.report import say, warn
+from fastbp.estimators.report import say
+from fastbp.notices import warn
 from fastbp.training.loop import Loop
 
 

@@ -21,6 +21,7 @@ from fastbp.callbacks import (
     TimeLimit,
 )
 from fastbp.callbacks.hooks import CallbackList, Run
+from fastbp.estimators import MLPRegressor
 from fastbp.layers import Dense
 from fastbp.optimizers import SGD, Adam
 from fastbp.schedules import StepDecay
@@ -91,10 +92,46 @@ def test_order_and_arguments_of_the_hooks(data):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_chunk_end"])
-@pytest.mark.parametrize(("answer", "epochs"), [(True, 1), (1, 5), (None, 5), (False, 5)])
-def test_true_stops(data, hook, answer, epochs):
+@pytest.mark.parametrize(
+    ("answer", "epochs"),
+    [(True, 1), (np.True_, 1), (1, 1), ("enough", 1), (None, 5), (False, 5), (np.False_, 5), (0, 5)],
+)
+def test_truth_stops(data, hook, answer, epochs):
     stopper = type("Stopper", (), {hook: lambda self, *arguments: answer})()
     assert len(make().fit(*data, epochs=5, batch_size=10, callbacks=[stopper], verbose=0)) == epochs
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "on_epoch_begin", "on_fit_end"])
+def test_only_the_ends_of_chunks_and_epochs_stop(data, hook):
+    callback = type("Chatty", (), {hook: lambda self, *arguments: "started"})()
+    assert len(make().fit(*data, epochs=3, callbacks=[callback], verbose=0)) == 3
+
+
+def test_misnamed_hooks_are_reported_once(data):
+    class Keras:
+        def on_train_end(self):
+            raise AssertionError
+
+        def on_batch_end(self):
+            raise AssertionError
+
+        def on_epoch_ends(self):
+            raise AssertionError
+
+        def on_epoch_end(self, epoch):
+            pass
+
+    with pytest.warns(UserWarning) as caught:
+        make().fit(*data, epochs=3, callbacks=[Keras(), Keras()], verbose=0)
+    (warning,) = caught
+    assert warning.filename == __file__
+    text = str(warning.message)
+    assert text.count("Keras.on_train_end (did you mean on_fit_end?)") == 1
+    assert "Keras.on_batch_end (did you mean on_chunk_end?)" in text
+    assert "Keras.on_epoch_ends (did you mean on_epoch_end?)" in text
+    estimator = MLPRegressor(hidden_layer_sizes=(2,), callbacks=[Keras()], solver="lbfgs", tol=1e3)
+    with pytest.warns(UserWarning, match="never called: Keras.on_batch_end"):
+        estimator.fit(data[0], data[1].ravel())
 
 
 def test_a_stop_within_an_epoch_is_recorded(data, monkeypatch):

@@ -36,7 +36,7 @@ FLOORS = {
     ],
     "fastbp": [
         {"kernels", "reference"},
-        {"container", "validation"},
+        {"container", "notices", "validation"},
         {"initializers", "objectives", "schedules", "tables"},
         {"layers", "optimizers"},
         {"descent", "engine"},
