@@ -297,7 +297,7 @@ class Sequential:
         batch_size: int | None = 32,
         validation_data: Sequence[Any] | None = None,
         validation_split: float = 0.0,
-        callbacks: Sequence[Callback | Any] = (),
+        callbacks: Iterable[Callback | Any] | Callback | Any = (),
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         metrics: Metric | Iterable[Metric] = (),
@@ -334,7 +334,7 @@ class Sequential:
             Evaluated after each epoch as ``val_loss`` and ``val_<metric>``.
         validation_split : float
             Instead: the share of rows taken from the end of the data, before any shuffling (Keras).
-        callbacks : list
+        callbacks : list, or a single one
             See `fastbp.callbacks`. `TerminateOnNaN` is always there.
         sample_weight : array of shape (n,)
             Weight of each row in the mean of its batch; rows of weight 0 are left out.

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from fastbp.notices import warn
 
-__all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run"]
+__all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run", "as_list"]
 
 Logs = dict[str, float]
 HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_fit_end")
@@ -133,6 +133,25 @@ class Callback:
         """Release what is open: called last, also after an exception."""
 
 
+def as_list(callbacks: Any) -> list[Any]:
+    """Return callbacks as a list: of any number of them, of a single one, or of none.
+
+    >>> len(as_list(Callback())), as_list(None)
+    (1, [])
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, type) or _has_hooks(callbacks):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of objects with hooks, got {callbacks!r}")
+    return list(callbacks)
+
+
+def _has_hooks(callback: Any) -> bool:
+    return any(callable(getattr(callback, hook, None)) for hook in HOOKS)
+
+
 class CallbackList:
     """Calls the hooks of many callbacks in their order, those of one that `saves` last (at the end of all: first).
 
@@ -141,7 +160,7 @@ class CallbackList:
 
     Parameters
     ----------
-    callbacks : iterable of objects with hooks
+    callbacks : iterable of objects with hooks, one such object, or None
     run : Run
 
     Warns
@@ -159,15 +178,15 @@ class CallbackList:
     False
     """
 
-    def __init__(self, callbacks: Iterable[Any], run: Run) -> None:
+    def __init__(self, callbacks: Any, run: Run) -> None:
         self.run = run
-        self.callbacks = list(callbacks)
+        self.callbacks = as_list(callbacks)
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(
                     f"callbacks must be objects, got the class {callback.__name__}; write {callback.__name__}(...)"
                 )
-            if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            if not _has_hooks(callback):
                 raise TypeError(f"callbacks: {callback!r} has none of the hooks {', '.join(HOOKS)}")
         _report_misnamed(self.callbacks)
         last = sorted(self.callbacks, key=lambda callback: bool(getattr(callback, "saves", False)))

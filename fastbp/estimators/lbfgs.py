@@ -106,7 +106,7 @@ class LBFGSLoop(Loop):
     def __init__(self, estimator: Parameters, problem: Problem, start: Array) -> None:
         # A float64 vector of its own: the callbacks see in it what the last iteration has reached.
         run = Run(estimator, np.array(start, np.float64), estimator.max_iter, problem.rows.n)
-        super().__init__(run, estimator.callbacks or ())
+        super().__init__(run, estimator.callbacks)
         self.estimator, self.problem, self.start = estimator, problem, start
         self.n_iter = 0
         self._result: Any = None

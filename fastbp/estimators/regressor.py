@@ -120,7 +120,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         others are scaled up by 1 / (1 - rate). Stochastic solvers only.
     max_grad_norm : float or None, default=None
         Gradients with a larger global norm are scaled down to it. Stochastic solvers only.
-    callbacks : list or None, default=None
+    callbacks : list, object or None, default=None
         Objects with any of `on_fit_begin(run)`, `on_epoch_begin(epoch)`, `on_chunk_end(seconds, samples)`,
         `on_epoch_end(epoch, logs)`, `on_fit_end(run)`, such as `fastbp.TimeLimit`; True from the end of a chunk or
         epoch ends the fit. An iteration of lbfgs is an epoch without chunks.
@@ -175,7 +175,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     __module__ = "fastbp"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh"})],
         "quantile": [Interval(Real, 0, 1, closed="neither")],

@@ -98,7 +98,7 @@ class StochasticLoop(Loop):
         incremental: bool,
     ) -> None:
         epochs = 1 if incremental else estimator.max_iter
-        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks or ())
+        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks)
         self.estimator, self.session, self.optimizer, self.rng = estimator, session, optimizer, rng
         self.rows, self.validation, self.records = rows, validation, records
         self.loss_dtype, self.incremental = loss_dtype, incremental

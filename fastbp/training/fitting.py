@@ -11,6 +11,7 @@ import numpy as np
 from fastbp import metrics as figures
 from fastbp import objectives
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
+from fastbp.callbacks.hooks import as_list
 from fastbp.engine.layout import Layout
 from fastbp.engine.sources import Source, Stream, prepare
 from fastbp.training.history import History
@@ -100,7 +101,7 @@ def _class_weighted(data: Source, settings: Fit) -> Source:
 
 def _callbacks(settings: Fit) -> list[Any]:
     """Return the user's callbacks, with those that are always there."""
-    callbacks = list(settings.callbacks)
+    callbacks = as_list(settings.callbacks)
     if not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         callbacks.insert(0, TerminateOnNaN())
     if (

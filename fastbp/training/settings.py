@@ -30,7 +30,7 @@ class Fit:
     batch_size: int | None = 32
     validation_data: Sequence[Any] | None = None
     validation_split: float = 0.0
-    callbacks: Sequence[Any] = ()
+    callbacks: Any = ()
     sample_weight: ArrayLike | None = None
     class_weight: Mapping[int, float] | str | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)

@@ -107,6 +107,20 @@ def test_only_the_ends_of_chunks_and_epochs_stop(data, hook):
     assert len(make().fit(*data, epochs=3, callbacks=[callback], verbose=0)) == 3
 
 
+def test_a_single_callback_needs_no_list(data):
+    x, y = data
+    assert len(make().fit(x, y, epochs=50, optimizer="sgd", callbacks=TimeLimit(0), verbose=0)) == 1
+    assert len(make().fit(x, y, epochs=2, callbacks=None, verbose=0)) == 2
+    for solver in ("adam", "lbfgs"):
+        net = MLPRegressor(hidden_layer_sizes=(3,), solver=solver, callbacks=TimeLimit(0))
+        assert net.fit(x, y.ravel()).n_iter_ == 1
+    with pytest.raises(TypeError, match="got the class EarlyStopping; write EarlyStopping"):
+        make().fit(x, y, callbacks=EarlyStopping)
+    for fit in (make().fit, MLPRegressor(callbacks=3).fit):
+        with pytest.raises(TypeError, match="callbacks must be a list of objects with hooks, got 3"):
+            fit(x, y.ravel(), **({"callbacks": 3} if fit.__self__.__class__ is Sequential else {}))
+
+
 def test_misnamed_hooks_are_reported_once(data):
     class Keras:
         def on_train_end(self):

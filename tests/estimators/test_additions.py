@@ -142,7 +142,6 @@ def test_activation_per_layer():
         ({"loss": "huber", "delta": 0.0}, "The 'delta' parameter of MLPRegressor must be"),
         ({"out_activation": "softmax"}, "The 'out_activation' parameter of MLPRegressor must be"),
         ({"out_activation": "relu", "loss": "poisson"}, "out_activation='relu' with loss='poisson'"),
-        ({"callbacks": 3}, "The 'callbacks' parameter of MLPRegressor must be"),
     ],
     ids=str,
 )
