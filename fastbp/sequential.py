@@ -339,7 +339,7 @@ class Sequential:
         sample_weight : array of shape (n,)
             Weight of each row in the mean of its batch; rows of weight 0 are left out.
         class_weight : dict, "balanced" or None
-            Weight of each class code, times `sample_weight`; not for validation.
+            Weight of each class code (an integer from 0 to n_outputs - 1), times `sample_weight`; not for validation.
         metrics : name, function or list of them
             Names of scikit-learn's scorers or of losses, or functions of (y_true, y_pred); see
             `fastbp.metrics.compute`. Evaluated at the end of each epoch on training data (one more prediction

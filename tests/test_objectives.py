@@ -153,7 +153,7 @@ def test_class_weight():
     ce, dtype = Objective("cross_entropy"), np.dtype("float64")
 
     def weights(table, targets=codes, own=None, objective=ce):
-        return objectives.apply_class_weight(table, targets, own, objective, dtype)
+        return objectives.apply_class_weight(table, targets, own, objective, dtype, 2)
 
     np.testing.assert_allclose(weights("balanced"), [2 / 3] * 3 + [2])
     np.testing.assert_array_equal(weights({1: 5}), [1, 1, 1, 5])
@@ -165,8 +165,17 @@ def test_class_weight():
     )
     with pytest.raises(ValueError, match="class_weight needs classes"):
         weights({1: 5}, targets=binary, objective=Objective("mse"))
-    with pytest.raises(ValueError, match="names class 7"):
-        weights({7: 5})
+    np.testing.assert_array_equal(weights({np.int64(1): 5}), [1, 1, 1, 5])
+    np.testing.assert_array_equal(weights({1: 5}, targets=np.array([0, 0])), [1, 1])  # a fold without class 1
+    for table in ({7: 5}, {2: 5}, {-1: 5}):
+        with pytest.raises(ValueError, match="class codes from 0 to 1, got"):
+            weights(table)
+    for table in ({"0": 5}, {0.9: 5}, {0.0: 5}, {True: 5}, {np.True_: 5}, {None: 5}):
+        with pytest.raises(TypeError, match="integers from 0 to 1, got"):
+            weights(table)
+    for value in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"class_weight\[1\] must be a finite number"):
+            weights({1: value})
     with pytest.raises(ValueError, match="balanced"):
         weights("even")
     with pytest.raises(TypeError, match="dict of class code"):
@@ -225,3 +234,18 @@ def test_a_sigmoid_within_or_with_mse_is_fine():
     assert net.evaluate(x, y, loss="binary_cross_entropy", metrics="accuracy")["accuracy"] > 0.97
     squared = Sequential([Dense(8, "tanh"), Dense(1, "sigmoid")], 2)
     assert squared.fit(x, y, loss="mse", epochs=30, optimizer=Adam(0.05), verbose=0).loss[-1] < 0.03
+
+
+def test_class_weight_of_a_class_that_the_split_lacks():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.repeat([0, 1, 2], [15, 15, 10])
+    net = Sequential([Dense(3)], 2)
+    net.fit(x, y, loss="cross_entropy", class_weight={2: 9.0}, validation_split=0.25, verbose=0)
+    with pytest.raises(
+        TypeError, match="class_weight: keys must be class codes, integers from 0 to 2, got '0'"
+    ):
+        net.fit(x, y, loss="cross_entropy", class_weight={"0": 9.0}, verbose=0)
+    one = Sequential([Dense(1)], 2)
+    one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={1: 9.0}, verbose=0)
+    with pytest.raises(ValueError, match="class codes from 0 to 1, got 2"):
+        one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={2: 9.0}, verbose=0)

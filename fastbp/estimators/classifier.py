@@ -25,6 +25,7 @@ from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import STOCHASTIC_SOLVERS, Array, DType
 from fastbp.objectives import Objective
+from fastbp.validation import check_number
 
 
 class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
@@ -439,6 +440,10 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
                 "class_weight='balanced' needs all rows at once; give partial_fit a dict, such as "
                 "sklearn.utils.class_weight.compute_class_weight makes."
             )
+        tables = self.class_weight if isinstance(self.class_weight, list) else [self.class_weight]
+        for table in tables:
+            for label, value in table.items() if isinstance(table, dict) else ():
+                check_number(value, f"class_weight[{label!r}]", 0.0)
         if self._label_binarizer.y_type_.startswith("multilabel"):
             weight: Array = compute_sample_weight(self.class_weight, y.astype(int))
         else:

@@ -94,9 +94,10 @@ def _class_weighted(data: Source, settings: Fit) -> Source:
         return data
     dtype = data.layout.dtype
     weights = data.weights.astype(dtype) if data.weights.size else None
-    return data.weighted(
-        objectives.apply_class_weight(settings.class_weight, data.targets, weights, settings.objective, dtype)
+    weights = objectives.apply_class_weight(
+        settings.class_weight, data.targets, weights, settings.objective, dtype, data.layout.n_outputs
     )
+    return data.weighted(weights)
 
 
 def _callbacks(settings: Fit) -> list[Any]:

@@ -315,6 +315,22 @@ def test_balanced_classes():
         MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
 
 
+def test_keys_and_values_of_class_weight():
+    """scikit-learn's rule for keys: one that is no class is an error if some class has no weight."""
+    X, y = X_iris[:100], y_iris[:100]
+    for keys in ({"0": 5}, {0.9: 5}, {0: 5, 7: 1}):
+        with pytest.raises(ValueError, match="are not in class_weight"):
+            MLPClassifier(**SMALL, class_weight=keys).fit(X, y)
+    MLPClassifier(**SMALL, class_weight={0: 5}).fit(X, y)
+    MLPClassifier(**SMALL, class_weight={0: 5, 1: 1, 2: 1}).fit(X, y)  # a fold that lacks class 2
+    for value in (np.nan, np.inf, -1.0):
+        with pytest.raises(ValueError, match=r"class_weight\[1\] must be a finite number"):
+            MLPClassifier(**SMALL, class_weight={0: 1.0, 1: value}).fit(X, y)
+    labels = np.column_stack([y, 1 - y])
+    with pytest.raises(ValueError, match=r"class_weight\[0\] must be a finite number"):
+        MLPClassifier(**SMALL, class_weight=[{0: np.nan, 1: 1}, {0: 1, 1: 1}]).fit(X, labels)
+
+
 def test_class_weight_of_labels():
     X, Y = make_multilabel_classification(n_samples=60, n_classes=2, random_state=0)
     weights = [{0: 1.0, 1: 3.0}, {0: 1.0, 1: 0.5}]
