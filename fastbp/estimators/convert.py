@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 from fastbp.estimators.parameters import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
+from fastbp.validation import check_plain
 
 # What a fitted scikit-learn MLP consists of, but for its optimizer, which starts again.
 FITTED = (
@@ -15,6 +16,9 @@ FITTED = (
     "n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "loss_curve_", "best_loss_", "validation_scores_",
     "best_validation_score_", "_no_improvement_count", "_best_coefs", "_best_intercepts", "_random_state",
 )  # fmt: skip
+
+# What an export promises to answer as the estimator does.
+PREDICTIONS = ("predict", "predict_proba")
 
 SKLEARN_OUTPUTS = ("identity", "exp", "softmax", "logistic", "tanh", "relu")
 
@@ -42,6 +46,8 @@ class ConvertMixin:
 
         Raises
         ------
+        TypeError
+            The class has a `predict` of its own.
         ValueError
             An activation is none of scikit-learn's, or the hidden layers have different ones.
 
@@ -60,6 +66,7 @@ class ConvertMixin:
         >>> type(clf.to_sklearn()).__module__.split(".")[0]
         'sklearn'
         """
+        check_plain(self, next(cls for cls in type(self).__mro__ if cls.__module__ == "fastbp"), PREDICTIONS)
         own = self.get_params(deep=False)
         params = {name: value for name, value in own.items() if name in self._counterpart().get_params()}
         params["activation"] = self._one_activation()
@@ -102,7 +109,7 @@ class ConvertMixin:
         Raises
         ------
         TypeError
-            `estimator` is not scikit-learn's class of the same name.
+            `estimator` is not scikit-learn's class of the same name itself (a subclass may predict otherwise).
 
         Examples
         --------
@@ -112,7 +119,7 @@ class ConvertMixin:
         >>> MLPRegressor.from_sklearn(plain)
         MLPRegressor(alpha=0.01)
         """
-        if not isinstance(estimator, cls._counterpart):
+        if type(estimator) is not cls._counterpart:
             raise TypeError(
                 f"{cls.__name__}.from_sklearn takes a sklearn.neural_network.{cls._counterpart.__name__}, "
                 f"got {type(estimator).__module__}.{type(estimator).__qualname__}."

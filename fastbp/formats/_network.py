@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from fastbp.layers import ACTIVATION_NAMES
+from fastbp.validation import check_plain
 
 __all__ = ["Affine", "Drop", "Network", "describe"]
 
@@ -75,7 +76,7 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
     Raises
     ------
     TypeError
-        `model` is none of these.
+        `model` is none of these, or its class has a `predict` of its own.
     ValueError
         `probabilities` does not fit the model, or one of its activations is unknown.
     sklearn.exceptions.NotFittedError
@@ -86,16 +87,20 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
     from fastbp.sequential import Sequential
 
     if isinstance(model, Sequential):
+        check_plain(model, Sequential, ["predict"])
         network = _of_sequential(model, probabilities)
     else:
         # scikit-learn takes a second to import: only when the model is no Sequential.
         from fastbp.estimators import MLPClassifier, MLPRegressor
+        from fastbp.estimators.convert import PREDICTIONS
 
         if not isinstance(model, (MLPClassifier, MLPRegressor)):
             raise TypeError(
                 "model must be a fastbp Sequential, MLPClassifier or MLPRegressor, "
                 f"got {type(model).__module__}.{type(model).__qualname__}"
             )
+        base = MLPClassifier if isinstance(model, MLPClassifier) else MLPRegressor
+        check_plain(model, base, PREDICTIONS)
         network = _of_estimator(model, isinstance(model, MLPClassifier), probabilities)
     for layer in network.affine:
         if layer.activation not in ACTIVATION_NAMES:
