@@ -14,6 +14,7 @@ from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
 from fastbp.engine.engine import Engine, Gradients
 from fastbp.engine.sources import inputs_in_blocks, prepare
+from fastbp.formats._suffixes import save
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
@@ -411,9 +412,11 @@ class Sequential:
     # How it is kept
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a safetensors file, which `fastbp.load` reads."""
-        from fastbp.formats.safetensors import save
+        """Write the model to a file, in the format that its name ends with.
 
+        ``.safetensors``, which `fastbp.load` reads, ``.onnx`` and ``.c``; others are refused. See
+        `fastbp.formats.save`.
+        """
         save(self, path)
 
     def to_config(self) -> dict[str, Any]:

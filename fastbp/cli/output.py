@@ -26,14 +26,16 @@ def default_model() -> str:
     return MODEL
 
 
-def check_output(out: str, source: str) -> None:
-    """Check that a file can be written, and that it is not `source`, which is read.
+def check_output(out: str, source: str, suffixes: tuple[str, ...] = ()) -> None:
+    """Check that a file can be written, that its name says what it will hold, and that it is not `source`.
 
     Raises
     ------
-    InputError         No folder, no permission, a folder of that name, the input itself.
+    InputError         No folder, no permission, a folder of that name, the input itself, another suffix.
     """
     path = Path(out)
+    if suffixes and path.suffix.lower() not in ("", *suffixes):
+        raise InputError(f"{out}: the name must end in {' or '.join(suffixes)}, got {path.suffix}")
     if path.is_dir():
         raise InputError(f"{out}: is a folder, a file is needed")
     folder = Path(os.path.realpath(path)).parent

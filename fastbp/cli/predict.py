@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> int:
     """
     if arguments.out:
         for source in (arguments.model, arguments.data):
-            check_output(arguments.out, source)
+            check_output(arguments.out, source, (".csv", ".txt"))
     table = read(arguments.data)
     net, preprocessor = _model(arguments.model)
     x = preprocessor.encode(table, net.dtype, note=lambda line: complain(f"note: {line}"))

@@ -90,7 +90,7 @@ def _rows(arguments: Namespace, out: str) -> Prepared:
     table = read(arguments.data)
     for note in table.notes:
         complain(f"note: {table.source}: {note}")
-    output.check_output(out, arguments.data)
+    output.check_output(out, arguments.data, (".safetensors",))
     if arguments.plot:
         output.check_plot(arguments.plot, arguments.data)
     watched = arguments.patience is not None or arguments.epochs is None

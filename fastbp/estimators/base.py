@@ -10,6 +10,7 @@ estimator takes over what the twin holds when all of this has succeeded, so an e
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from sklearn.utils.validation import _check_sample_weight
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
+from fastbp.formats._suffixes import save
 
 # Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")
@@ -57,6 +59,30 @@ class BaseMLP(SolverMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the estimator to a file, in the format that its name ends with.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``*.safetensors``, which `fastbp.load` reads, ``*.onnx`` or ``*.c``; see `fastbp.formats.save`.
+
+        Raises
+        ------
+        ValueError
+            Another suffix; or the estimator does not fit the format.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import fastbp as fb
+        >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
+        >>> fb.MLPRegressor(alpha=0.1).save(path)
+        >>> fb.load(path)
+        MLPRegressor(alpha=0.1)
+        """
+        save(self, path)
 
     # -- fit -------------------------------------------------------------------------------------------------------
 

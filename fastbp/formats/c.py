@@ -18,6 +18,7 @@ from fastbp.formats._atomic import atomic_write
 from fastbp.formats._c_templates import ACTIVATION, DENSE, HEADER, MAIN, PREDICT, SOFTMAX
 from fastbp.formats._network import Affine, Network, describe
 from fastbp.formats._spellings import SPELLINGS
+from fastbp.formats._suffixes import check_suffix
 
 __all__ = ["to_c"]
 
@@ -46,7 +47,7 @@ def to_c(
     ----------
     model : Sequential, or a fitted MLPClassifier or MLPRegressor
     path : str or path-like, optional
-        Where to write it, atomically; None only returns the text.
+        Where to write it, atomically: ``*.c``, or a name without suffix. None only returns the text.
     main : bool, default=False
         Add a program that reads rows of comma-separated numbers from stdin and prints one line of outputs for each;
         for a classifier the label comes first (not for multilabel targets).
@@ -69,7 +70,8 @@ def to_c(
     TypeError
         `model` is none of these.
     ValueError
-        `name` is no C identifier, `probabilities` does not fit the model, or a parameter is not finite.
+        `path` ends otherwise, `name` is no C identifier, `probabilities` does not fit the model, or a parameter is not
+        finite.
 
     Examples
     --------
@@ -81,6 +83,8 @@ def to_c(
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
         raise ValueError(f"name must be an identifier of C, got {name!r}")
+    if path is not None:
+        check_suffix(path, ".c")
     network = describe(model, probabilities)
     text = "".join(_source(network, type(model).__name__, name, main))
     if path is not None:

@@ -40,7 +40,7 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
     model : Sequential, MLPClassifier or MLPRegressor
         Of an estimator: its parameters and its fitted state, classes of any type included.
     path : str or path-like
-        By convention ``*.safetensors``. An existing file is replaced in one step.
+        ``*.safetensors``, or a name without suffix. An existing file is replaced in one step.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
         `model` is of another class (a subclass included: `load` could not restore it), or holds a value that cannot be
         written, such as a parameter with an object of the user's own.
     ValueError
-        The fitted attributes of an estimator, which a user can change, do not fit together.
+        `path` ends otherwise. The fitted attributes of an estimator, which a user can change, do not fit together.
     OSError
         The file cannot be written; an existing one is untouched.
 
