@@ -45,8 +45,9 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     `rates`, one or one per batch; `out` is the optimizer's state. GRADIENT: `grad` of the mean over the weight `mass`,
     batches accumulated, and in `out`, if the plan wants that, the gradient of the inputs. VALUE: the mean loss only.
     PREDICT: the outputs of the last of `layers` in `out`. The total `loss_sum` is increased by the sum over batches of
-    mean loss times rows (TRAIN), or by the weighted mean (GRADIENT, VALUE). Fewer rows are done than asked for if the
-    weights of a batch sum to 0, or if sync[STOP] was set: the batch in hand is given up before it changed the model.
+    mean loss times rows (TRAIN; times their weight if `mass` is not 0), or by the weighted mean (GRADIENT, VALUE).
+    Fewer rows are done than asked for if the weights of a batch sum to 0, or if sync[STOP] was set: the batch in hand
+    is given up before it changed the model.
     """
     # What lies in a job, see plan.py. Not in a function of its own: that would have to count references of arrays.
     call, plan = call_at(job, 0), network_at(job, PLAN)
@@ -62,7 +63,7 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     team = Team(sync, call.team, fetch_add(sync, MEMBERS, np.int64(1)) if call.team > 1 else 0)
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
     if call.mode == TRAIN and plan.online != 0:
-        return one.train_rows(net, rows, sums, call.begin, call.end, rates)
+        return one.train_rows(call, net, rows, sums, rates)
     return batches(call, net, rows, sums, team, rates, out)
 
 
@@ -75,9 +76,10 @@ def batches(call, net, rows, sums, team, rates, out):
         m = min(plan.batch, call.end - first)
         mass, share, rate = call.mass, 1.0, 0.0
         if call.mode == TRAIN:
-            mass, share = gather.weight_of(rows, first, m), float(m)
+            mass = gather.weight_of(rows, first, m)
             if mass == 0.0:
                 return first - call.begin
+            share = mass if call.mass > 0.0 else float(m)
             rate = rates[count if rates.size > 1 else 0]
         # A thread that comes late must not take the number from what the others have counted meanwhile.
         step = int(totals.steps_before) + count + 1

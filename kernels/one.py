@@ -122,12 +122,12 @@ def train_row(plan, params, work, weight, value, rate):
 
 
 @kernel(inline=True)
-def train_rows(net, rows, sums, begin, end, rates):
-    """Stochastic descent by the book on rows [begin, end) of the order; returns how many are done.
+def train_rows(call, net, rows, sums, rates):
+    """Stochastic descent by the book on the rows that the call is about; returns how many are done.
 
     That is fewer than asked for if a row has no weight.
     """
-    weight, value = sums.weights, sums.values
+    begin, end, weight, value = call.begin, call.end, sums.weights, sums.values
     weight[0] = 1.0
     for row in range(begin, end):
         if rows.weight.size > 0 and rows.weight[gather.source(rows, row)] == 0.0:
@@ -137,6 +137,7 @@ def train_rows(net, rows, sums, begin, end, rates):
         gather.targets(net, rows, row, 0, 1)
         rate = rates[row - begin if rates.size > 1 else 0]
         train_row(net.plan, net.params, net.work, weight, value, rate)
-        sums.totals.loss_sum += value[0]
+        share = rows.weight[gather.source(rows, row)] if rows.weight.size > 0 and call.mass > 0.0 else 1.0
+        sums.totals.loss_sum += value[0] * share
     sums.totals.steps += end - begin
     return end - begin

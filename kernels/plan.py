@@ -67,7 +67,8 @@ LAYER = _record("Layer", "FAN_IN", "DROPOUT", "L2")
 layer_of = record_behind(NETWORK, LAYER, "n_layers")
 
 # What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
-# several threads (2) or one (1) are at it; the weight of all rows, over which GRADIENT and VALUE take the mean.
+# several threads (2) or one (1) are at it; the weight of all rows, over which GRADIENT and VALUE take the mean, and
+# for TRAIN, whether a batch counts in `loss_sum` by the weight of its rows (1) or by their number (0).
 MODE, BEGIN, END, LAYERS, SEED, TEAM, MASS = range(7)
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)

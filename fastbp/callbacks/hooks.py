@@ -69,7 +69,7 @@ class Run:
     epoch : int
         The current epoch, from 0.
     samples_done, loss_sum : int, float
-        In the current epoch: rows trained, and the sum of their losses.
+        In the current epoch: rows trained, and the sum of their losses (`Sequential`: weighted, if they have weights).
     history : dict of str to list of float
         The logs of the finished epochs.
     learning_rate : float

@@ -159,10 +159,12 @@ class Workspace:
         seed: int = 0,
         team: int = 1,
         apart: bool = False,
+        by_weight: bool = False,
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
-        `apart` is for calls that may take long: they run in another thread, and this one goes on to receive signals.
+        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. `apart` is for calls that
+        may take long: they run in another thread, and this one goes on to receive signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
@@ -172,7 +174,8 @@ class Workspace:
         self.plan[p.SPARSE], self.plan[p.CLASS_INDEX] = rows.sparse, rows.codes
         self.sync[:] = 0
         alone = team == 1 and not apart
-        p.ask(self._job, 0, mode, begin, end, layers or len(self.records), seed, 1 if alone else 2, rows.mass)
+        mass = float(by_weight) if mode == p.TRAIN else rows.mass
+        p.ask(self._job, 0, mode, begin, end, layers or len(self.records), seed, 1 if alone else 2, mass)
         arguments = (
             self._job,
             params,

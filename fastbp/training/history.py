@@ -18,7 +18,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean loss of the batches of each epoch, while the weights changed; penalties included.
+        Mean loss of the rows of each epoch, weighted if they have weights, while the network changed; penalties
+        included.
     val_loss : list of float
         Loss on the validation data after each epoch; empty without them.
     epoch_seconds, learning_rate : list of float

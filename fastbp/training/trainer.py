@@ -170,6 +170,7 @@ class Trainer:
                 max_grad_norm=self.max_grad_norm,
                 seed=self.seed,
                 n_threads=self.n_threads,
+                by_weight=True,
             )
         elif rows > session.batch_size:
             session.resize(rows)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastbp.callbacks import Callback, DivergenceError
+from fastbp.callbacks import Callback, Checkpoint, DivergenceError
 from fastbp.layers import Dense, Dropout
 from fastbp.optimizers import SGD, Adam, RMSProp
 from fastbp.schedules import CosineDecay, ExponentialDecay, OneCycle, StepDecay
@@ -164,6 +164,45 @@ def test_integer_weights_are_repetitions(data):
     again = np.repeat(np.arange(103), weight)
     nets[1].fit(x[again], y[again], batch_size=None, epochs=5, verbose=0)
     np.testing.assert_allclose(theta(nets[0]), theta(nets[1]), rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["dense", "sparse", "map", "batches"])
+@pytest.mark.parametrize("batch_size", [1, 10, None])
+def test_loss_and_val_loss_of_the_same_weighted_rows_are_the_same(data, tmp_path, form, batch_size):
+    """With steps too small to change the weights: a mean over rows by weight, however they fall into batches."""
+    x, y = (part.astype("float64") for part in data)
+    weight = np.random.default_rng(1).exponential(size=103) ** 3
+    weight[::5] = 0.0
+    net = make("float64")
+    given = {"x": x, "y": y, "sample_weight": weight, "batch_size": batch_size}
+    if form == "sparse":
+        given["x"] = sparse.csr_array(x)
+    elif form == "map":
+        np.save(tmp_path / "x.npy", np.asfortranarray(x))
+        given["x"] = np.load(tmp_path / "x.npy", mmap_mode="r")
+    elif form == "batches":
+        cuts = [slice(i, i + (batch_size or 103)) for i in range(1, 103, batch_size or 103)]
+        given = {"x": [(x[cut], y[cut], weight[cut]) for cut in cuts if weight[cut].any()]}
+    history = net.fit(
+        **given, validation_data=(x, y, weight), epochs=2, optimizer=SGD(1e-30), callbacks=[], verbose=0
+    )
+    np.testing.assert_allclose(history.loss, history.val_loss, rtol=1e-12)
+    assert history.loss[0] == pytest.approx(net.evaluate(x, y, sample_weight=weight), rel=1e-12)
+
+
+def test_the_weighted_loss_of_a_resumed_epoch_is_the_same(data, tmp_path):
+    x, y = data
+    weight = np.random.default_rng(1).exponential(size=103) ** 3
+    batches = [(x[i : i + 10], y[i : i + 10], weight[i : i + 10]) for i in range(0, 103, 10)]
+    for given in ({"x": x, "y": y, "sample_weight": weight, "batch_size": 10}, {"x": batches}):
+        whole = make().fit(**given, epochs=2, verbose=0).loss
+        file = tmp_path / "run.safetensors"
+        stop = type("Stop", (), {"on_chunk_end": lambda self, seconds, rows: True})()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastbp.engine.session.CHUNK_SECONDS", 0.0)  # a chunk per batch
+            patch.setattr("fastbp.training.model_loop.STREAM_SECONDS", 0.0)
+            make().fit(**given, epochs=2, callbacks=[stop, Checkpoint(file)], verbose=0)
+        assert make().fit(**given, epochs=2, resume_from=file, verbose=0).loss == whole
 
 
 def test_class_weight_is_a_sample_weight(data):
