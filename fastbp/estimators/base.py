@@ -147,7 +147,9 @@ class BaseMLP(SolverMixin, BaseEstimator):
             self._check_widths(widths)
         if self.solver == "lbfgs":
             if validation_set is not None:
-                raise ValueError("validation_set is for the stochastic solvers, but solver='lbfgs'.")
+                raise ValueError(
+                    "validation_set (X_val, y_val) is for the stochastic solvers, but solver='lbfgs'."
+                )
             self._fit_lbfgs(owner, X, y, sample_weight)
         else:
             self._fit_stochastic(owner, X, y, sample_weight, incremental, validation_set)

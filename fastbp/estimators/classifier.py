@@ -24,6 +24,7 @@ from sklearn.utils.validation import validate_data
 from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import STOCHASTIC_SOLVERS, Array, DType
+from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
 from fastbp.validation import check_number
 
@@ -74,7 +75,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     early_stopping : bool, default=False
         Watch the score of held-out rows instead of the training loss, and keep the weights of the best score.
     validation_fraction : float, default=0.1
-        Share of the rows held out by early stopping, unless fit is given a `validation_set`.
+        Share of the rows held out by early stopping, unless fit is given validation rows.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay rates of the moments of adam, adamw, nadam.
     epsilon : float, default=1e-8
@@ -114,7 +115,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
     validation_scores_, best_validation_score_ : list of float, float
         With early stopping, else None.
     validation_loss_curve_ : list of float
-        Loss, without penalty, of the `validation_set` after each epoch; None without one.
+        Loss, without penalty, of the validation rows that fit was given, after each epoch; else None.
     n_iter_, t_ : int
         Epochs of the last call; rows seen in all.
     n_layers_, n_outputs_, n_features_in_ : int
@@ -223,7 +224,17 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         self.dtype = dtype
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Train on (X, y), anew unless `warm_start`.
 
         Parameters
@@ -235,7 +246,12 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         sample_weight : array-like of shape (n,), float or None, default=None
             Weights of the rows.
         validation_set : tuple (X, y) or (X, y, sample_weight), default=None
-            Your own validation rows, for early stopping and `validation_loss_curve_`.
+            Your own validation rows, for early stopping and `validation_loss_curve_`. In a Pipeline they reach the
+            network as they are, not transformed: use `X_val` there.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            The same, one by one, as scikit-learn's HistGradientBoosting takes them. With metadata routing a Pipeline
+            transforms `X_val` as `X`: ``Pipeline(..., transform_input=["X_val"])``, and
+            ``set_fit_request(X_val=True, y_val=True)``.
 
         Returns
         -------
@@ -252,6 +268,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         ConvergenceWarning
             `max_iter` was reached first.
         """
+        validation_set = one_validation_set(validation_set, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_set=validation_set)
 
     def _can_partial_fit(self) -> bool:
@@ -428,7 +445,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         unknown = np.setdiff1d(unique_labels(y), self.classes_, assume_unique=True)
         if len(unknown):
             raise ValueError(
-                f"validation_set: y has classes {unknown} that are not in classes_ {self.classes_}."
+                f"validation data: y has classes {unknown} that are not in classes_ {self.classes_}."
             )
         return self._encode(y)
 

@@ -20,6 +20,7 @@ from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import ACTIVATIONS, Array, DType, engine_activation
 from fastbp.estimators.predict import ROWS_AT_ONCE
+from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
 
 OBJECTIVES = {
@@ -99,7 +100,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     early_stopping : bool, default=False
         Watch the score of held-out rows instead of the training loss, and keep the weights of the best score.
     validation_fraction : float, default=0.1
-        Share of the rows held out by early stopping, unless fit is given a `validation_set`.
+        Share of the rows held out by early stopping, unless fit is given validation rows.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay rates of the moments of adam, adamw, nadam.
     epsilon : float, default=1e-8
@@ -141,7 +142,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     validation_scores_, best_validation_score_ : list of float, float
         With early stopping, else None.
     validation_loss_curve_ : list of float
-        Loss, without penalty, of the `validation_set` after each epoch; None without one.
+        Loss, without penalty, of the validation rows that fit was given, after each epoch; else None.
     n_iter_, t_ : int
         Epochs of the last call; rows seen in all.
     n_layers_, n_outputs_, n_features_in_ : int
@@ -254,7 +255,17 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         self.dtype = dtype
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Train on (X, y), anew unless `warm_start`.
 
         Parameters
@@ -266,7 +277,12 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         sample_weight : array-like of shape (n,), float or None, default=None
             Weights of the rows.
         validation_set : tuple (X, y) or (X, y, sample_weight), default=None
-            Your own validation rows, for early stopping and `validation_loss_curve_`.
+            Your own validation rows, for early stopping and `validation_loss_curve_`. In a Pipeline they reach the
+            network as they are, not transformed: use `X_val` there.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            The same, one by one, as scikit-learn's HistGradientBoosting takes them. With metadata routing a Pipeline
+            transforms `X_val` as `X`: ``Pipeline(..., transform_input=["X_val"])``, and
+            ``set_fit_request(X_val=True, y_val=True)``.
 
         Returns
         -------
@@ -283,6 +299,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         ConvergenceWarning
             `max_iter` was reached first.
         """
+        validation_set = one_validation_set(validation_set, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_set=validation_set)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -351,11 +368,13 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         return X, y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _validation_target(self, y: Any) -> Array:
-        target: Array = check_array(y, ensure_2d=False, dtype="numeric", input_name="y of validation_set")
+        target: Array = check_array(
+            y, ensure_2d=False, dtype="numeric", input_name="y of the validation data"
+        )
         target = target.reshape(-1, 1) if target.ndim == 1 else target
         if target.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"validation_set: y has {target.shape[1]} outputs, but the network {self.n_outputs_}."
+                f"validation data: y has {target.shape[1]} outputs, but the network {self.n_outputs_}."
             )
         return target
 

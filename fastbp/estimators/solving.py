@@ -218,7 +218,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         X = self._validate_predict(X)
         target = self._validation_target(y)
         if X.shape[0] != target.shape[0]:
-            raise ValueError(f"validation_set: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
+            raise ValueError(f"validation data: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
         weight = _check_sample_weight(rest[0], X) if rest and rest[0] is not None else None
         return self._validation(X, target, weight, layout, objective, from_user=True)
 
@@ -274,6 +274,18 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     ) -> tuple[float, Array]:
         """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
         return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
+
+
+def one_validation_set(validation_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
+    """Return the validation rows as one tuple, however fit was given them; None if it was not."""
+    if X_val is None and y_val is None and sample_weight_val is None:
+        return validation_set
+    if validation_set is not None:
+        raise ValueError("Pass validation_set or X_val and y_val, not both.")
+    if X_val is None or y_val is None:
+        missing = "X_val" if X_val is None else "y_val"
+        raise ValueError(f"X_val and y_val belong together, but {missing} was not provided.")
+    return X_val, y_val, sample_weight_val
 
 
 def _rows(X: Any, y: Array, sample_weight: Array | None, layout: Layout, objective: Objective) -> Rows:

@@ -435,7 +435,7 @@ def test_bad_validation_sets(validation_set, message):
 
 
 def test_lbfgs_takes_no_validation_set():
-    with pytest.raises(ValueError, match="validation_set is for the stochastic solvers"):
+    with pytest.raises(ValueError, match=r"validation_set \(X_val, y_val\) is for the stochastic solvers"):
         MLPClassifier(**SMALL, solver="lbfgs").fit(X_iris, y_iris, validation_set=(X_iris, y_iris))
     with pytest.raises(ValueError, match="y has 2 outputs, but the network 1"):
         pair = np.c_[y_diabetes, y_diabetes]
