@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.formats._container import FormatError, read, write
+from fastbp.formats._network import announce_preparation
 from fastbp.layers import ACTIVATION_NAMES
 
 if TYPE_CHECKING:
     from fastbp.estimators import MLPClassifier, MLPRegressor
     from fastbp.sequential import Sequential
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read_model", "save"]
 
 # Fitted attributes as scikit-learn names them: coefs_, n_iter_, validation_scores_. Those below are private there, but
 # partial_fit and warm starts go on from them.
@@ -98,6 +99,11 @@ def load(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegres
     OSError
         It cannot be opened.
 
+    Warns
+    -----
+    UserWarning
+        The model was made by ``fastbp train`` and takes prepared columns: what has to be done to raw ones.
+
     Examples
     --------
     >>> import fastbp as fb
@@ -105,6 +111,13 @@ def load(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegres
     Traceback (most recent call last):
     fastbp.formats._container.FormatError: ...safetensors.py: not a complete safetensors file (...)
     """
+    model = read_model(path)
+    announce_preparation(model, f"{os.fspath(path)}: ")
+    return model
+
+
+def read_model(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegressor:
+    """Do what `load` does, for programs that prepare the columns themselves: without its warning."""
     kind, state = read(path)
     cls = _classes(kind)
     if cls is None:
