@@ -14,7 +14,12 @@ from fastbp.objectives import OBJECTIVE_NAMES, Objective
 if TYPE_CHECKING:  # naming a metric loads no engine
     from fastbp.engine.engine import Engine
 
-__all__ = ["Metric", "check_output", "compute", "is_better_when_larger", "named"]
+__all__ = ["Metric", "MetricError", "check_output", "compute", "is_better_when_larger", "named"]
+
+
+class MetricError(ValueError):
+    """A metric could not be computed; the message names it, the cause is the error that it raised."""
+
 
 Metric = str | Callable[[Any, Any], Any]
 
@@ -85,16 +90,24 @@ def compute(
     answer = _flat(objectives.labels(chances, objective) if classes else outputs)
     result = {}
     for name, metric in metrics.items():
-        if not isinstance(metric, str):
-            value = metric(truth, answer)
-        elif metric in OBJECTIVE_NAMES:
-            target = objectives.to_targets(y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype)
-            value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
-        else:
-            value = _scorer(metric)(
-                _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
-            )
-        result[name] = float(value)
+        try:
+            if not isinstance(metric, str):
+                value = metric(truth, answer)
+            elif metric in OBJECTIVE_NAMES:
+                target = objectives.to_targets(
+                    y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype
+                )
+                value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
+            else:
+                value = _scorer(metric)(
+                    _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
+                )
+        except Exception as error:
+            raise MetricError(f"metric {name!r}: {type(error).__name__}: {error}") from error
+        try:
+            result[name] = float(value)
+        except (TypeError, ValueError):
+            raise MetricError(f"metric {name!r} must return one number, got {value!r:.80}") from None
     return result
 
 

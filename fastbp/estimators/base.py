@@ -15,6 +15,7 @@ from abc import abstractmethod
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import _check_sample_weight
@@ -137,6 +138,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X)
         sample_weight = self._balance(y, sample_weight, incremental)
+        X, y, sample_weight = self._without_zero_classes(X, y, sample_weight)
         n_outputs = self._count_outputs(y)
         self._random_state = check_random_state(self.random_state)
         widths = [*hidden, n_outputs]
@@ -153,6 +155,15 @@ class BaseMLP(SolverMixin, BaseEstimator):
             self._fit_lbfgs(owner, X, y, sample_weight)
         else:
             self._fit_stochastic(owner, X, y, sample_weight, incremental, validation_set)
+
+    def _without_zero_classes(self, X: Any, y: Array, sample_weight: Array | None) -> tuple[Any, Array, Any]:
+        """Leave out rows of weight 0 if there are class weights: a batch of such rows has no mean."""
+        if getattr(self, "class_weight", None) is None or sample_weight is None or sample_weight.all():
+            return X, y, sample_weight
+        kept = np.flatnonzero(sample_weight)
+        if not len(kept):
+            raise ValueError("class_weight and sample_weight leave no row with a weight above 0.")
+        return (X.tocsr() if scipy.sparse.issparse(X) else X)[kept], y[kept], sample_weight[kept]
 
     def _initialize(self, n_inputs: int, widths: list[int], dtype: DType) -> None:
         """Draw the weights: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).

@@ -5,7 +5,6 @@ Nothing here loads the kernels: an estimator is made, cloned and checked without
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -106,9 +105,12 @@ class Parameters:
     def _hidden_sizes(self) -> list[int]:
         given: Any = self.hidden_layer_sizes
         sizes = list(given) if hasattr(given, "__iter__") else [given]
+        for size in sizes:
+            if not isinstance(size, Integral) or isinstance(size, bool):
+                raise TypeError(f"hidden_layer_sizes must hold integers > 0, got {given!r}.")
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [operator.index(size) for size in sizes]
+        return [int(size) for size in sizes]
 
     def _per_hidden_layer(self, name: str, count: int) -> list[Any]:
         """Return the parameter `name`, one value per hidden layer."""

@@ -85,7 +85,13 @@ def _split(data: Source, fraction: float) -> tuple[Source, Source]:
     cut = int(len(data) * (1.0 - fraction))
     if not 0 < cut < len(data):
         raise ValueError(f"validation_split={fraction} of {len(data)} rows leaves one side empty")
-    return data.split(cut)
+    kept, held_out = data.split(cut)
+    if held_out.weights.size and not held_out.weights.any():
+        raise ValueError(
+            f"validation_split={fraction} holds out the last {len(held_out)} rows, and all of them have weight 0: "
+            "shuffle the data before, or pass validation_data"
+        )
+    return kept, held_out
 
 
 def _class_weighted(data: Source, settings: Fit) -> Source:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.sparse import csr_matrix
 from scipy.special import erf, expit
 from sklearn.datasets import load_diabetes, load_iris, make_multilabel_classification
 from sklearn.metrics import accuracy_score, log_loss, r2_score
@@ -329,6 +330,31 @@ def test_keys_and_values_of_class_weight():
     labels = np.column_stack([y, 1 - y])
     with pytest.raises(ValueError, match=r"class_weight\[0\] must be a finite number"):
         MLPClassifier(**SMALL, class_weight=[{0: np.nan, 1: 1}, {0: 1, 1: 1}]).fit(X, labels)
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "lbfgs"}])
+def test_rows_of_class_weight_zero_are_left_out(options):
+    params = {**SMALL, "batch_size": 10, "shuffle": False, **options}
+    X, y = X_iris, y_iris  # sorted by class: whole batches of weight 0
+    if options.get("solver") == "lbfgs":
+        del params["batch_size"]
+    net = MLPClassifier(**params, class_weight={0: 0.0, 1: 1.0, 2: 2.0}).fit(X, y)
+    assert list(net.classes_) == [0, 1, 2]
+    if not options:
+        thin = MLPClassifier(**params, class_weight=net.class_weight).fit(csr_matrix(X), y)
+        assert_allclose(thin.loss_curve_, net.loss_curve_)
+        net = MLPClassifier(**params, class_weight=net.class_weight).partial_fit(X, y, classes=[0, 1, 2])
+        other = MLPClassifier(**params)
+        other.partial_fit(X[y > 0], y[y > 0], np.repeat([1.0, 2.0], 50), classes=[0, 1, 2])
+        assert_array_equal(packed(net), packed(other))
+    with pytest.raises(ValueError, match="leave no row with a weight above 0"):
+        MLPClassifier(**params, class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(X, y)
+
+
+@pytest.mark.parametrize("sizes", [(64.0,), 64.5, ("3",), (True,)])
+def test_hidden_layer_sizes_are_named(sizes):
+    with pytest.raises((TypeError, ValueError), match="hidden_layer_sizes"):
+        MLPRegressor(**{**SMALL, "hidden_layer_sizes": sizes}).fit(X_diabetes, y_diabetes)
 
 
 def test_class_weight_of_labels():

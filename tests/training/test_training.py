@@ -205,6 +205,21 @@ def test_the_weighted_loss_of_a_resumed_epoch_is_the_same(data, tmp_path):
         assert make().fit(**given, epochs=2, resume_from=file, verbose=0).loss == whole
 
 
+def test_a_validation_split_without_weight_is_refused(data):
+    weight = np.r_[np.ones(80), np.zeros(23)]
+    with pytest.raises(ValueError, match="validation_split=0.2 holds out the last 21 rows.* weight 0"):
+        make().fit(*data, sample_weight=weight, validation_split=0.2, verbose=0)
+    weight[-1] = 1.0
+    assert len(make().fit(*data, sample_weight=weight, validation_split=0.2, verbose=0).val_loss) == 1
+
+
+def test_a_schedule_that_a_generator_leaves_without_length(data):
+    with pytest.raises(ValueError, match=r"pass total=\.\.\. .*not from a generator"):
+        make().fit(lambda: iter([data]), optimizer=Adam(CosineDecay(0.1)), verbose=0)
+    history = make().fit(lambda: iter([data]), optimizer=Adam(CosineDecay(0.1, total=3)), epochs=3, verbose=0)
+    assert history.learning_rate[0] > history.learning_rate[-1]
+
+
 def test_class_weight_is_a_sample_weight(data):
     x, _ = data
     codes = (x[:, 0] > 1).astype(int)
