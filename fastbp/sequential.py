@@ -353,7 +353,8 @@ class Sequential:
         n_threads : int or None
             None: all cores this process may use, if they make it faster.
         verbose : int
-            1: a progress bar, if standard error is a terminal. 0: nothing.
+            1: a progress bar on a terminal or in a notebook, a line per epoch on standard error otherwise. 2: a line
+            per epoch. 0: nothing.
         max_grad_norm : float, optional
             Clip the gradient of each batch to this global norm.
         resume_from : path, optional

@@ -12,6 +12,7 @@ from fastbp import metrics as figures
 from fastbp import objectives
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
 from fastbp.callbacks.hooks import as_list
+from fastbp.callbacks.reports import EpochLines, in_notebook
 from fastbp.engine.layout import Layout
 from fastbp.engine.sources import Source, Stream, prepare
 from fastbp.training.history import History
@@ -111,10 +112,7 @@ def _callbacks(settings: Fit) -> list[Any]:
     callbacks = as_list(settings.callbacks)
     if not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         callbacks.insert(0, TerminateOnNaN())
-    if (
-        settings.verbose
-        and sys.stderr.isatty()
-        and not any(isinstance(callback, ProgressBar) for callback in callbacks)
-    ):
-        callbacks.append(ProgressBar())
+    if settings.verbose and not any(isinstance(callback, ProgressBar | EpochLines) for callback in callbacks):
+        bar = settings.verbose == 1 and (sys.stderr.isatty() or in_notebook())
+        callbacks.append(ProgressBar() if bar else EpochLines())
     return callbacks

@@ -95,7 +95,7 @@ class ModelLoop(Loop):
         complete = super().epoch()
         if self.run.samples_done == 0:
             raise ValueError(
-                f"the iterable gave no batch in epoch {self.run.epoch}: an iterator serves one epoch only; pass a "
+                f"the iterable gave no batch in epoch {self.run.epoch + 1}: an iterator serves one epoch only; pass a "
                 "list, a data loader, or a function that returns a new iterator"
             )
         return complete

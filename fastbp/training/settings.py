@@ -49,5 +49,5 @@ class Fit:
         check_number(self.validation_split, "validation_split", 0.0, 1.0, open_high=True)
         if self.validation_split and self.validation_data is not None:
             raise ValueError("pass validation_data or validation_split, not both")
-        if self.verbose not in (0, 1):
-            raise ValueError(f"verbose must be 0 or 1, got {self.verbose!r}")
+        if self.verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2, got {self.verbose!r}")

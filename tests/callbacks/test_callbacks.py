@@ -5,6 +5,8 @@ import io
 import math
 import os
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -343,10 +345,10 @@ def test_terminate_on_nan(data):
     run = Run(None, np.array([1.0, np.inf]))
     hook = TerminateOnNaN()
     hook.on_fit_begin(run)
-    with pytest.raises(DivergenceError, match="weights became infinite or NaN in epoch 3"):
+    with pytest.raises(DivergenceError, match="weights became infinite or NaN in epoch 4"):
         hook.on_epoch_end(3, {"loss": 1.0})
     run.loss_sum, run.learning_rate = math.inf, 0.5
-    with pytest.raises(DivergenceError, match=r"the loss became inf in epoch 0 \(learning rate 0.5\)"):
+    with pytest.raises(DivergenceError, match=r"the loss became inf in epoch 1 \(learning rate 0.5\)"):
         hook.on_chunk_end(0.1, 10)
 
 
@@ -364,7 +366,7 @@ def test_csv_logger(data, tmp_path):
     )
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     for name in ("loss", "val_loss", "mae", "val_mae", "learning_rate", "epoch_seconds"):
         assert [float(row[name]) for row in rows] == history[name]
     logger = CSVLogger(path)
@@ -372,7 +374,7 @@ def test_csv_logger(data, tmp_path):
     logger.on_epoch_end(2, {"loss": 7.0, "new": 1.0})
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert (rows[2]["loss"], rows[2]["val_loss"]) == ("7.0", "")
     make().fit(*data, callbacks=[CSVLogger(path)], verbose=0)
     assert len(path.read_text().splitlines()) == 2
@@ -422,6 +424,25 @@ def test_verbose_draws_on_a_terminal(data, monkeypatch):
     batches = [(data[0][i : i + 9], data[1][i : i + 9]) for i in range(0, 90, 9)]
     make().fit(batches, epochs=2, verbose=1)
     assert "epoch 2/2" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("terminal", "verbose"), [(False, 1), (False, 2), (True, 2)])
+def test_a_line_per_epoch(data, monkeypatch, terminal, verbose):
+    file = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", file)
+    history = make().fit(*data, epochs=3, validation_split=0.2, metrics="mae", verbose=verbose)
+    lines = file.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert f"loss={history.loss[1]:.4g}  " in lines[1] and f"val_mae={history.val_mae[1]:.4g}  " in lines[1]
+
+
+def test_a_notebook_has_its_own_bar(data, monkeypatch):
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    file = io.StringIO()
+    monkeypatch.setattr("sys.stderr", file)
+    make().fit(*data, epochs=2, verbose=1)
+    assert "epoch 2/2" in file.getvalue() and "samples/s" in file.getvalue()
 
 
 def test_bar_is_closed_after_an_error(data):

@@ -293,7 +293,7 @@ def test_a_spent_iterator(data):
     x, y = data
     net = make()
     before = theta(net)
-    with pytest.raises(ValueError, match="gave no batch in epoch 1"):
+    with pytest.raises(ValueError, match="gave no batch in epoch 2"):
         net.fit(iter([(x, y)]), epochs=2, verbose=0)
     np.testing.assert_array_equal(theta(net), before)
     with pytest.raises(TypeError, match=r"batch 0 must be \(x, y\)"):
@@ -418,11 +418,24 @@ def test_gradient_clipping(data):
     assert step == pytest.approx(0.5, rel=1e-5)
 
 
-def test_nothing_on_a_pipe(data, capsys):
+def test_a_pipe_gets_a_line_per_epoch(data, capsys):
     x, y = data
     make().fit(x, y, epochs=2, verbose=1)
+    make().fit(x, y, epochs=2, verbose=0)
     captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+    assert captured.out == ""
+    assert [line.split()[1] for line in captured.err.splitlines()] == ["1/2", "2/2"]
+
+
+def test_a_history_is_a_table(data):
+    pd = pytest.importorskip("pandas")
+    x, y = data
+    history = make().fit(x, y, epochs=3, validation_split=0.2, metrics="mae", verbose=0)
+    frame = pd.DataFrame(history)
+    assert len(frame) == len(list(history)) == 3
+    for name in ("loss", "val_loss", "mae", "val_mae", "learning_rate"):
+        assert frame[name].tolist() == history[name]
+    assert "val_loss" not in pd.DataFrame(make().fit(x, y, epochs=3, verbose=0))
 
 
 @pytest.mark.parametrize(
@@ -431,7 +444,7 @@ def test_nothing_on_a_pipe(data, capsys):
         ({"epochs": 0}, ValueError, "epochs must be an integer >= 1"),
         ({"epochs": 2.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1"),
-        ({"verbose": 3}, ValueError, "verbose must be 0 or 1"),
+        ({"verbose": 3}, ValueError, "verbose must be 0, 1 or 2"),
         ({"loss": "msee"}, ValueError, "did you mean 'mse'"),
         ({"optimizer": "adma"}, ValueError, "did you mean 'adam'"),
         ({"validation_data": 3}, TypeError, r"validation_data must be \(x, y\)"),
