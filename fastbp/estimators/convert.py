@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
-from fastbp.estimators.parameters import SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
+from fastbp.estimators.parameters import FTOL, SKLEARN_ACTIVATIONS, SKLEARN_SOLVERS
 from fastbp.validation import check_plain
 
 # What a fitted scikit-learn MLP consists of, but for its optimizer, which starts again.
@@ -23,7 +23,7 @@ PREDICTIONS = ("predict", "predict_proba")
 SKLEARN_OUTPUTS = ("identity", "exp", "softmax", "logistic", "tanh", "relu")
 
 # Additions that shape the training and not the fitted function, with the value that leaves them out.
-TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None}
+TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None, "ftol": FTOL, "maxcor": 10}
 
 
 class ConvertMixin:
@@ -55,7 +55,7 @@ class ConvertMixin:
         -----
         UserWarning
             The copy predicts the same, but fitted again it would train differently: it cannot have this solver, loss,
-            class_weight, dropout or max_grad_norm.
+            class_weight, dropout, max_grad_norm, ftol or maxcor.
 
         Examples
         --------

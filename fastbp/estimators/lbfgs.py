@@ -128,7 +128,13 @@ class LBFGSLoop(Loop):
             self.start,
             method="L-BFGS-B",
             jac=True,
-            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+                "ftol": estimator.ftol,
+                "maxcor": estimator.maxcor,
+            },
             callback=self._iteration if self.hooks.callbacks else None,
         )
         if result.status == STOPPED_BY_CALLBACK:

@@ -26,6 +26,7 @@ ACTIVATIONS = (
 )
 SKLEARN_SOLVERS = ("lbfgs", "sgd", "adam")
 STOCHASTIC_SOLVERS = tuple(reference.RULES)
+FTOL = 2.220446049250313e-9  # SciPy's, and so scikit-learn's
 
 
 def engine_activation(name: str) -> str:
@@ -62,6 +63,8 @@ class Parameters:
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    ftol: float
+    maxcor: int
     dropout: float | Sequence[float]
     max_grad_norm: float | None
     callbacks: Any
@@ -95,6 +98,8 @@ class Parameters:
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "ftol": [Interval(Real, 0, None, closed="left")],
+        "maxcor": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "callbacks": "no_validation",  # the loop checks them

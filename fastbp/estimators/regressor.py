@@ -18,7 +18,7 @@ from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.parameters import ACTIVATIONS, Array, DType, engine_activation
+from fastbp.estimators.parameters import ACTIVATIONS, FTOL, Array, DType, engine_activation
 from fastbp.estimators.predict import ROWS_AT_ONCE
 from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
@@ -88,7 +88,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         Of weights, validation split, shuffling, and dropout.
     tol : float, default=1e-4
         An epoch that does not improve the loss (the validation score) by this much is one without improvement.
-        Also the gradient tolerance of lbfgs.
+        Also the gradient tolerance of lbfgs; see `ftol`.
     verbose : bool or int, default=False
         Print the loss of each epoch.
     warm_start : bool, default=False
@@ -109,6 +109,12 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         Epochs without improvement that end the fit.
     max_fun : int, default=15000
         Most evaluations of the loss by lbfgs.
+    ftol : float, default=2.220446049250313e-9
+        lbfgs ends when an iteration lowers the loss by less than this share of it. With the default it is nearly always
+        this that ends a fit, and `tol`, the gradient's, changes nothing. With 1e-13 and `maxcor` = 20 the error of
+        smooth regressions fell 2.5 to 12 times, for 6 to 30 times the work; raise `max_iter` and `max_fun` too.
+    maxcor : int, default=10
+        Pairs of steps and gradients from which lbfgs models the curvature.
     quantile : float, default=0.5
         Level of loss="quantile": the share of targets that shall lie below the prediction.
     delta : float, default=1.0
@@ -212,6 +218,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        ftol: float = FTOL,
+        maxcor: int = 10,
         quantile: float = 0.5,
         delta: float = 1.0,
         out_activation: str = "identity",
@@ -245,6 +253,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.ftol = ftol
+        self.maxcor = maxcor
         self.quantile = quantile
         self.delta = delta
         self.out_activation = out_activation

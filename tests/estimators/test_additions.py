@@ -357,6 +357,23 @@ def test_hidden_layer_sizes_are_named(sizes):
         MLPRegressor(**{**SMALL, "hidden_layer_sizes": sizes}).fit(X_diabetes, y_diabetes)
 
 
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_ftol_and_maxcor_reach_lbfgs(Estimator):
+    """With scikit-learn's ftol a smaller tol changes nothing; a smaller ftol fits better, and is what SciPy does."""
+    params = {**SMALL, "solver": "lbfgs", "max_iter": 20000, "max_fun": 100000, "alpha": 0.0, "tol": 1e-12}
+    X, y = (X_iris, y_iris) if Estimator is MLPClassifier else (X_diabetes[:60], y_diabetes[:60] / 100)
+    plain = Estimator(**params).fit(X, y)
+    assert plain.loss_ == Estimator(**{**params, "tol": 1e-8}).fit(X, y).loss_
+    fine = Estimator(**params, ftol=1e-13, maxcor=20).fit(X, y)
+    assert fine.loss_ < plain.loss_ and fine.n_iter_ > plain.n_iter_
+    assert Estimator(**params, maxcor=3).fit(X, y).loss_ != plain.loss_
+    with pytest.warns(UserWarning, match="cannot train with ftol=1e-13, maxcor=20"):
+        fine.to_sklearn()
+    for wrong in ({"ftol": -1.0}, {"maxcor": 0}):
+        with pytest.raises(ValueError, match=f"The '{next(iter(wrong))}' parameter of"):
+            Estimator(**wrong).fit(X, y)
+
+
 def test_class_weight_of_labels():
     X, Y = make_multilabel_classification(n_samples=60, n_classes=2, random_state=0)
     weights = [{0: 1.0, 1: 3.0}, {0: 1.0, 1: 0.5}]
