@@ -32,6 +32,30 @@ KEYWORDS = frozenset(
     "while".split()
 )
 
+# What a name may not be: the functions of <math.h>, each also with f and l at its end, and what else the headers
+# define; with main also the variables of main.
+MATH_H = (
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "fmax fmin fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan "
+    "nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma "
+    "trunc"
+).split()
+HEADERS = (
+    "abort abs atexit atof atoi atol atoll bsearch calloc clearerr div exit fclose feof ferror fflush fgetc fgetpos "
+    "fgets fopen fprintf fputc fputs fread free freopen fscanf fseek fsetpos ftell fwrite getc getchar getenv gets "
+    "labs ldiv llabs lldiv malloc mblen mbstowcs mbtowc memchr memcmp memcpy memmove memset perror printf putc "
+    "putchar puts qsort rand realloc remove rename rewind scanf setbuf setvbuf snprintf sprintf srand sscanf strcat "
+    "strchr strcmp strcoll strcpy strcspn strerror strlen strncat strncmp strncpy strpbrk strrchr strspn strstr "
+    "strtod strtof strtok strtol strtold strtoll strtoul strtoull strxfrm system tmpfile tmpnam ungetc vfprintf "
+    "vfscanf vprintf vscanf vsnprintf vsprintf vsscanf wcstombs wctomb BUFSIZ EOF EXIT_FAILURE EXIT_SUCCESS "
+    "FILENAME_MAX FOPEN_MAX HUGE_VAL HUGE_VALF HUGE_VALL INFINITY L_tmpnam MATH_ERREXCEPT MATH_ERRNO MB_CUR_MAX NAN "
+    "NULL RAND_MAX SEEK_CUR SEEK_END SEEK_SET TMP_MAX FILE div_t double_t errno float_t fpclassify fpos_t isfinite "
+    "isgreater isgreaterequal isinf isless islessequal islessgreater isnan isnormal isunordered ldiv_t lldiv_t "
+    "math_errhandling signbit size_t stderr stdin stdout wchar_t"
+).split()
+OF_MAIN = frozenset("x out field length line columns header c kept first start end value number".split())
+TAKEN = frozenset(["main", *HEADERS, *(name + end for name in MATH_H for end in ("", "f", "l"))])
+
 
 def to_c(
     model: Any,
@@ -70,8 +94,8 @@ def to_c(
     TypeError
         `model` is none of these.
     ValueError
-        `path` ends otherwise, `name` is no C identifier, `probabilities` does not fit the model, or a parameter is not
-        finite.
+        `path` ends otherwise, `name` is no C identifier or taken, `probabilities` does not fit the model, or a
+        parameter is not finite.
 
     Examples
     --------
@@ -83,6 +107,8 @@ def to_c(
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
         raise ValueError(f"name must be an identifier of C, got {name!r}")
+    if name in TAKEN or (main and name in OF_MAIN):
+        raise ValueError(f"name must not be one that the C library or this file has already, got {name!r}")
     if path is not None:
         check_suffix(path, ".c")
     network = describe(model, probabilities)
