@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 _KERNELS = os.path.join(os.path.dirname(__file__), "kernels")
-if os.path.isfile(_KERNELS):  # what git writes where it may not make a symbolic link: a file that holds the path
+if os.path.isfile(
+    _KERNELS
+):  # what git writes where it may not make a symbolic link: a file that holds the path
     raise ImportError(
         f"{_KERNELS} is a file and should be a symbolic link to the folder kernels: this clone was made without "
         "symbolic links. Either start Python in another folder (pip install -e . finds the kernels), or, on Windows in "
