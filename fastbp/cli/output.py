@@ -34,8 +34,6 @@ def check_output(out: str, source: str, suffixes: tuple[str, ...] = ()) -> None:
     InputError         No folder, no permission, a folder of that name, the input itself, another suffix.
     """
     path = Path(out)
-    if suffixes and path.suffix.lower() not in ("", *suffixes):
-        raise InputError(f"{out}: the name must end in {' or '.join(suffixes)}, got {path.suffix}")
     if path.is_dir():
         raise InputError(f"{out}: is a folder, a file is needed")
     folder = Path(os.path.realpath(path)).parent
@@ -45,6 +43,8 @@ def check_output(out: str, source: str, suffixes: tuple[str, ...] = ()) -> None:
         raise InputError(f"{out}: no permission to write it")
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise InputError(f"{out}: would overwrite the input")
+    if suffixes and path.suffix.lower() not in ("", *suffixes):
+        raise InputError(f"{out}: the name must end in {' or '.join(suffixes)}, got {path.suffix}")
 
 
 def check_plot(plot: str, source: str) -> None:

@@ -77,6 +77,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         incremental: bool,
         validation_set: Any,
     ) -> None:
+        from fastbp.engine.loading import load_kernels
         from fastbp.estimators.stochastic import StochasticLoop
 
         self._start_records(validation_set is not None)
@@ -99,6 +100,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             )
         rows = _rows(X, y, sample_weight, layout, objective)
         session = self._optimizer.session(self, layout, objective, self._batch_rows(rows.n))
+        load_kernels(session.engine)
         loop = StochasticLoop(
             owner,
             session,

@@ -14,6 +14,7 @@ from fastbp.callbacks import ProgressBar, TerminateOnNaN
 from fastbp.callbacks.hooks import as_list
 from fastbp.callbacks.reports import EpochLines, in_notebook
 from fastbp.engine.layout import Layout
+from fastbp.engine.loading import load_kernels
 from fastbp.engine.sources import Source, Stream, prepare
 from fastbp.training.history import History
 from fastbp.training.model_loop import ModelLoop
@@ -41,6 +42,7 @@ def fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
         n_threads=settings.n_threads,
     )
     loop = ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng)
+    load_kernels(engine)
     before = engine.theta.copy()
     try:
         if settings.resume_from is not None:

@@ -160,13 +160,6 @@ def test_progress_bar_on_a_terminal(run, tmp_path):
     assert "saved model.safetensors" in done.stdout
 
 
-def test_the_first_compilation_is_announced(run, tmp_path):
-    """A cold cache; in a process that does not compile, so that the test is quick."""
-    environment = {**os.environ, "FASTBP_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_DISABLE_JIT": "1"}
-    done = run("train", "iris", "--epochs", 1, "--hidden", 2, env=environment)
-    assert "compiling the kernels for this machine" in done.stderr
-
-
 def test_divergence_is_reported(fails):
     fails("train", "diabetes", "--optimizer", "sgd", "--lr", "1e6", "--json", parts=["learning rate"])
 
