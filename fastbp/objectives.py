@@ -260,7 +260,7 @@ def _class_table(class_weight: Mapping[Any, Any], n_classes: int) -> dict[int, f
                 f"class_weight: keys must be class codes, integers from 0 to {n_classes - 1}, got {code!r} "
                 f"({type(code).__name__})"
             )
-        if not 0 <= code < n_classes:
+        if not 0 <= int(code) < n_classes:
             raise ValueError(
                 f"class_weight: keys must be class codes from 0 to {n_classes - 1}, got {code!r}"
             )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.tables.columns import CELLS
+from fastbp.tables.columns import CELLS, Column
 from fastbp.tables.errors import InputError, listed
 from fastbp.tables.preprocessor import RECORD, Numeric, Preprocessor
 from fastbp.tables.read import read
@@ -60,7 +60,9 @@ def encode(net: Any, X: Any) -> NDArray[Any]:
         return preprocessor.encode(read(X), net.dtype)
     if hasattr(X, "columns"):
         names = [str(name) for name in X.columns]
-        columns = {name: _cells(X[own].to_numpy()) for name, own in zip(names, X.columns, strict=True)}
+        columns: dict[str, Column] = {
+            name: _cells(X[own].to_numpy()) for name, own in zip(names, X.columns, strict=True)
+        }
         return preprocessor.encode(Table("X", columns), net.dtype)
     array = np.asarray(X)
     if array.ndim != 2:
@@ -107,7 +109,7 @@ def description(preprocessor: Preprocessor) -> str:
     return f"{', '.join(steps)}; outputs: {answers}"
 
 
-def _cells(values: NDArray[Any]) -> NDArray[Any]:
+def _cells(values: NDArray[Any]) -> Column:
     """Return a column as a `Table` keeps it: numbers and truth values as they are, all else as text."""
     if values.dtype.kind in "biuf" or values.dtype == CELLS:
         return values
