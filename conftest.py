@@ -9,6 +9,8 @@ import threading
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Which test is the first to compile is chance: what it writes to standard error shall not depend on that.
+os.environ.setdefault("FASTBP_QUIET", "1")
 
 # A shell that starts tests in the background has them ignore Ctrl-C, and every program they start too.
 if (

@@ -6,9 +6,19 @@ Every name is loaded when it is first used, so that `import fastbp` costs next t
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+_KERNELS = os.path.join(os.path.dirname(__file__), "kernels")
+# Git writes a file that holds the path if it may not make a symbolic link.
+if os.path.isfile(_KERNELS):
+    raise ImportError(
+        f"{_KERNELS} is a file and should be a symbolic link to the folder kernels: this clone was made without "
+        "symbolic links. Either start Python in another folder (pip install -e . finds the kernels), or, on Windows in "
+        "developer mode: git config core.symlinks true, delete the file, git checkout -- fastbp/kernels"
+    )
 
 # Where each name is defined. Type checkers see it by the imports below.
 _HOME = {

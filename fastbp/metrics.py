@@ -15,7 +15,12 @@ from fastbp.spellings.losses import NAMES
 if TYPE_CHECKING:  # naming a metric loads no engine
     from fastbp.engine.engine import Engine
 
-__all__ = ["Metric", "compute", "is_better_when_larger", "named"]
+__all__ = ["Metric", "MetricError", "check_output", "compute", "is_better_when_larger", "named"]
+
+
+class MetricError(ValueError):
+    """A metric could not be computed; the message names it, the cause is the error that it raised."""
+
 
 Metric = str | Callable[[Any, Any], Any]
 
@@ -45,6 +50,13 @@ def named(metrics: Metric | Iterable[Metric]) -> dict[str, Metric]:
     if len(result) != len(items):
         raise ValueError(f"metrics must have different names, got {items!r}")
     return result
+
+
+def check_output(metrics: Iterable[str], activation: str) -> None:
+    """Refuse a metric that is a loss which does by itself what the last layer does; see `objectives.check_output`."""
+    for name in metrics:
+        if name in OBJECTIVE_NAMES:
+            objectives.check_output(activation, Objective(name), "metric")
 
 
 def compute(
@@ -80,29 +92,52 @@ def compute(
     answer = _flat(objectives.labels(chances, objective) if classes else outputs)
     result = {}
     for name, metric in metrics.items():
-        if not isinstance(metric, str):
-            value = metric(truth, answer)
-        elif metric in OBJECTIVE_NAMES:
-            target = objectives.to_targets(y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype)
-            value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
-        else:
-            value = _scorer(metric)(
-                _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
-            )
-        result[name] = float(value)
+        try:
+            if not isinstance(metric, str):
+                value = metric(truth, answer)
+            elif metric in OBJECTIVE_NAMES:
+                target = objectives.to_targets(
+                    y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype
+                )
+                value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
+            else:
+                value = _scorer(metric)(
+                    _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
+                )
+        except Exception as error:
+            raise MetricError(f"metric {name!r}: {type(error).__name__}: {error}") from error
+        try:
+            result[name] = float(value)
+        except (TypeError, ValueError):
+            raise MetricError(f"metric {name!r} must return one number, got {value!r:.80}") from None
     return result
 
 
-def is_better_when_larger(name: str) -> bool:
-    """Guess from a logged name whether larger is better: no for losses and errors, yes for all else.
+def is_better_when_larger(name: str) -> bool | None:
+    """Whether a larger value of a logged name is better; None if that cannot be known.
+
+    No for our losses and for scikit-learn's functions ``*_error``, ``*_loss`` and ``*_deviance``. Yes for its scorers
+    and its functions ``*_score``. Of every other name, such as that of a function of the user's own, nothing is known.
 
     >>> is_better_when_larger("val_loss"), is_better_when_larger("val_neg_mean_squared_error")
     (False, True)
+    >>> is_better_when_larger("val_rmse") is None
+    True
     """
     plain = name.removeprefix("val_")
-    if plain.startswith("neg_"):
+    if plain == "loss" or plain in OBJECTIVE_NAMES:
+        return False
+    if plain == "score":  # what the estimators log when they stop early
         return True
-    return not (plain in OBJECTIVE_NAMES or any(word in plain for word in ("loss", "error", "deviance")))
+    import sklearn.metrics  # here, since it takes a second to import and few runs need it
+
+    if plain in sklearn.metrics.get_scorer_names():
+        return True
+    if not callable(getattr(sklearn.metrics, plain, None)):
+        return None
+    if plain.endswith("_score"):
+        return True
+    return False if plain.endswith(("_error", "_loss", "_deviance")) else None
 
 
 def _flat(values: NDArray[Any]) -> NDArray[Any]:

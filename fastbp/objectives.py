@@ -14,6 +14,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ __all__ = [
     "Loss",
     "Objective",
     "apply_class_weight",
+    "check_output",
     "get",
     "labels",
     "probabilities",
@@ -44,6 +46,13 @@ __all__ = [
 ]
 
 OBJECTIVE_NAMES = tuple(sorted(LOSSES))
+
+# What a loss applies to the outputs by itself, and the activations that would do it a second time.
+CONTAINED = {
+    "binary_cross_entropy": ("the sigmoid", ("sigmoid", "hard_sigmoid")),
+    "cross_entropy": ("the softmax", ("sigmoid", "hard_sigmoid")),
+    "poisson": ("exp", ("exp", "softplus")),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +144,23 @@ def _parsed(loss: str) -> Objective:
     return Objective(name, value)
 
 
+def check_output(activation: str, objective: Objective, name: str = "loss") -> None:
+    """Refuse a last layer that does what the loss does by itself: then it would count twice.
+
+    >>> check_output("sigmoid", Objective("binary_cross_entropy"))
+    Traceback (most recent call last):
+    ...
+    ValueError: loss='binary_cross_entropy' contains the sigmoid, and the last layer is 'sigmoid': leave the last ...
+    """
+    what, doubles = CONTAINED.get(objective.name, ("", ()))
+    if activation in doubles:
+        takes = "the logarithm of the rate" if objective.name == "poisson" else "logits"
+        raise ValueError(
+            f"{name}={objective.name!r} contains {what}, and the last layer is {activation!r}: leave the last layer "
+            f"'identity', which gives {takes}, or use a loss that takes the outputs as they are, such as 'mse'"
+        )
+
+
 def to_targets(
     y: Any, objective: Objective, n: int, n_outputs: int, dtype: np.dtype[Any], *, name: str = "y"
 ) -> NDArray[Any]:
@@ -208,20 +234,29 @@ def apply_class_weight(
     weights: NDArray[Any] | None,
     objective: Objective,
     dtype: np.dtype[Any],
+    n_outputs: int,
 ) -> NDArray[Any] | None:
     """Multiply the weight of each row by that of its class.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        Weight by class code; classes not named have 1. ``"balanced"``: n / (number of classes x rows of the
+        Weight by class code, an integer from 0 on; classes not named have 1, and one that y lacks is fine.
+        ``"balanced"``: n / (number of classes x rows of the
         class), as scikit-learn.
     targets : array
         As `to_targets` returned them.
     weights : array of shape (n,) or None
         The rows' own weights.
+    n_outputs : int
+        Of the model: with ``cross_entropy`` the number of classes; one output has two.
 
-    >>> apply_class_weight({1: 3.0}, np.array([0, 1]), None, Objective("cross_entropy"), np.dtype("float32"))
+    Raises
+    ------
+    TypeError, ValueError
+        A key that is no class code, a weight that is negative or not finite, a loss without classes.
+
+    >>> apply_class_weight({1: 3.0}, np.array([0, 1]), None, Objective("cross_entropy"), np.dtype("float32"), 2)
     array([1., 3.], dtype=float32)
     """
     if class_weight is None:
@@ -238,15 +273,7 @@ def apply_class_weight(
         check_choice(class_weight, "class_weight", ("balanced",))
         table = dict(zip(present.tolist(), (len(codes) / (len(present) * counts)).tolist(), strict=True))
     elif isinstance(class_weight, Mapping):
-        table = {
-            _class_code(code): check_number(value, f"class_weight[{shown(code)}]", 0.0)
-            for code, value in class_weight.items()
-        }
-        unknown = sorted(set(table) - set(present.tolist()))
-        if unknown:
-            raise ValueError(
-                f"class_weight names class {unknown[0]}, which y does not hold; y holds {present.tolist()}"
-            )
+        table = _class_table(class_weight, max(2, n_outputs))
     else:
         raise TypeError(
             f"class_weight must be None, 'balanced' or a dict of class code to weight, got {shown(class_weight)}"
@@ -255,6 +282,22 @@ def apply_class_weight(
         np.searchsorted(present, codes)
     ]
     return factors if weights is None else weights * factors
+
+
+def _class_table(class_weight: Mapping[Any, Any], n_classes: int) -> dict[int, float]:
+    table = {}
+    for code, weight in class_weight.items():
+        if isinstance(code, bool | np.bool_) or not isinstance(code, Integral):
+            raise TypeError(
+                f"class_weight: keys must be class codes, integers from 0 to {n_classes - 1}, got {code!r} "
+                f"({type(code).__name__})"
+            )
+        if not 0 <= int(code) < n_classes:
+            raise ValueError(
+                f"class_weight: keys must be class codes from 0 to {n_classes - 1}, got {code!r}"
+            )
+        table[int(code)] = check_number(weight, f"class_weight[{code}]", 0.0)
+    return table
 
 
 def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:

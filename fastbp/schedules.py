@@ -306,6 +306,7 @@ def from_config(config: dict[str, Any]) -> Schedule:
 def _bound(schedule: Schedule, total: int | None) -> int:
     if total is None:
         raise ValueError(
-            f"{type(schedule).__name__} does not know its length: pass total=..., or use it in fit, which fills it in"
+            f"{type(schedule).__name__} does not know its length: pass total=... (batches in all epochs). fit fills it "
+            "in if the number of batches is known: from arrays or an iterable with a length, not from a generator"
         )
     return total

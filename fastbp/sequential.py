@@ -14,6 +14,7 @@ from fastbp import initializers, objectives, optimizers, training
 from fastbp.callbacks import Callback
 from fastbp.engine import Engine, Gradients
 from fastbp.engine.sources import inputs_in_blocks, prepare
+from fastbp.formats._suffixes import save
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
@@ -312,7 +313,7 @@ class Sequential:
         batch_size: int | None = 32,
         validation_data: Sequence[Any] | None = None,
         validation_split: float = 0.0,
-        callbacks: Sequence[Callback | Any] = (),
+        callbacks: Iterable[Callback | Any] | Callback | Any = (),
         sample_weight: ArrayLike | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         metrics: Metric | Iterable[Metric] = (),
@@ -349,12 +350,12 @@ class Sequential:
             Evaluated after each epoch as ``val_loss`` and ``val_<metric>``.
         validation_split : float
             Instead: the share of rows taken from the end of the data, before any shuffling (Keras).
-        callbacks : list
+        callbacks : list, or a single one
             See `fastbp.callbacks`. `TerminateOnNaN` is always there.
         sample_weight : array of shape (n,)
             Weight of each row in the mean of its batch; rows of weight 0 are left out.
         class_weight : dict, "balanced" or None
-            Weight of each class code, times `sample_weight`; not for validation.
+            Weight of each class code (an integer from 0 to n_outputs - 1), times `sample_weight`; not for validation.
         metrics : name, function or list of them
             Names of scikit-learn's scorers or of losses, or functions of (y_true, y_pred); see
             `fastbp.metrics.compute`. Evaluated at the end of each epoch on training data (one more prediction
@@ -367,7 +368,8 @@ class Sequential:
         n_threads : int or None
             None or -1: all cores this process may use, if they make it faster.
         verbose : int
-            1: a progress bar, if standard error is a terminal. 0: nothing.
+            1: a progress bar on a terminal or in a notebook, a line per epoch on standard error otherwise. 2: a line
+            per epoch. 0: nothing.
         max_grad_norm : float, optional
             Clip the gradient of each batch to this global norm.
         resume_from : path, optional
@@ -419,14 +421,18 @@ class Sequential:
         --------
         fastbp.kernels.predict_one, fastbp.kernels.value_and_grad_one, fastbp.kernels.train_one
         """
-        return self.engine.compiled(objectives.get(loss))
+        objective = objectives.get(loss)
+        objectives.check_output(self.engine.layers[-1].activation, objective)
+        return self.engine.compiled(objective)
 
     # How it is kept
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model to a safetensors file, which `fastbp.load` reads."""
-        from fastbp.formats.safetensors import save
+        """Write the model to a file, in the format that its name ends with.
 
+        ``.safetensors``, which `fastbp.load` reads, ``.onnx`` and ``.c``; others are refused. See
+        `fastbp.formats.save`.
+        """
         save(self, path)
 
     def to_config(self) -> dict[str, Any]:

@@ -26,6 +26,7 @@ __all__ = [
     "check_choice",
     "check_count",
     "check_number",
+    "check_plain",
     "check_rows",
     "check_sparse",
     "check_threads",
@@ -158,6 +159,19 @@ def check_choice(value: object, name: str, choices: Iterable[str]) -> str:
         return value
     guess = did_you_mean(value, known) if isinstance(value, str) else ""
     raise ValueError(f"{name} must be one of {', '.join(known)}; got {shown(value)}{guess}")
+
+
+def check_plain(model: object, base: type, methods: Iterable[str]) -> None:
+    """Refuse an object whose class has its own version of a method of `base`: an export would not have it.
+
+    >>> check_plain("a", str, ["upper"])
+    """
+    for name in methods:
+        if getattr(type(model), name, None) is not getattr(base, name, None) or name in getattr(
+            model, "__dict__", {}
+        ):
+            kind = type(model).__name__
+            raise TypeError(f"{kind} has its own {name}, which an export of a {base.__name__} would not have")
 
 
 def parse_call(text: str, name: str) -> tuple[str, tuple[float, ...]]:

@@ -62,9 +62,9 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     VALUE     The mean loss only.
     PREDICT   The outputs of the last of `layers` in `out`.
 
-    TRAIN adds each batch's mean loss times its rows to the total `loss_sum`, GRADIENT and VALUE the weighted mean.
-    Fewer rows are done than asked for if the weights of a batch sum to 0, or if sync[STOP] was set: then the batch in
-    hand is given up before it changed the model.
+    TRAIN adds each batch's mean loss times its rows to the total `loss_sum`, or times their weight if `mass` is not 0;
+    GRADIENT and VALUE the weighted mean. Fewer rows are done than asked for if the weights of a batch sum to 0, or if
+    sync[STOP] was set: then the batch in hand is given up before it changed the model.
     """
     # A job is one array: the call, the words that threads meet at, the plan, and numbers (plan.py says where). It is
     # taken apart here and not in a function, which would have to count references of arrays.
@@ -108,9 +108,10 @@ def batches(call, net, rows, sums, team, rates, out):
         # A mean is a sum of w_r loss_r divided by `mass`, the sum of w_r. Only TRAIN takes it over the batch.
         mass, times, rate = call.mass, 1.0, 0.0
         if call.mode == TRAIN:
-            mass, times = gather.weight_of(rows, first, m), float(m)
+            mass = gather.weight_of(rows, first, m)
             if mass == 0.0:
                 return done - call.begin
+            times = mass if call.mass > 0.0 else float(m)
             rate = rates[count if rates.size > 1 else 0]
         # Counted from `steps_before`, which stays: others may have finished this batch before this thread comes here,
         # and `steps` would count it already.

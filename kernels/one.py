@@ -139,7 +139,8 @@ def train_rows(call, net, rows, sums, rates):
         gather.targets(call, net, rows, place, 0, 1)
         rate = rates[row - begin if rates.size > 1 else 0]
         train_row(net.plan, net.params, net.work, weight, value, rate)
-        totals.loss_sum += value[0]
+        times = rows.weight[gather.source(rows, place)] if rows.weight.size > 0 and call.mass > 0.0 else 1.0
+        totals.loss_sum += value[0] * times
         place += 1
         left -= 1
         if left == 0:

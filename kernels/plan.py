@@ -74,7 +74,8 @@ layer_of = record_behind(NETWORK, LAYER, "n_layers")
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
 # Switches: CSR rows, class codes for targets, rows one by one.
 SPARSE, CODES, ONLINE = range(8, 11)
-# The weight of all rows, over which GRADIENT and VALUE take the mean.
+# The weight of all rows, over which GRADIENT and VALUE take the mean; for TRAIN, whether a batch counts in `loss_sum`
+# by the weight of its rows (1) or by their number (0).
 MASS = 11
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)

@@ -107,3 +107,23 @@ def test_which_way_is_up():
     down = ["loss", "val_loss", "mse", "val_mae", "mean_squared_error", "cross_entropy"]
     assert all(metrics.is_better_when_larger(name) for name in up)
     assert not any(metrics.is_better_when_larger(name) for name in down)
+
+
+def test_errors_name_the_metric():
+    net = Sequential([Dense(1)], 2)
+    x, y = np.ones((4, 2)), np.ones(4)
+
+    def fails(truth, answer):
+        raise KeyError("q")
+
+    def wide(truth, answer):
+        return truth
+
+    for metric, message in (
+        (fails, "metric 'fails': KeyError: 'q'"),
+        (wide, "metric 'wide' must return one number, got array"),
+        ("roc_auc", "metric 'roc_auc': "),
+    ):
+        for call in (net.evaluate, lambda *data, **more: net.fit(*data, verbose=0, **more)):
+            with pytest.raises(ValueError, match=message):
+                call(x, y, metrics=metric)

@@ -7,7 +7,9 @@ import pytest
 from fastbp import objectives
 from fastbp.layers import Dense
 from fastbp.objectives import Objective
+from fastbp.optimizers import Adam
 from fastbp.sequential import Sequential
+from fastbp.training import Trainer
 from tests.entries import targets, with_parameters
 
 LOSSES = with_parameters()
@@ -142,7 +144,7 @@ def test_class_weight():
     ce, dtype = Objective("cross_entropy"), np.dtype("float64")
 
     def weights(table, targets=codes, own=None, objective=ce):
-        return objectives.apply_class_weight(table, targets, own, objective, dtype)
+        return objectives.apply_class_weight(table, targets, own, objective, dtype, 2)
 
     np.testing.assert_allclose(weights("balanced"), [2 / 3] * 3 + [2])
     np.testing.assert_array_equal(weights({1: 5}), [1, 1, 1, 5])
@@ -154,8 +156,17 @@ def test_class_weight():
     )
     with pytest.raises(ValueError, match="class_weight needs classes"):
         weights({1: 5}, targets=binary, objective=Objective("mse"))
-    with pytest.raises(ValueError, match="names class 7"):
-        weights({7: 5})
+    np.testing.assert_array_equal(weights({np.int64(1): 5}), [1, 1, 1, 5])
+    np.testing.assert_array_equal(weights({1: 5}, targets=np.array([0, 0])), [1, 1])  # a fold without class 1
+    for table in ({7: 5}, {2: 5}, {-1: 5}):
+        with pytest.raises(ValueError, match="class codes from 0 to 1, got"):
+            weights(table)
+    for table in ({"0": 5}, {0.9: 5}, {0.0: 5}, {True: 5}, {np.True_: 5}, {None: 5}):
+        with pytest.raises(TypeError, match="integers from 0 to 1, got"):
+            weights(table)
+    for value in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=r"class_weight\[1\] must be a finite number"):
+            weights({1: value})
     with pytest.raises(ValueError, match="balanced"):
         weights("even")
     with pytest.raises(TypeError, match="dict of class code"):
@@ -171,3 +182,61 @@ def test_probabilities():
         np.array([[-1000.0], [0.0], [1000.0]]), Objective("binary_cross_entropy")
     )
     np.testing.assert_allclose(chances, [[0], [0.5], [1]])
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("sigmoid", "binary_cross_entropy"),
+        ("hard_sigmoid", "binary_cross_entropy"),
+        ("sigmoid", "cross_entropy"),
+        ("hard_sigmoid", "cross_entropy"),
+        ("exp", "poisson"),
+        ("softplus", "poisson"),
+    ],
+)
+def test_what_a_loss_contains_is_not_counted_twice(activation, loss):
+    net = Sequential([Dense(4, "tanh"), Dense(2, activation)], 3)
+    x, y = np.ones((6, 3), np.float32), np.ones((6, 2), np.float32)
+    message = f"loss='{loss}' contains .* the last layer is '{activation}': leave the last layer 'identity'"
+    for call in (
+        lambda: net.fit(x, y, loss=loss, verbose=0),
+        lambda: net.fit([(x, y)], loss=loss, verbose=0),
+        lambda: net.evaluate(x, y, loss=loss),
+        lambda: net.value_and_grad(x, y, loss=loss),
+        lambda: net.compiled(loss),
+        lambda: Trainer(net, loss=loss),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
+    for call in (
+        lambda: net.fit(x, y, loss="mse", metrics=loss, verbose=0),
+        lambda: net.evaluate(x, y, loss="mse", metrics=loss),
+    ):
+        with pytest.raises(ValueError, match=f"metric{message[4:]}"):
+            call()
+
+
+def test_a_sigmoid_within_or_with_mse_is_fine():
+    x = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.float32)
+    net = Sequential([Dense(8, "sigmoid"), Dense(1)], 2)
+    net.fit(x, y, loss="binary_cross_entropy", epochs=30, optimizer=Adam(0.05), verbose=0)
+    assert net.evaluate(x, y, loss="binary_cross_entropy", metrics="accuracy")["accuracy"] > 0.97
+    squared = Sequential([Dense(8, "tanh"), Dense(1, "sigmoid")], 2)
+    assert squared.fit(x, y, loss="mse", epochs=30, optimizer=Adam(0.05), verbose=0).loss[-1] < 0.03
+
+
+def test_class_weight_of_a_class_that_the_split_lacks():
+    x = np.random.default_rng(0).normal(size=(40, 2))
+    y = np.repeat([0, 1, 2], [15, 15, 10])
+    net = Sequential([Dense(3)], 2)
+    net.fit(x, y, loss="cross_entropy", class_weight={2: 9.0}, validation_split=0.25, verbose=0)
+    with pytest.raises(
+        TypeError, match="class_weight: keys must be class codes, integers from 0 to 2, got '0'"
+    ):
+        net.fit(x, y, loss="cross_entropy", class_weight={"0": 9.0}, verbose=0)
+    one = Sequential([Dense(1)], 2)
+    one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={1: 9.0}, verbose=0)
+    with pytest.raises(ValueError, match="class codes from 0 to 1, got 2"):
+        one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={2: 9.0}, verbose=0)

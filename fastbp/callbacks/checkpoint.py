@@ -6,6 +6,7 @@ import os
 import time
 
 from fastbp.callbacks.hooks import Callback, Logs, Run
+from fastbp.formats._suffixes import check_suffix
 from fastbp.validation import check_count, check_number
 
 
@@ -20,7 +21,7 @@ class Checkpoint(Callback):
     Parameters
     ----------
     path : path
-        By convention ``*.safetensors``.
+        ``*.safetensors``, or a name without suffix; another one is refused.
     every : int
         Epochs between two files.
     every_seconds : float, optional
@@ -38,6 +39,7 @@ class Checkpoint(Callback):
         self, path: str | os.PathLike[str], every: int = 1, *, every_seconds: float | None = None
     ) -> None:
         self.path = os.fspath(path)
+        check_suffix(self.path, ".safetensors")
         self.every = check_count(every, "Checkpoint: every")
         self.every_seconds = (
             None if every_seconds is None else check_number(every_seconds, "Checkpoint: every_seconds", 0.0)

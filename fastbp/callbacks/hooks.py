@@ -10,13 +10,14 @@ A callback is any object with some of these methods; each is called with as many
 ``on_fit_end(run)``             after the last epoch, not after an exception
 ==============================  ==================================================================================
 
-An ``_end`` method that returns True stops the training: at once after a chunk, otherwise after the epoch. A
-callback whose decisions depend on its past also has ``get_state()`` and ``set_state(state)``, a dict of
-numbers, strings and arrays, for `Checkpoint`.
+``on_chunk_end`` and ``on_epoch_end`` stop the training if they return something true: at once, and after the epoch.
+A method ``on_...`` of another name is never called; `fit` warns of it. A callback whose decisions depend on its past
+also has ``get_state()`` and ``set_state(state)``, a dict of numbers, strings and arrays, for `Checkpoint`.
 """
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import math
 import os
@@ -27,10 +28,20 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-__all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run"]
+from fastbp.notices import warn
+
+__all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run", "as_list"]
 
 Logs = dict[str, float]
 HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_fit_end")
+STOPPING = ("on_chunk_end", "on_epoch_end")
+# What other libraries call them.
+ELSEWHERE = {
+    "train_begin": HOOKS[0],
+    "batch_end": HOOKS[2],
+    "train_batch_end": HOOKS[2],
+    "train_end": HOOKS[4],
+}
 
 
 class DivergenceError(ArithmeticError):
@@ -59,7 +70,7 @@ class Run:
     epoch : int
         The current epoch, from 0.
     samples_done, loss_sum : int, float
-        In the current epoch: rows trained, and the sum of their losses.
+        In the current epoch: rows trained, and the sum of their losses (`Sequential`: weighted, if they have weights).
     history : dict of str to list of float
         The logs of the finished epochs.
     learning_rate : float
@@ -112,11 +123,11 @@ class Callback:
         """Called before each epoch."""
 
     def on_chunk_end(self, seconds: float, samples: int) -> bool | None:
-        """Called after each compiled call; True stops the training at once."""
+        """Called after each compiled call; something true stops the training at once."""
         return None
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
-        """Called after each epoch; True stops the training."""
+        """Called after each epoch; something true stops the training."""
         return None
 
     def on_fit_end(self, run: Run | None = None) -> None:
@@ -124,6 +135,25 @@ class Callback:
 
     def close(self) -> None:
         """Release what is open: called last, also after an exception."""
+
+
+def as_list(callbacks: Any) -> list[Any]:
+    """Return callbacks as a list: of any number of them, of a single one, or of none.
+
+    >>> len(as_list(Callback())), as_list(None)
+    (1, [])
+    """
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, type) or _has_hooks(callbacks):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable):
+        raise TypeError(f"callbacks must be a list of objects with hooks, got {callbacks!r}")
+    return list(callbacks)
+
+
+def _has_hooks(callback: Any) -> bool:
+    return any(callable(getattr(callback, hook, None)) for hook in HOOKS)
 
 
 class CallbackList:
@@ -134,8 +164,13 @@ class CallbackList:
 
     Parameters
     ----------
-    callbacks : iterable of objects with hooks
+    callbacks : iterable of objects with hooks, one such object, or None
     run : Run
+
+    Warns
+    -----
+    UserWarning
+        A method is named like a hook, but there is no such hook: it is never called.
 
     Raises
     ------
@@ -147,19 +182,20 @@ class CallbackList:
     False
     """
 
-    def __init__(self, callbacks: Iterable[Any], run: Run) -> None:
+    def __init__(self, callbacks: Any, run: Run) -> None:
         self.run = run
-        self.callbacks = list(callbacks)
+        self.callbacks = as_list(callbacks)
         self.late = all(vars(type(callback)).get("_late", False) for callback in self.callbacks)
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(
                     f"callbacks must be objects, got the class {callback.__name__}; write {callback.__name__}(...)"
                 )
-            if not any(callable(getattr(callback, hook, None)) for hook in HOOKS):
+            if not _has_hooks(callback):
                 raise TypeError(f"callbacks: {callback!r} has none of the hooks {', '.join(HOOKS)}")
-        last = sorted(self.callbacks, key=lambda callback: getattr(callback, "saves", False) is True)
-        first = sorted(self.callbacks, key=lambda callback: getattr(callback, "saves", False) is not True)
+        _report_misnamed(self.callbacks)
+        last = sorted(self.callbacks, key=lambda callback: bool(getattr(callback, "saves", False)))
+        first = sorted(self.callbacks, key=lambda callback: not getattr(callback, "saves", False))
         self._hooks = {hook: _collect(first if hook == "on_fit_end" else last, hook) for hook in HOOKS}
 
     def fit_begin(self) -> None:
@@ -190,10 +226,24 @@ class CallbackList:
 
     def _call(self, hook: str, *arguments: Any) -> bool:
         for method, count in self._hooks[hook]:
-            # `is True`, not truth: a hook that happens to return something else does not end a night's training.
-            if method(*arguments[:count]) is True:
+            if method(*arguments[:count]) and hook in STOPPING:
                 self.run.stopped = True
         return self.run.stopped
+
+
+def _report_misnamed(callbacks: list[Any]) -> None:
+    """Warn once, if methods are named like hooks and are none."""
+    wrong: dict[str, str] = {}
+    for callback in callbacks:
+        for name in dir(callback):
+            if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name, None)):
+                meant = ELSEWHERE.get(name.removeprefix("on_"))
+                close = [meant] if meant else difflib.get_close_matches(name, HOOKS, n=1)
+                hint = f" (did you mean {close[0]}?)" if close else ""
+                wrong[f"{type(callback).__name__}.{name}"] = hint
+    if wrong:
+        names = ", ".join(name + hint for name, hint in wrong.items())
+        warn(f"callbacks: never called: {names}; the hooks are {', '.join(HOOKS)}")
 
 
 def _collect(callbacks: list[Any], hook: str) -> list[tuple[Callable[..., Any], int | None]]:

@@ -21,7 +21,7 @@ class TerminateOnNaN(Callback):
     >>> TerminateOnNaN().on_epoch_end(2, {"loss": float("nan")})
     Traceback (most recent call last):
     ...
-    fastbp.DivergenceError: the loss became nan in epoch 2; a smaller learning rate, scaled ...
+    fastbp.DivergenceError: the loss became nan in epoch 3; a smaller learning rate, scaled ...
     """
 
     __module__ = "fastbp"
@@ -59,7 +59,7 @@ class TerminateOnNaN(Callback):
             rate = self._run.learning_rate if self._run is not None else math.nan
             at = "" if math.isnan(rate) else f" (learning rate {rate:g})"
             raise DivergenceError(
-                f"{what} in epoch {epoch}{at}; a smaller learning rate, scaled inputs or max_grad_norm may help"
+                f"{what} in epoch {epoch + 1}{at}; a smaller learning rate, scaled inputs or max_grad_norm may help"
             )
         return True
 

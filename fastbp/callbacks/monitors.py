@@ -33,6 +33,16 @@ class _Monitor(Callback):
             raise TypeError(f"{name}: monitor must be a name such as 'val_loss' or None, got {monitor!r}")
         self.monitor = monitor
         self.mode = check_choice(mode, f"{name}: mode", ("auto", "min", "max"))
+        self._larger = mode == "max"
+        if mode == "auto" and monitor is not None:
+            known = is_better_when_larger(monitor)
+            if known is None:
+                raise ValueError(
+                    f"{name}: mode='auto' cannot tell whether a large {monitor} is good or bad; pass mode='min' or "
+                    "mode='max' (known are our losses, scorers of scikit-learn, and its functions *_score, *_error, "
+                    "*_loss and *_deviance)"
+                )
+            self._larger = known
         self.run: Run | None = None
 
     def on_fit_begin(self, run: Run | None = None) -> None:
@@ -50,8 +60,7 @@ class _Monitor(Callback):
             raise ValueError(
                 f"{type(self).__name__}: monitor={name!r} is not logged; there are {', '.join(logs)}"
             )
-        larger = self.mode == "max" or (self.mode == "auto" and is_better_when_larger(name))
-        return float(logs[name]), -float(logs[name]) if larger else float(logs[name])
+        return float(logs[name]), -float(logs[name]) if self._larger else float(logs[name])
 
 
 class EarlyStopping(_Monitor):
@@ -68,12 +77,18 @@ class EarlyStopping(_Monitor):
     restore_best : bool
         At the end of `fit`, whether stopped or not, give the model the weights of its best epoch.
     mode : {"auto", "min", "max"}
-        Whether small or large is good; auto: small for losses and errors.
+        Whether small or large is good. "auto" knows it of our losses, of scikit-learn's scorers (large), and of its
+        functions ``*_score`` (large), ``*_error``, ``*_loss`` and ``*_deviance`` (small).
 
     Attributes
     ----------
     best, best_epoch : float, int
         The best value and its epoch (nan and -1 before the first).
+
+    Raises
+    ------
+    ValueError
+        ``mode="auto"`` with another name, such as that of a function of your own.
 
     >>> EarlyStopping(patience=5).patience
     5

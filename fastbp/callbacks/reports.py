@@ -11,7 +11,7 @@ from fastbp.callbacks.hooks import Callback, Logs, Run
 
 
 class CSVLogger(Callback):
-    """Append a line per epoch to a CSV file: epoch, then the logs. It is written before the next epoch begins.
+    """Append a line per epoch to a CSV file: epoch (from 1), then the logs; written before the next epoch begins.
 
     A new `fit` starts a new file; a resumed one keeps the lines of the epochs it does not repeat.
 
@@ -35,14 +35,16 @@ class CSVLogger(Callback):
         if run is not None and run.epoch and os.path.exists(self.path):
             with open(self.path, newline="", encoding="utf-8") as file:
                 lines = [line for line in csv.reader(file) if line]
-            lines = lines[:1] + [line for line in lines[1:] if line[0].isdigit() and int(line[0]) < run.epoch]
+            lines = lines[:1] + [
+                line for line in lines[1:] if line[0].isdigit() and int(line[0]) <= run.epoch
+            ]
         self._columns = lines[0] if lines else []
         with open(self.path, "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(lines)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
         """Write the line."""
-        values = {"epoch": epoch, **logs}
+        values = {"epoch": epoch + 1, **logs}
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             if not self._columns:
                 self._columns = list(values)
@@ -51,13 +53,45 @@ class CSVLogger(Callback):
         return None
 
 
-class ProgressBar(Callback):
-    """A bar (tqdm) with loss and samples per second, on a terminal only.
+class EpochLines(Callback):
+    """A line per epoch, with its number (from 1), loss, metrics and seconds: ``verbose=2``, and a log's progress.
 
     Parameters
     ----------
     file : text file, optional
         None: standard error.
+
+    >>> import sys
+    >>> EpochLines(sys.stdout).on_epoch_end(0, {"loss": 0.25, "learning_rate": 0.1, "epoch_seconds": 1.5})
+    epoch 1  loss=0.25  learning_rate=0.1  1.50 s
+    """
+
+    def __init__(self, file: TextIO | None = None) -> None:
+        self.file = file
+        self._epochs = 0
+
+    def on_fit_begin(self, run: Run | None = None) -> None:
+        """Learn how many epochs there will be."""
+        self._epochs = run.epochs if run is not None else 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:
+        """Write the line."""
+        number = f"epoch {epoch + 1}" + (f"/{self._epochs}" if self._epochs else "")
+        shown = [f"{name}={value:.4g}" for name, value in logs.items() if name != "epoch_seconds"]
+        seconds = [f"{logs['epoch_seconds']:.2f} s"] if "epoch_seconds" in logs else []
+        file = self.file or sys.stderr
+        file.write("  ".join([number, *shown, *seconds]) + "\n")
+        file.flush()
+        return None
+
+
+class ProgressBar(Callback):
+    """A bar (tqdm) with loss and samples per second, on a terminal or in a notebook only.
+
+    Parameters
+    ----------
+    file : text file, optional
+        None: standard error, or the notebook's own bar.
 
     >>> ProgressBar().file is None
     True
@@ -74,7 +108,7 @@ class ProgressBar(Callback):
 
     def on_fit_begin(self, run: Run | None = None) -> None:
         """Draw the bar."""
-        from tqdm import tqdm
+        from tqdm.auto import tqdm
 
         self._run = run
         samples = run.samples if run is not None else 0
@@ -85,7 +119,8 @@ class ProgressBar(Callback):
             unit_scale=True,
             **_width(self.file or sys.stderr),
             file=self.file,
-            disable=None,  # None: no bar unless the file is a terminal
+            # None: no bar unless the file is a terminal.
+            disable=False if self.file is None and in_notebook() else None,
         )
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -118,6 +153,14 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = self._run = None
+
+
+def in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, where tqdm draws a bar of the page."""
+    try:
+        return "IPKernelApp" in sys.modules["IPython"].get_ipython().config
+    except (KeyError, AttributeError):  # no IPython, or no shell of it
+        return False
 
 
 def _width(file: TextIO) -> dict[str, Any]:

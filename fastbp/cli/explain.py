@@ -131,9 +131,9 @@ def _layers_of_file(arguments: Namespace) -> tuple[list[ref.Layer], list[str], d
             raise InputError(f"{path}: {error}") from None
     if arguments.activation is not None:
         raise InputError("a saved model knows its activations: leave out --activation")
-    from fastbp.formats import load
+    from fastbp.formats.safetensors import read_model
 
-    model = load(path)
+    model = read_model(path)
     try:
         return *layers_of(model), {}
     except ValueError as error:  # an estimator that is not fitted

@@ -26,12 +26,12 @@ def default_model() -> str:
     return MODEL
 
 
-def check_output(out: str, source: str) -> None:
-    """Check that a file can be written, and that it is not `source`, which is read.
+def check_output(out: str, source: str, suffixes: tuple[str, ...] = ()) -> None:
+    """Check that a file can be written, that its name says what it will hold, and that it is not `source`.
 
     Raises
     ------
-    InputError         No folder, no permission, a folder of that name, the input itself.
+    InputError         No folder, no permission, a folder of that name, the input itself, another suffix.
     """
     path = Path(out)
     if path.is_dir():
@@ -43,6 +43,8 @@ def check_output(out: str, source: str) -> None:
         raise InputError(f"{out}: no permission to write it")
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise InputError(f"{out}: would overwrite the input")
+    if suffixes and path.suffix.lower() not in ("", *suffixes):
+        raise InputError(f"{out}: the name must end in {' or '.join(suffixes)}, got {path.suffix}")
 
 
 def check_plot(plot: str, source: str) -> None:

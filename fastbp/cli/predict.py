@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastbp.cli.output import check_output
 from fastbp.cli.report import complain, score_line
-from fastbp.formats import atomic_write, load
+from fastbp.formats import atomic_write
+from fastbp.formats.safetensors import read_model
 from fastbp.tables.errors import InputError
 from fastbp.tables.preprocessor import RECORD, Preprocessor
 from fastbp.tables.read import read
@@ -32,7 +33,7 @@ def run(arguments: Namespace) -> int:
     """
     if arguments.out:
         for source in (arguments.model, arguments.data):
-            check_output(arguments.out, source)
+            check_output(arguments.out, source, (".csv", ".txt"))
     table = read(arguments.data)
     net, preprocessor = _model(arguments.model)
     x = preprocessor.encode(table, net.dtype, note=lambda line: complain(f"note: {line}"))
@@ -56,7 +57,7 @@ def run(arguments: Namespace) -> int:
 
 def _model(path: str) -> tuple[Sequential, Preprocessor]:
     """The network in the file, and how rows are prepared for it."""
-    net: Any = load(path)
+    net: Any = read_model(path)
     from fastbp.sequential import Sequential
 
     if not isinstance(net, Sequential) or RECORD not in net.metadata:

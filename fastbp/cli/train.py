@@ -9,7 +9,6 @@ import json
 import math
 import os
 import sys
-import threading
 import time
 from argparse import Namespace
 from dataclasses import replace
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastbp.cli import output, report
-from fastbp.cli.report import COMPILE_SECONDS, complain, say, tell
+from fastbp.cli.report import complain, say
 from fastbp.formats import atomic_write
 from fastbp.tables.errors import InputError
 from fastbp.tables.prepare import Prepared, prepare
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 UPDATES = 6000  # steps that the default limit of epochs comes to; early stopping ends most searches before
 PATIENCE = 20
 COPIES = 8  # of the parameters: they, the gradient, Adam's two moments, the best so far, and a second network
-PATIENT_SECONDS = 3.0  # loading kernels from the disk takes a second or less
 
 
 def run(arguments: Namespace) -> int:
@@ -90,7 +88,7 @@ def _rows(arguments: Namespace, out: str) -> Prepared:
     table = read(arguments.data)
     for note in table.notes:
         complain(f"note: {table.source}: {note}")
-    output.check_output(out, arguments.data)
+    output.check_output(out, arguments.data, (".safetensors",))
     if arguments.plot:
         output.check_plot(arguments.plot, arguments.data)
     watched = arguments.patience is not None or arguments.epochs is None
@@ -157,24 +155,11 @@ def _options(prepared: Prepared, arguments: Namespace) -> tuple[dict[str, Any], 
 
 def _compile(net: Sequential, prepared: Prepared, options: dict[str, Any]) -> float:
     """Load or compile every kernel that the training needs, by a step of a twin; return the seconds it took."""
-    from fastbp.kernels.machine import cache
-
-    # The cache may lack this dtype only, which shows in the time alone.
-    line = f"loading or compiling the kernels (the latter once; about {COMPILE_SECONDS} s) ..."
-    late = threading.Timer(PATIENT_SECONDS, tell, [line])
-    late.daemon = True
-    if cache.cache_is_warm():
-        late.start()
-    else:
-        tell(f"compiling the kernels for this machine (once; about {COMPILE_SECONDS} s) ...")
     start = time.perf_counter()
-    try:
-        twin = type(net).from_config(net.to_config())
-        x, y = prepared.x[:2], prepared.y[:2]
-        twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
-        twin.predict(x)
-    finally:
-        late.cancel()
+    twin = type(net).from_config(net.to_config())
+    x, y = prepared.x[:2], prepared.y[:2]
+    twin.fit(x, y, epochs=1, validation_data=(x, y), **options)
+    twin.predict(x)
     return time.perf_counter() - start
 
 

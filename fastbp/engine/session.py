@@ -46,6 +46,9 @@ class Session:
         Of the dropout masks; they depend on it and on `step`, and on nothing else.
     n_threads : int or None
         None for all cores. Results are bit-identical for any number.
+    by_weight : bool
+        In the sum of the losses a batch counts by the weight of its rows; otherwise by their number, as in
+        scikit-learn.
 
     Attributes
     ----------
@@ -66,6 +69,7 @@ class Session:
         alpha: float = 0.0,
         seed: int = 0,
         n_threads: int | None = 1,
+        by_weight: bool = False,
     ) -> None:
         if max_grad_norm is not None and not max_grad_norm > 0.0:
             raise ValueError(f"max_grad_norm must be positive, got {max_grad_norm}")
@@ -73,7 +77,7 @@ class Session:
         self.engine, self.objective, self._rule = engine, objective, rule
         self.max_grad_norm, self.alpha = max_grad_norm, alpha
         self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
-        self.n_threads = n_threads
+        self.n_threads, self.by_weight = n_threads, by_weight
         names = optimizers.SLOTS[rule.kernel]
         size = engine.layout.size
         self._state = aligned_zeros(len(names) * size, engine.dtype)
@@ -169,7 +173,7 @@ class Session:
 
     @property
     def loss_sum(self) -> float:
-        """Sum of loss times rows over the batches since it was last set: the same bits however they were cut."""
+        """Sum of loss times rows (or weights) over the batches since it was last set: the same bits for all cuts."""
         return self._workspace.losses[p.LOSS_SUM]
 
     @loss_sum.setter
@@ -193,7 +197,7 @@ class Session:
         Returns
         -------
         float
-            Sum over the batches of mean loss (penalties included) times rows.
+            Sum over the batches of mean loss (penalties included) times rows, or times their weight.
         """
         rows = Rows(self.engine.layout, x, y, sample_weight, self.objective)
         return self.train(rows, order, learning_rate)
@@ -336,6 +340,7 @@ class Session:
                 online=self._online and not rows.sparse,
                 team=team,
                 apart=self._seconds_per_row * piece > 2 * CHUNK_SECONDS,
+                by_weight=self.by_weight,
             )
             elapsed = time.perf_counter() - started
             self._seconds_per_row = elapsed / piece

@@ -136,6 +136,7 @@ def prepare(
         Says what came and what was expected, in which argument.
     """
     dtype = layout.dtype
+    objectives.check_output(layout.layers[-1].activation, objective)
     inputs = to_inputs(x, layout.n_inputs, dtype, name=f"{prefix}X", layer=first_layer(layout))
     n = int(inputs.shape[0])
     if n == 0:

@@ -235,10 +235,12 @@ class Workspace:
         online: bool = False,
         team: int = 1,
         apart: bool = False,
+        by_weight: bool = False,
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
-        `apart` is for calls that may take long: they run in another thread, and this one goes on to receive signals.
+        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. `apart` is for calls that
+        may take long: they run in another thread, and this one goes on to receive signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
@@ -247,7 +249,7 @@ class Workspace:
             mode,
             begin,
             end,
-            mass=rows.mass,
+            mass=float(by_weight) if mode == p.TRAIN else rows.mass,
             span=span,
             layers=layers,
             seed=seed,

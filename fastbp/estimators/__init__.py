@@ -5,7 +5,7 @@ parameters, attributes, warnings and errors and, for the same random_state, the 
 `max_fun` are additions, and their defaults change nothing.
 
 The rooms behind this door: parameters, base (the course of a fit), stochastic and lbfgs (the solvers), optimizer (what
-lasts between calls), predict, convert (to and from scikit-learn's objects), report (lines and warnings), display (the
+lasts between calls), predict, convert (to and from scikit-learn's objects), report (lines), display (the
 loss curve).
 """
 

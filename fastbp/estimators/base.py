@@ -10,11 +10,13 @@ estimator takes over what the twin holds when all of this has succeeded, so an e
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
@@ -24,6 +26,7 @@ from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
+from fastbp.formats._suffixes import save
 from fastbp.validation import check_sparse, is_sparse
 
 # Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
@@ -78,6 +81,30 @@ class BaseMLP(SolverMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the estimator to a file, in the format that its name ends with.
+
+        Parameters
+        ----------
+        path : str or path-like
+            ``*.safetensors``, which `fastbp.load` reads, ``*.onnx`` or ``*.c``; see `fastbp.formats.save`.
+
+        Raises
+        ------
+        ValueError
+            Another suffix; or the estimator does not fit the format.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import fastbp as fb
+        >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
+        >>> fb.MLPRegressor(alpha=0.1).save(path)
+        >>> fb.load(path)
+        MLPRegressor(alpha=0.1)
+        """
+        save(self, path)
 
     # -- fit -------------------------------------------------------------------------------------------------------
 
@@ -141,6 +168,7 @@ class BaseMLP(SolverMixin, BaseEstimator):
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
         sample_weight = self._balance(y, sample_weight, incremental)
+        X, y, sample_weight = self._without_zero_classes(X, y, sample_weight)
         n_outputs = self._count_outputs(y)
         self._random_state = check_random_state(self.random_state)
         widths = [*hidden, n_outputs]
@@ -151,10 +179,21 @@ class BaseMLP(SolverMixin, BaseEstimator):
             self._check_widths(widths)
         if SOLVER.find(self.solver) == "lbfgs":
             if validation_set is not None:
-                raise ValueError("validation_set is for the stochastic solvers, but solver='lbfgs'.")
+                raise ValueError(
+                    "validation_set (X_val, y_val) is for the stochastic solvers, but solver='lbfgs'."
+                )
             self._fit_lbfgs(owner, X, y, sample_weight)
         else:
             self._fit_stochastic(owner, X, y, sample_weight, incremental, validation_set)
+
+    def _without_zero_classes(self, X: Any, y: Array, sample_weight: Array | None) -> tuple[Any, Array, Any]:
+        """Leave out rows of weight 0 if there are class weights: a batch of such rows has no mean."""
+        if getattr(self, "class_weight", None) is None or sample_weight is None or sample_weight.all():
+            return X, y, sample_weight
+        kept = np.flatnonzero(sample_weight)
+        if not len(kept):
+            raise ValueError("class_weight and sample_weight leave no row with a weight above 0.")
+        return (X.tocsr() if scipy.sparse.issparse(X) else X)[kept], y[kept], sample_weight[kept]
 
     def _initialize(self, n_inputs: int, widths: list[int], dtype: DType) -> None:
         """Draw the weights: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).

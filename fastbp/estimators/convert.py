@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 from fastbp.estimators.choices import ACTIVATION, LOSS, SKLEARN, SOLVER
+from fastbp.estimators.parameters import FTOL
+from fastbp.validation import check_plain
 
 # What a fitted scikit-learn MLP consists of, but for its optimizer, which starts again.
 FITTED = (
@@ -16,10 +18,13 @@ FITTED = (
     "best_validation_score_", "_no_improvement_count", "_best_coefs", "_best_intercepts", "_random_state",
 )  # fmt: skip
 
+# What an export promises to answer as the estimator does.
+PREDICTIONS = ("predict", "predict_proba")
+
 SKLEARN_OUTPUTS = (*SKLEARN["activation"], "exp", "softmax")
 
 # Additions that shape the training and not the fitted function, with the value that leaves them out.
-TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None}
+TRAINING_ONLY = {"class_weight": None, "dropout": 0.0, "max_grad_norm": None, "ftol": FTOL, "maxcor": 10}
 
 
 class ConvertMixin:
@@ -42,6 +47,8 @@ class ConvertMixin:
 
         Raises
         ------
+        TypeError
+            The class has a `predict` of its own.
         ValueError
             An activation is none of scikit-learn's, or the hidden layers have different ones.
 
@@ -49,7 +56,7 @@ class ConvertMixin:
         -----
         UserWarning
             The copy predicts the same, but fitted again it would train differently: it cannot have this solver, loss,
-            class_weight, dropout or max_grad_norm.
+            class_weight, dropout, max_grad_norm, ftol or maxcor.
 
         Examples
         --------
@@ -60,6 +67,7 @@ class ConvertMixin:
         >>> type(clf.to_sklearn()).__module__.split(".")[0]
         'sklearn'
         """
+        check_plain(self, next(cls for cls in type(self).__mro__ if cls.__module__ == "fastbp"), PREDICTIONS)
         own = self.get_params(deep=False)
         params = {name: value for name, value in own.items() if name in self._counterpart().get_params()}
         params["activation"] = self._one_activation()
@@ -102,7 +110,7 @@ class ConvertMixin:
         Raises
         ------
         TypeError
-            `estimator` is not scikit-learn's class of the same name.
+            `estimator` is not scikit-learn's class of the same name itself (a subclass may predict otherwise).
 
         Examples
         --------
@@ -112,7 +120,7 @@ class ConvertMixin:
         >>> MLPRegressor.from_sklearn(plain)
         MLPRegressor(alpha=0.01)
         """
-        if not isinstance(estimator, cls._counterpart):
+        if type(estimator) is not cls._counterpart:
             raise TypeError(
                 f"{cls.__name__}.from_sklearn takes a sklearn.neural_network.{cls._counterpart.__name__}, "
                 f"got {type(estimator).__module__}.{type(estimator).__qualname__}."

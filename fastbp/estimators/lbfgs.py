@@ -106,7 +106,7 @@ class LBFGSLoop(Loop):
     def __init__(self, estimator: Parameters, problem: Problem, start: Array) -> None:
         # A float64 vector of its own: the callbacks see in it what the last iteration has reached.
         run = Run(estimator, np.array(start, np.float64), estimator.max_iter, problem.rows.n)
-        super().__init__(run, estimator.callbacks or ())
+        super().__init__(run, estimator.callbacks)
         self.estimator, self.problem, self.start = estimator, problem, start
         self.n_iter = 0
         self._result: Any = None
@@ -128,7 +128,13 @@ class LBFGSLoop(Loop):
             self.start,
             method="L-BFGS-B",
             jac=True,
-            options={"maxfun": estimator.max_fun, "maxiter": estimator.max_iter, "gtol": estimator.tol},
+            options={
+                "maxfun": estimator.max_fun,
+                "maxiter": estimator.max_iter,
+                "gtol": estimator.tol,
+                "ftol": estimator.ftol,
+                "maxcor": estimator.maxcor,
+            },
             callback=self._iteration if self.hooks.callbacks else None,
         )
         if result.status == STOPPED_BY_CALLBACK:

@@ -5,8 +5,7 @@ Nothing here loads the kernels: an estimator is made, cloned and checked without
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -19,6 +18,8 @@ from fastbp.validation import shown
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
+
+FTOL = 2.220446049250313e-9  # SciPy's, and so scikit-learn's
 
 
 def engine_activation(name: str) -> str:
@@ -55,16 +56,18 @@ class Parameters:
     epsilon: float
     n_iter_no_change: float
     max_fun: int
+    ftol: float
+    maxcor: int
     dropout: float | Sequence[float]
     max_grad_norm: float | None
-    callbacks: Iterable[object] | None
+    callbacks: Any
     n_threads: int | None
     dtype: str | None
 
     coefs_: list[Array]
     intercepts_: list[Array]
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [ACTIVATION, list, tuple],
         "solver": [SOLVER],
@@ -88,9 +91,11 @@ class Parameters:
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "ftol": [Interval(Real, 0, None, closed="left")],
+        "maxcor": [Interval(Integral, 1, None, closed="left")],
         "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "callbacks": [list, tuple, None],
+        "callbacks": "no_validation",  # the loop checks them
         "n_threads": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1}), None],
         "dtype": [StrOptions({"float32", "float64"}), None],
     }
@@ -98,11 +103,12 @@ class Parameters:
     def _hidden_sizes(self) -> list[int]:
         given: Any = self.hidden_layer_sizes
         sizes = list(given) if hasattr(given, "__iter__") else [given]
-        if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(f"hidden_layer_sizes must be integers, got {shown(self.hidden_layer_sizes)}.")
+        for size in sizes:
+            if not isinstance(size, Integral) or isinstance(size, bool):
+                raise TypeError(f"hidden_layer_sizes must hold integers > 0, got {shown(given)}.")
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        return [operator.index(size) for size in sizes]
+        return [int(size) for size in sizes]
 
     def _per_hidden_layer(self, name: str, count: int) -> list[Any]:
         """Return the parameter `name`, one value per hidden layer; activations by the names of their options."""

@@ -20,8 +20,9 @@ from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.checks import checked_numbers, checked_weights
 from fastbp.estimators.choices import ACTIVATION, LOSS, lists_names
 from fastbp.estimators.convert import ConvertMixin
-from fastbp.estimators.parameters import Array, DType, engine_activation
+from fastbp.estimators.parameters import FTOL, Array, DType, engine_activation
 from fastbp.estimators.predict import ROWS_AT_ONCE
+from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
 
 SKLEARN_OBJECTIVES = {
@@ -90,7 +91,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         Of weights, validation split, shuffling, and dropout.
     tol : float, default=1e-4
         An epoch that does not improve the loss (the validation score) by this much is one without improvement.
-        Also the gradient tolerance of lbfgs.
+        Also the gradient tolerance of lbfgs; see `ftol`.
     verbose : bool or int, default=False
         Print the loss of each epoch.
     warm_start : bool, default=False
@@ -102,7 +103,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     early_stopping : bool, default=False
         Watch the score of held-out rows instead of the training loss, and keep the weights of the best score.
     validation_fraction : float, default=0.1
-        Share of the rows held out by early stopping, unless fit is given a `validation_set`.
+        Share of the rows held out by early stopping, unless fit is given validation rows.
     beta_1, beta_2 : float, default=0.9, 0.999
         Decay rates of the moments, of the solvers that keep them.
     epsilon : float, default=1e-8
@@ -111,6 +112,12 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         Epochs without improvement that end the fit.
     max_fun : int, default=15000
         Most evaluations of the loss by lbfgs.
+    ftol : float, default=2.220446049250313e-9
+        lbfgs ends when an iteration lowers the loss by less than this share of it. With the default it is nearly always
+        this that ends a fit, and `tol`, the gradient's, changes nothing. With 1e-13 and `maxcor` = 20 the error of
+        smooth regressions fell 2.5 to 12 times, for 6 to 30 times the work; raise `max_iter` and `max_fun` too.
+    maxcor : int, default=10
+        Pairs of steps and gradients from which lbfgs models the curvature.
     quantile : float, default=0.5
         Level of loss="quantile": the share of targets that shall lie below the prediction.
     delta : float, default=1.0
@@ -123,7 +130,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         others are scaled up by 1 / (1 - rate). Stochastic solvers only.
     max_grad_norm : float or None, default=None
         Gradients with a larger global norm are scaled down to it. Stochastic solvers only.
-    callbacks : list or None, default=None
+    callbacks : list, object or None, default=None
         Objects with any of `on_fit_begin(run)`, `on_epoch_begin(epoch)`, `on_chunk_end(seconds, samples)`,
         `on_epoch_end(epoch, logs)`, `on_fit_end(run)`, such as `fastbp.TimeLimit`; True from the end of a chunk or
         epoch ends the fit. An iteration of lbfgs is an epoch without chunks.
@@ -144,7 +151,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     validation_scores_, best_validation_score_ : list of float, float
         With early stopping, else None.
     validation_loss_curve_ : list of float
-        Loss, without penalty, of the `validation_set` after each epoch; None without one.
+        Loss, without penalty, of the validation rows that fit was given, after each epoch; else None.
     n_iter_, t_ : int
         Epochs of the last call; rows seen in all.
     n_layers_, n_outputs_, n_features_in_ : int
@@ -178,7 +185,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     __module__ = "fastbp"
 
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
         "loss": [LOSS],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
@@ -214,6 +221,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        ftol: float = FTOL,
+        maxcor: int = 10,
         quantile: float = 0.5,
         delta: float = 1.0,
         out_activation: str = "identity",
@@ -247,6 +256,8 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.ftol = ftol
+        self.maxcor = maxcor
         self.quantile = quantile
         self.delta = delta
         self.out_activation = out_activation
@@ -257,7 +268,17 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         self.dtype = dtype
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, validation_set: Any = None) -> Self:
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        validation_set: Any = None,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
         """Train on (X, y), anew unless `warm_start`.
 
         Parameters
@@ -269,7 +290,12 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         sample_weight : array-like of shape (n,), float or None, default=None
             Weights of the rows.
         validation_set : tuple (X, y) or (X, y, sample_weight), default=None
-            Your own validation rows, for early stopping and `validation_loss_curve_`.
+            Your own validation rows, for early stopping and `validation_loss_curve_`. In a Pipeline they reach the
+            network as they are, not transformed: use `X_val` there.
+        X_val, y_val, sample_weight_val : array-like, default=None
+            The same, one by one, as scikit-learn's HistGradientBoosting takes them. With metadata routing a Pipeline
+            transforms `X_val` as `X`: ``Pipeline(..., transform_input=["X_val"])``, and
+            ``set_fit_request(X_val=True, y_val=True)``.
 
         Returns
         -------
@@ -286,6 +312,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         ConvergenceWarning
             `max_iter` was reached first.
         """
+        validation_set = one_validation_set(validation_set, X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, validation_set=validation_set)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -374,14 +401,14 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
         return X, y.reshape(-1, 1) if y.ndim == 1 else y
 
     def _validation_target(self, y: Any) -> Array:
-        name = "validation_set: y"
+        name = "y of the validation data"
         target: Array = check_array(
             checked_numbers(y, name), ensure_2d=False, dtype="numeric", input_name=name
         )
         target = target.reshape(-1, 1) if target.ndim == 1 else target
         if target.shape[1] != self.n_outputs_:
             raise ValueError(
-                f"validation_set: y has {target.shape[1]} outputs, but the network {self.n_outputs_}."
+                f"validation data: y has {target.shape[1]} outputs, but the network {self.n_outputs_}."
             )
         return target
 

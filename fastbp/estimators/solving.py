@@ -12,7 +12,7 @@ from fastbp.estimators.checks import checked_weights
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.predict import PredictMixin, as_rows
-from fastbp.estimators.report import warn
+from fastbp.notices import warn
 from fastbp.objectives import Objective
 from fastbp.validation import shown
 
@@ -83,6 +83,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         incremental: bool,
         validation_set: Any,
     ) -> None:
+        from fastbp.engine.loading import load_kernels
         from fastbp.estimators.stochastic import StochasticLoop
 
         self._start_records(validation_set is not None)
@@ -105,6 +106,7 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             )
         rows = _rows(X, y, sample_weight, layout, objective)
         session = self._optimizer.session(self, layout, objective, self._batch_rows(rows.n))
+        load_kernels(session.engine)
         loop = StochasticLoop(
             owner,
             session,
@@ -226,8 +228,8 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         X = self._validate_predict(X)
         target = self._validation_target(y)
         if X.shape[0] != target.shape[0]:
-            raise ValueError(f"validation_set: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
-        name = "validation_set: sample_weight"
+            raise ValueError(f"validation data: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
+        name = "sample_weight of the validation data"
         weight = checked_weights(rest[0], X, name) if rest and rest[0] is not None else None
         return self._validation(X, target, weight, layout, objective, from_user=True)
 
@@ -286,6 +288,18 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     ) -> tuple[float, Array]:
         """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
         return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
+
+
+def one_validation_set(validation_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:
+    """Return the validation rows as one tuple, however fit was given them; None if it was not."""
+    if X_val is None and y_val is None and sample_weight_val is None:
+        return validation_set
+    if validation_set is not None:
+        raise ValueError("Pass validation_set or X_val and y_val, not both.")
+    if X_val is None or y_val is None:
+        missing = "X_val" if X_val is None else "y_val"
+        raise ValueError(f"X_val and y_val belong together, but {missing} was not provided.")
+    return X_val, y_val, sample_weight_val
 
 
 def _rows(X: Any, y: Array, sample_weight: Array | None, layout: Layout, objective: Objective) -> Rows:

@@ -19,7 +19,8 @@ from fastbp.engine.session import Session
 from fastbp.engine.workspace import EMPTY_ORDER
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, Parameters
-from fastbp.estimators.report import say, warn
+from fastbp.estimators.report import say
+from fastbp.notices import warn
 from fastbp.training.loop import Loop
 
 
@@ -98,7 +99,7 @@ class StochasticLoop(Loop):
         incremental: bool,
     ) -> None:
         epochs = 1 if incremental else estimator.max_iter
-        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks or ())
+        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks)
         self.estimator, self.session, self.optimizer, self.rng = estimator, session, optimizer, rng
         self.rows, self.validation, self.records = rows, validation, records
         self.loss_dtype, self.incremental = loss_dtype, incremental

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastbp.formats._atomic import atomic_write as atomic_write
     from fastbp.formats._container import FormatError as FormatError
+    from fastbp.formats._suffixes import save as save
     from fastbp.formats.c import to_c as to_c
     from fastbp.formats.onnx import register as register
     from fastbp.formats.onnx import to_onnx as to_onnx
     from fastbp.formats.safetensors import load as load
-    from fastbp.formats.safetensors import save as save
     from fastbp.formats.torch import from_torch as from_torch
     from fastbp.formats.torch import to_torch as to_torch
 
@@ -41,7 +41,7 @@ _HOMES = {
     "from_torch": "torch",
     "load": "safetensors",
     "register": "onnx",
-    "save": "safetensors",
+    "save": "_suffixes",
     "to_c": "c",
     "to_onnx": "onnx",
     "to_torch": "torch",

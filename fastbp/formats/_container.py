@@ -34,6 +34,7 @@ from safetensors.numpy import save as to_bytes
 
 from fastbp.formats import _schema as schema
 from fastbp.formats._atomic import atomic_write
+from fastbp.formats._suffixes import check_suffix
 from fastbp.formats._values import decode, encode
 from fastbp.validation import one_line, shown
 
@@ -98,6 +99,8 @@ def write(path: str | os.PathLike[str], kind: str, state: Mapping[str, Any]) -> 
     ------
     TypeError
         The state holds something else.
+    ValueError
+        The name ends otherwise than in ``.safetensors``.
     OSError
         The file cannot be written; an older file of that name is then untouched.
 
@@ -112,6 +115,7 @@ def write(path: str | os.PathLike[str], kind: str, state: Mapping[str, Any]) -> 
     """
     from fastbp import __version__
 
+    check_suffix(path, ".safetensors")
     arrays: dict[str, np.ndarray] = {}
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,

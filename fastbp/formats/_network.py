@@ -13,8 +13,12 @@ from typing import Any, Literal
 import numpy as np
 
 from fastbp.layers import ACTIVATION_NAMES
+from fastbp.notices import warn
+from fastbp.tables.errors import InputError
+from fastbp.tables.preprocessor import RECORD
+from fastbp.validation import check_plain
 
-__all__ = ["Affine", "Drop", "Network", "describe"]
+__all__ = ["Affine", "Drop", "Network", "announce_preparation", "describe"]
 
 Head = Literal["", "softmax", "sigmoid"]
 
@@ -75,7 +79,7 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
     Raises
     ------
     TypeError
-        `model` is none of these.
+        `model` is none of these, or its class has a `predict` of its own.
     ValueError
         `probabilities` does not fit the model, or one of its activations is unknown.
     sklearn.exceptions.NotFittedError
@@ -86,16 +90,21 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
     from fastbp.sequential import Sequential
 
     if isinstance(model, Sequential):
+        check_plain(model, Sequential, ["predict"])
+        announce_preparation(model, "the export of this model has no preprocessing in it: ")
         network = _of_sequential(model, probabilities)
     else:
         # scikit-learn takes a second to import: only when the model is no Sequential.
         from fastbp.estimators import MLPClassifier, MLPRegressor
+        from fastbp.estimators.convert import PREDICTIONS
 
         if not isinstance(model, (MLPClassifier, MLPRegressor)):
             raise TypeError(
                 "model must be a fastbp Sequential, MLPClassifier or MLPRegressor, "
                 f"got {type(model).__module__}.{type(model).__qualname__}"
             )
+        base = MLPClassifier if isinstance(model, MLPClassifier) else MLPRegressor
+        check_plain(model, base, PREDICTIONS)
         network = _of_estimator(model, isinstance(model, MLPClassifier), probabilities)
     for layer in network.affine:
         if layer.activation not in ACTIVATION_NAMES:
@@ -103,6 +112,22 @@ def describe(model: Any, probabilities: bool | str = False) -> Network:
                 f"cannot export the activation {layer.activation!r}: known are {', '.join(ACTIVATION_NAMES)}"
             )
     return network
+
+
+def announce_preparation(model: Any, prefix: str) -> None:
+    """Warn, if `fastbp train` made the model, that it takes prepared columns, and say how to prepare them."""
+    if RECORD not in getattr(model, "metadata", {}):
+        return
+    from fastbp.tables import raw
+
+    try:
+        words = raw.description(raw.preprocessor_of(model))
+    except InputError:
+        return  # metadata of the user's own under that name
+    warn(
+        f"{prefix}made by `fastbp train`, it takes prepared columns, not raw ones: {words}. "
+        "`from fastbp.tables.raw import predict`: predict(model, X) does both"
+    )
 
 
 def _affine(W: np.ndarray, b: np.ndarray | None, activation: str, dtype: np.dtype[Any]) -> Affine:

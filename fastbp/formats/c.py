@@ -17,6 +17,7 @@ import numpy as np
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._c_templates import ACTIVATION, DENSE, HEADER, MAIN, PREDICT, SOFTMAX
 from fastbp.formats._network import Affine, Network, describe
+from fastbp.formats._suffixes import check_suffix
 from fastbp.spellings.activations import ACTIVATIONS
 
 __all__ = ["to_c"]
@@ -30,6 +31,30 @@ KEYWORDS = frozenset(
     "register restrict return short signed sizeof static struct switch typedef union unsigned void volatile "
     "while".split()
 )
+
+# What a name may not be: the functions of <math.h>, each also with f and l at its end, and what else the headers
+# define; with main also the variables of main.
+MATH_H = (
+    "acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf erfc exp exp2 expm1 fabs fdim floor fma "
+    "fmax fmin fmod frexp hypot ilogb ldexp lgamma llrint llround log log10 log1p log2 logb lrint lround modf nan "
+    "nearbyint nextafter nexttoward pow remainder remquo rint round scalbln scalbn sin sinh sqrt tan tanh tgamma "
+    "trunc"
+).split()
+HEADERS = (
+    "abort abs atexit atof atoi atol atoll bsearch calloc clearerr div exit fclose feof ferror fflush fgetc fgetpos "
+    "fgets fopen fprintf fputc fputs fread free freopen fscanf fseek fsetpos ftell fwrite getc getchar getenv gets "
+    "labs ldiv llabs lldiv malloc mblen mbstowcs mbtowc memchr memcmp memcpy memmove memset perror printf putc "
+    "putchar puts qsort rand realloc remove rename rewind scanf setbuf setvbuf snprintf sprintf srand sscanf strcat "
+    "strchr strcmp strcoll strcpy strcspn strerror strlen strncat strncmp strncpy strpbrk strrchr strspn strstr "
+    "strtod strtof strtok strtol strtold strtoll strtoul strtoull strxfrm system tmpfile tmpnam ungetc vfprintf "
+    "vfscanf vprintf vscanf vsnprintf vsprintf vsscanf wcstombs wctomb BUFSIZ EOF EXIT_FAILURE EXIT_SUCCESS "
+    "FILENAME_MAX FOPEN_MAX HUGE_VAL HUGE_VALF HUGE_VALL INFINITY L_tmpnam MATH_ERREXCEPT MATH_ERRNO MB_CUR_MAX NAN "
+    "NULL RAND_MAX SEEK_CUR SEEK_END SEEK_SET TMP_MAX FILE div_t double_t errno float_t fpclassify fpos_t isfinite "
+    "isgreater isgreaterequal isinf isless islessequal islessgreater isnan isnormal isunordered ldiv_t lldiv_t "
+    "math_errhandling signbit size_t stderr stdin stdout wchar_t"
+).split()
+OF_MAIN = frozenset("x out field length line columns header c kept first start end value number".split())
+TAKEN = frozenset(["main", *HEADERS, *(name + end for name in MATH_H for end in ("", "f", "l"))])
 
 
 def to_c(
@@ -46,7 +71,7 @@ def to_c(
     ----------
     model : Sequential, or a fitted MLPClassifier or MLPRegressor
     path : str or path-like, optional
-        Where to write it, atomically; None only returns the text.
+        Where to write it, atomically: ``*.c``, or a name without suffix. None only returns the text.
     main : bool, default=False
         Add a program that reads rows of comma-separated numbers from stdin and prints one line of outputs for each;
         for a classifier the label comes first (not for multilabel targets).
@@ -69,7 +94,8 @@ def to_c(
     TypeError
         `model` is none of these.
     ValueError
-        `name` is no C identifier, `probabilities` does not fit the model, or a parameter is not finite.
+        `path` ends otherwise, `name` is no C identifier or taken, `probabilities` does not fit the model, or a
+        parameter is not finite.
 
     Examples
     --------
@@ -81,6 +107,10 @@ def to_c(
     """
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in KEYWORDS:
         raise ValueError(f"name must be an identifier of C, got {name!r}")
+    if name in TAKEN or (main and name in OF_MAIN):
+        raise ValueError(f"name must not be one that the C library or this file has already, got {name!r}")
+    if path is not None:
+        check_suffix(path, ".c")
     network = describe(model, probabilities)
     text = "".join(_source(network, type(model).__name__, name, main))
     if path is not None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._network import Network, describe
+from fastbp.formats._suffixes import check_suffix
 from fastbp.spellings.activations import ACTIVATIONS, Emitter
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def to_onnx(
     ----------
     model : Sequential, or a fitted MLPClassifier or MLPRegressor
     path : str or path-like, optional
-        Where to write it, atomically; None only returns it.
+        Where to write it, atomically: ``*.onnx``, or a name without suffix. None only returns it.
     probabilities : bool, "softmax" or "sigmoid", default=False
         For a Sequential: whether the output is probabilities in place of the last layer's values. True is softmax over
         several outputs and sigmoid of a single one. A classifier always has labels and probabilities.
@@ -137,7 +138,8 @@ def to_onnx(
     TypeError
         `model` is none of these.
     ValueError
-        `probabilities` does not fit the model; the classes are neither strings nor whole numbers.
+        `path` ends otherwise; `probabilities` does not fit the model; the classes are neither strings nor whole
+        numbers.
     ImportError
         The package onnx is missing: ``pip install "fastbp[onnx]"``.
     sklearn.exceptions.NotFittedError
@@ -162,6 +164,8 @@ def to_onnx(
     from fastbp import __version__
     from fastbp.sequential import Sequential
 
+    if path is not None:
+        check_suffix(path, ".onnx")
     sequential = isinstance(model, Sequential)
     network = describe(model, probabilities)
     if network.classes is not None:

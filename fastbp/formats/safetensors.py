@@ -10,13 +10,14 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastbp.formats._container import FormatError, contents, read, write
+from fastbp.formats._network import announce_preparation
 from fastbp.validation import shown
 
 if TYPE_CHECKING:
     from fastbp.estimators import MLPClassifier, MLPRegressor
     from fastbp.sequential import Sequential
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read_model", "save"]
 
 
 def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLike[str]) -> None:
@@ -27,7 +28,7 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
     model : Sequential, MLPClassifier or MLPRegressor
         Of an estimator: its parameters and its fitted state, classes of any type included.
     path : str or path-like
-        By convention ``*.safetensors``. An existing file is replaced in one step.
+        ``*.safetensors``, or a name without suffix. An existing file is replaced in one step.
 
     Raises
     ------
@@ -35,8 +36,8 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
         `model` is of another class (a subclass included: `load` could not restore it), or holds a value that cannot be
         written, such as a parameter with an object of the user's own.
     ValueError
-        What `load` would refuse: layers, arrays, parameters or fitted attributes that were changed by hand and no
-        longer fit together.
+        `path` ends otherwise; or what `load` would refuse: layers, arrays, parameters or fitted attributes that were
+        changed by hand and no longer fit together.
     OSError
         The file cannot be written; an existing one is untouched.
 
@@ -86,6 +87,11 @@ def load(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegres
     OSError
         It cannot be opened.
 
+    Warns
+    -----
+    UserWarning
+        The model was made by ``fastbp train`` and takes prepared columns: what has to be done to raw ones.
+
     Examples
     --------
     >>> import fastbp as fb
@@ -93,6 +99,13 @@ def load(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegres
     Traceback (most recent call last):
     fastbp.formats._container.FormatError: ...safetensors.py: not a complete safetensors file (...)
     """
+    model = read_model(path)
+    announce_preparation(model, f"{os.fspath(path)}: ")
+    return model
+
+
+def read_model(path: str | os.PathLike[str]) -> Sequential | MLPClassifier | MLPRegressor:
+    """Do what `load` does, for programs that prepare the columns themselves: without its warning."""
     kind, state = read(path)
     cls = _classes(kind)
     if cls is None:

@@ -112,11 +112,14 @@ def to_torch(model: Any, *, probabilities: bool | str = False) -> torch.nn.Seque
 def from_torch(module: torch.nn.Module) -> Sequential:
     """Return a feed-forward torch module as `Sequential`, with copies of its parameters.
 
+    The module is run once beside the result, in evaluation mode on random rows, and a difference is refused.
+
     Parameters
     ----------
     module : torch.nn.Sequential or torch.nn.Linear
         Linear layers, each followed by at most one activation and any number of Dropout; Sequential inside
-        Sequential, Identity, and Flatten (which does nothing to rows) are looked through.
+        Sequential, Identity, and Flatten (which does nothing to rows) are looked through. All of them torch's own
+        classes, not subclasses, and without hooks.
 
     Returns
     -------
@@ -126,10 +129,11 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     Raises
     ------
     TypeError
-        It is no torch module, or holds a layer fastbp does not have: "layer '2' is BatchNorm1d: ...".
+        It is no torch module, or holds a layer fastbp does not have: "layer '2' is BatchNorm1d: ..."; or a layer has
+        hooks (as weight_norm, spectral_norm and pruning leave them) or a forward of its own.
     ValueError
         An activation has parameters fastbp does not have (LeakyReLU(0.2)), stands where it cannot, the sizes of two
-        layers do not fit, or the dtypes differ.
+        layers do not fit, the dtypes differ, or the module answers otherwise than its layers say.
     ImportError
         PyTorch is missing.
 
@@ -141,7 +145,8 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     >>> net.n_inputs, [layer.activation for layer in net.layers]
     (2, ['tanh', 'identity'])
     """
-    nn = _import_torch().nn
+    library = _import_torch()
+    nn = library.nn
     from fastbp.layers import Dense, Dropout
     from fastbp.sequential import Sequential
 
@@ -151,7 +156,7 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     linears: list[Any] = []
     open_for_activation = False
     for path, part in _parts(module, nn):
-        if isinstance(part, nn.Linear):
+        if type(part) is nn.Linear:
             if linears and part.in_features != linears[-1].out_features:
                 raise ValueError(
                     f"layer {path!r} takes {part.in_features} inputs, but the one before has "
@@ -160,7 +165,7 @@ def from_torch(module: torch.nn.Module) -> Sequential:
             layers.append(Dense(part.out_features, use_bias=part.bias is not None))
             linears.append(part)
             open_for_activation = True
-        elif isinstance(part, nn.Dropout):
+        elif type(part) is nn.Dropout:
             layers.append(Dropout(part.p))
             open_for_activation = False
         else:
@@ -181,6 +186,7 @@ def from_torch(module: torch.nn.Module) -> Sequential:
     weights = [np.ascontiguousarray(part.weight.detach().cpu().numpy().T) for part in linears]
     biases = [None if part.bias is None else part.bias.detach().cpu().numpy() for part in linears]
     model.set_weights(weights, biases)
+    _compare(library, module, model, linears[0].weight.device)
     return model
 
 
@@ -193,11 +199,36 @@ def _module(activation: str, nn: Any) -> Any:
     raise ValueError(f"cannot export the activation {activation!r}: torch has no module for it")
 
 
+def _compare(library: Any, module: Any, model: Sequential, device: Any) -> None:
+    """Refuse a module that answers otherwise than the model made of it; random rows in evaluation mode."""
+    x = np.random.default_rng(0).standard_normal((16, model.n_inputs)).astype(model.dtype)
+    training = [part for part in module.modules() if part.training]
+    try:
+        module.eval()
+        with library.no_grad():
+            theirs = module(library.from_numpy(x).to(device)).cpu().numpy()
+    finally:
+        for part in training:
+            part.training = True
+    ours = model.predict(x)
+    # What rounding may come to, by far; another function differs by more.
+    tolerance = 1e-3 if model.dtype == np.float32 else 1e-8
+    scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-30))
+    if ours.shape != theirs.shape or not np.allclose(
+        ours, theirs, rtol=tolerance, atol=tolerance * scale, equal_nan=True
+    ):
+        raise ValueError(
+            "module answers otherwise than its layers say (run once on random rows): something besides its layers "
+            "takes part, such as a global hook"
+        )
+
+
 def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
     """Return the leaves of a module in order, with their places; what does nothing to rows is left out."""
-    if isinstance(module, nn.Identity) or (isinstance(module, nn.Flatten) and module.start_dim == 1):
+    _check_plain(module, path or type(module).__name__)
+    if type(module) is nn.Identity or (type(module) is nn.Flatten and module.start_dim == 1):
         return []
-    if not isinstance(module, nn.Sequential):
+    if type(module) is not nn.Sequential:
         return [(path or type(module).__name__, module)]
     # Not named_children, which leaves out the second use of one module.
     paths = [f"{path}.{i}" if path else f"{i}" for i in range(len(module))]
@@ -208,8 +239,28 @@ def _parts(module: Any, nn: Any, path: str = "") -> list[tuple[str, Any]]:
     ]
 
 
+def _check_plain(module: Any, path: str) -> None:
+    """Refuse what makes a module compute something else than its class says."""
+    kind = type(module).__name__
+    if "forward" in vars(module):
+        raise TypeError(
+            f"layer {path!r} ({kind}) has a forward of its own, set on the object: remove it first"
+        )
+    hooks = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    found = [
+        getattr(hook, "__qualname__", type(hook).__name__)
+        for name in hooks
+        for hook in getattr(module, name).values()
+    ]
+    if found:
+        raise TypeError(
+            f"layer {path!r} ({kind}) has hooks ({', '.join(found)}), which fastbp cannot take over: remove them first "
+            "(for example by torch.nn.utils.remove_weight_norm, remove_spectral_norm or prune.remove)"
+        )
+
+
 def _activation(path: str, part: Any, nn: Any) -> str:
-    if isinstance(part, _exp()):
+    if type(part) is _exp():
         return "exp"
     kind = type(part).__name__
     if isinstance(part, (nn.Softmax, nn.LogSoftmax)):
@@ -225,7 +276,14 @@ def _activation(path: str, part: Any, nn: Any) -> str:
         if found != arguments:
             raise ValueError(f"layer {path!r} is {part}: fastbp's {name} has {arguments}")
         return name
+    own = "torch.nn.modules."
+    base = next((cls.__name__ for cls in type(part).__mro__[1:] if cls.__module__.startswith(own)), "")
+    derived = (
+        f", a subclass of {base}, which may compute something else"
+        if base not in ("", "Module") and not type(part).__module__.startswith(own)
+        else ""
+    )
     raise TypeError(
-        f"layer {path!r} is {kind}: expected Linear, Dropout, Flatten, Identity, Sequential or one of "
+        f"layer {path!r} is {kind}{derived}: expected Linear, Dropout, Flatten, Identity, Sequential or one of "
         + ", ".join(sorted(module for module, _ in known.values()))
     )

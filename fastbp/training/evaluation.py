@@ -22,6 +22,7 @@ def evaluate(
     loss: bool = True,
 ) -> dict[str, float]:
     """Return the metrics of a model by name, and its ``loss`` unless told not to."""
+    figures.check_output(metrics, engine.layers[-1].activation)
     total = mass = 0.0
     outputs = []
     for rows in data.blocks():

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fastbp import metrics as figures
 from fastbp import objectives
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
+from fastbp.callbacks.hooks import as_list
+from fastbp.callbacks.reports import EpochLines, in_notebook
 from fastbp.engine.layout import Layout
+from fastbp.engine.loading import load_kernels
 from fastbp.engine.sources import Source, Stream, prepare
 from fastbp.training.history import History
 from fastbp.training.model_loop import ModelLoop
@@ -26,6 +30,7 @@ def fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
 
 def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
     engine = net.engine
+    figures.check_output(settings.metrics, engine.layers[-1].activation)
     data = _training_data(engine.layout, x, y, settings)
     validation = _validation_data(engine.layout, settings)
     if not isinstance(data, Stream):
@@ -42,6 +47,7 @@ def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
         n_threads=settings.n_threads,
     )
     loop = ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng)
+    load_kernels(engine)
     before = engine.theta.copy()
     try:
         if settings.resume_from is not None:
@@ -87,7 +93,13 @@ def _split(data: Source, fraction: float) -> tuple[Source, Source]:
     cut = int(len(data) * (1.0 - fraction))
     if not 0 < cut < len(data):
         raise ValueError(f"validation_split={fraction} of {len(data)} rows leaves one side empty")
-    return data.split(cut)
+    kept, held_out = data.split(cut)
+    if held_out.weights.size and not held_out.weights.any():
+        raise ValueError(
+            f"validation_split={fraction} holds out the last {len(held_out)} rows, and all of them have weight 0: "
+            "shuffle the data before, or pass validation_data"
+        )
+    return kept, held_out
 
 
 def _class_weighted(data: Source, settings: Fit) -> Source:
@@ -96,20 +108,18 @@ def _class_weighted(data: Source, settings: Fit) -> Source:
         return data
     dtype = data.layout.dtype
     weights = data.weights.astype(dtype) if data.weights.size else None
-    return data.weighted(
-        objectives.apply_class_weight(settings.class_weight, data.targets, weights, settings.objective, dtype)
+    weights = objectives.apply_class_weight(
+        settings.class_weight, data.targets, weights, settings.objective, dtype, data.layout.n_outputs
     )
+    return data.weighted(weights)
 
 
 def _callbacks(settings: Fit) -> list[Any]:
     """Return the user's callbacks, with those that are always there."""
-    callbacks = list(settings.callbacks)
+    callbacks = as_list(settings.callbacks)
     if not any(isinstance(callback, TerminateOnNaN) for callback in callbacks):
         callbacks.insert(0, TerminateOnNaN())
-    if (
-        settings.verbose
-        and sys.stderr.isatty()
-        and not any(isinstance(callback, ProgressBar) for callback in callbacks)
-    ):
-        callbacks.append(ProgressBar())
+    if settings.verbose and not any(isinstance(callback, ProgressBar | EpochLines) for callback in callbacks):
+        bar = settings.verbose == 1 and (sys.stderr.isatty() or in_notebook())
+        callbacks.append(ProgressBar() if bar else EpochLines())
     return callbacks

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 __all__ = ["History"]
 
@@ -18,7 +18,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean loss of the batches of each epoch, while the weights changed; penalties included.
+        Mean loss of the rows of each epoch, weighted if they have weights, while the network changed; penalties
+        included.
     val_loss : list of float
         Loss on the validation data after each epoch; empty without them.
     epoch_seconds, learning_rate : list of float
@@ -70,6 +71,11 @@ class History:
     def __len__(self) -> int:
         """Return the number of epochs."""
         return len(self.loss)
+
+    def __iter__(self) -> Iterator[dict[str, float]]:
+        """Yield the numbers of each epoch as a dict: ``pandas.DataFrame(history)`` has a row per epoch."""
+        for epoch in range(len(self)):
+            yield {name: values[epoch] for name, values in self.logs.items() if epoch < len(values)}
 
     def __repr__(self) -> str:
         """Return the number of epochs and the last numbers."""

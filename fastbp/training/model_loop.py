@@ -57,7 +57,7 @@ TRAINING = schema.record(
         "slots": schema.table(schema.array("f", 1)),
         "callbacks": schema.items(schema.items(schema.text, schema.table(lambda value, name: None))),
     },
-    {"product": schema.number()},
+    {"product": schema.number(), "mass_done": schema.number(0.0, finite=True)},  # not in older files
 )
 
 
@@ -92,7 +92,9 @@ class ModelLoop(Loop):
         self.rng = rng
         self.history = History()
         self.batches_done = 0  # in the current epoch
+        self.mass_done = 0.0  # weight of the batches of the current epoch that came one by one
         self.rows, self.batch_size = np.empty(0, np.int64), 0
+        self.order = self.rows  # of the current epoch
         steps: int | None
         if isinstance(data, Stream):
             self.chunk_seconds = STREAM_SECONDS
@@ -118,9 +120,13 @@ class ModelLoop(Loop):
             save=self.save,
         )
         super().__init__(run, callbacks)
-        # Whether nobody looks at the model between two epochs, or at the generator.
+        # Whether nobody looks at the model between two epochs, or at the generator, or weighs the loss of an epoch.
         self._unseen = (
-            isinstance(data, Rows) and validation is None and not settings.metrics and self.hooks.late
+            isinstance(data, Rows)
+            and data.weights.size == 0
+            and validation is None
+            and not settings.metrics
+            and self.hooks.late
         )
         # As it was before the order of the current epoch was drawn; for callbacks that save.
         self.rng_state = None if self._unseen else rng.bit_generator.state
@@ -141,7 +147,7 @@ class ModelLoop(Loop):
         complete = super().epoch()
         if self.run.samples_done == 0:
             raise ValueError(
-                f"the iterable gave no batch in epoch {self.run.epoch}: an iterator serves one epoch only; pass a "
+                f"the iterable gave no batch in epoch {self.run.epoch + 1}: an iterator serves one epoch only; pass a "
                 "list, a data loader, or a function that returns a new iterator"
             )
         return complete
@@ -197,6 +203,7 @@ class ModelLoop(Loop):
             run.learning_rate = scale * schedule(run.epoch if schedule.per == "epoch" else session.step)
             total = session.train(rows, np.arange(rows.n), run.learning_rate)
             self.batches_done += 1
+            self.mass_done += rows.mass
             yield rows.n, run.loss_sum + total
 
     def _chunks(self, data: Source) -> Iterator[tuple[int, float]]:
@@ -206,6 +213,7 @@ class ModelLoop(Loop):
             order
         ):  # in a full batch the order changes nothing but rounding
             order = order[self.rng.permutation(len(order))]
+        self.order = order
         first = self.batches_done
         # All rates of the epoch at once, also when resuming within it: a vectorized cosine may round by position.
         rates = run.learning_rate_scale * trainer.schedule.epoch_rates(
@@ -228,7 +236,7 @@ class ModelLoop(Loop):
         """Return loss, metrics, and those of the validation data."""
         run, settings, engine = self.run, self.settings, self.trainer.engine
         objective, metrics, n_threads = settings.objective, settings.metrics, self.trainer.n_threads
-        logs = {"loss": run.loss_sum / run.samples_done}
+        logs = {"loss": run.loss_sum / self._mass()}
         if metrics and not isinstance(self.data, Stream):
             logs.update(evaluate(engine, self.data, objective, metrics, n_threads, loss=False))
         if self.validation is not None:
@@ -236,9 +244,16 @@ class ModelLoop(Loop):
             logs.update({f"val_{name}": value for name, value in scores.items()})
         return logs
 
+    def _mass(self) -> float:
+        """Return the weight of the rows trained in this epoch: the same bits however the epoch was cut."""
+        if isinstance(self.data, Stream):
+            return self.mass_done
+        weights, done = self.data.weights, self.run.samples_done
+        return float(weights[self.order[:done]].sum()) if weights.size else float(done)
+
     def epoch_over(self) -> None:
         """Begin the next epoch at its first batch."""
-        self.batches_done = 0
+        self.batches_done, self.mass_done = 0, 0.0
         self.trainer.epoch = self.run.epoch
         if not self._unseen:
             self.rng_state = self.rng.bit_generator.state
@@ -273,6 +288,7 @@ class ModelLoop(Loop):
             "batches_done": self.batches_done,
             "samples_done": run.samples_done,
             "loss_sum": run.loss_sum,
+            "mass_done": self.mass_done,
             "seconds": self.seconds,
             "step": trainer.session.step,
             "product": trainer.session.product,
@@ -321,12 +337,13 @@ class ModelLoop(Loop):
         trainer.engine.set_parameters(stored["weights"], stored["biases"])
         trainer.seed = state["seed"]
         session.step = state["step"]
-        session.product = state.get("product", session.product)  # files of the first version have none
+        session.product = state.get("product", session.product)
         for name, values in slots.items():
             session.slots[name][...] = values
         trainer.epoch = run.epoch = state["epoch"]
         self.batches_done, self.seconds = state["batches_done"], state["seconds"]
         run.samples_done, run.loss_sum = state["samples_done"], state["loss_sum"]
+        self.mass_done = state.get("mass_done", float(state["samples_done"]))
         run.learning_rate, run.learning_rate_scale = state["learning_rate"], state["learning_rate_scale"]
         run.history.update(state["history"])
 

@@ -30,7 +30,7 @@ class Fit:
     batch_size: int | None = 32
     validation_data: Sequence[Any] | None = None
     validation_split: float = 0.0
-    callbacks: Sequence[Any] = ()
+    callbacks: Any = ()
     sample_weight: ArrayLike | None = None
     class_weight: Mapping[int, float] | str | None = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
@@ -49,5 +49,5 @@ class Fit:
         check_number(self.validation_split, "validation_split", 0.0, 1.0, open_high=True)
         if self.validation_split and self.validation_data is not None:
             raise ValueError("pass validation_data or validation_split, not both")
-        if self.verbose not in (0, 1):
-            raise ValueError(f"verbose must be 0 or 1, got {self.verbose!r}")
+        if self.verbose not in (0, 1, 2):
+            raise ValueError(f"verbose must be 0, 1 or 2, got {self.verbose!r}")

@@ -80,6 +80,7 @@ class Trainer:
         self.net = net
         self.engine: Engine = net.engine
         self.objective = objectives.get(loss)
+        objectives.check_output(self.engine.layers[-1].activation, self.objective)
         self.optimizer = optimizers.get(optimizer)
         self.schedule = self.optimizer.schedule
         self.max_grad_norm = (
@@ -189,6 +190,7 @@ class Trainer:
                 max_grad_norm=self.max_grad_norm,
                 seed=self.seed,
                 n_threads=self.n_threads,
+                by_weight=True,
             )
         elif rows > session.batch_size:
             session.resize(rows)

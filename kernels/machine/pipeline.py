@@ -7,6 +7,8 @@ classes: jit.py does without if one is gone.
 
 import contextlib
 import functools
+import os
+import sys
 import threading
 
 import llvmlite.binding as llvm
@@ -124,9 +126,24 @@ class PartCompiler(_Compiler):
 
 
 class EntryCompiler(_Compiler):
-    """Compiles what Python calls."""
+    """Compiles what Python calls, and says so: it takes seconds."""
 
     lowering = _EntryLowering
+
+    def define_pipelines(self):
+        """Return the pipelines; called when something is compiled, not when it is read from the disk."""
+        _announce(self.state.func_id.func_name, str(self.state.args))
+        return super().define_pipelines()
+
+
+def _announce(name, types_of_arguments):
+    """Write a line to standard error before Python waits, unless the environment variable FASTBP_QUIET is set."""
+    if not os.environ.get("FASTBP_QUIET") and sys.stderr is not None:
+        dtype = "float32" if "float32" in types_of_arguments else "float64"
+        sys.stderr.write(
+            f"fastbp: compiling {name} for {dtype} (once on this machine, 2 to 20 seconds) ...\n"
+        )
+        sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import io
 import math
 import os
 import pickle
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from fastbp.callbacks import (
     TimeLimit,
 )
 from fastbp.callbacks.hooks import CallbackList, Run
+from fastbp.estimators import MLPRegressor
 from fastbp.layers import Dense
 from fastbp.optimizers import SGD, Adam
 from fastbp.schedules import StepDecay
@@ -91,10 +94,60 @@ def test_order_and_arguments_of_the_hooks(data):
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_chunk_end"])
-@pytest.mark.parametrize(("answer", "epochs"), [(True, 1), (1, 5), (None, 5), (False, 5)])
-def test_true_stops(data, hook, answer, epochs):
+@pytest.mark.parametrize(
+    ("answer", "epochs"),
+    [(True, 1), (np.True_, 1), (1, 1), ("enough", 1), (None, 5), (False, 5), (np.False_, 5), (0, 5)],
+)
+def test_truth_stops(data, hook, answer, epochs):
     stopper = type("Stopper", (), {hook: lambda self, *arguments: answer})()
     assert len(make().fit(*data, epochs=5, batch_size=10, callbacks=[stopper], verbose=0)) == epochs
+
+
+@pytest.mark.parametrize("hook", ["on_fit_begin", "on_epoch_begin", "on_fit_end"])
+def test_only_the_ends_of_chunks_and_epochs_stop(data, hook):
+    callback = type("Chatty", (), {hook: lambda self, *arguments: "started"})()
+    assert len(make().fit(*data, epochs=3, callbacks=[callback], verbose=0)) == 3
+
+
+def test_a_single_callback_needs_no_list(data):
+    x, y = data
+    assert len(make().fit(x, y, epochs=50, optimizer="sgd", callbacks=TimeLimit(0), verbose=0)) == 1
+    assert len(make().fit(x, y, epochs=2, callbacks=None, verbose=0)) == 2
+    for solver in ("adam", "lbfgs"):
+        net = MLPRegressor(hidden_layer_sizes=(3,), solver=solver, callbacks=TimeLimit(0))
+        assert net.fit(x, y.ravel()).n_iter_ == 1
+    with pytest.raises(TypeError, match="got the class EarlyStopping; write EarlyStopping"):
+        make().fit(x, y, callbacks=EarlyStopping)
+    for fit in (make().fit, MLPRegressor(callbacks=3).fit):
+        with pytest.raises(TypeError, match="callbacks must be a list of objects with hooks, got 3"):
+            fit(x, y.ravel(), **({"callbacks": 3} if fit.__self__.__class__ is Sequential else {}))
+
+
+def test_misnamed_hooks_are_reported_once(data):
+    class Keras:
+        def on_train_end(self):
+            raise AssertionError
+
+        def on_batch_end(self):
+            raise AssertionError
+
+        def on_epoch_ends(self):
+            raise AssertionError
+
+        def on_epoch_end(self, epoch):
+            pass
+
+    with pytest.warns(UserWarning) as caught:
+        make().fit(*data, epochs=3, callbacks=[Keras(), Keras()], verbose=0)
+    (warning,) = caught
+    assert warning.filename == __file__
+    text = str(warning.message)
+    assert text.count("Keras.on_train_end (did you mean on_fit_end?)") == 1
+    assert "Keras.on_batch_end (did you mean on_chunk_end?)" in text
+    assert "Keras.on_epoch_ends (did you mean on_epoch_end?)" in text
+    estimator = MLPRegressor(hidden_layer_sizes=(2,), callbacks=[Keras()], solver="lbfgs", tol=1e3)
+    with pytest.warns(UserWarning, match="never called: Keras.on_batch_end"):
+        estimator.fit(data[0], data[1].ravel())
 
 
 def test_a_stop_within_an_epoch_is_recorded(data, monkeypatch):
@@ -206,6 +259,38 @@ def test_early_stopping_restores_also_when_not_stopped(data):
     assert net.evaluate(x, y) == stopping.best
 
 
+@pytest.mark.parametrize("watch", [EarlyStopping, ReduceLROnPlateau])
+@pytest.mark.parametrize("name", ["rmse", "val_rmse", "mape", "brier", "odd", "auc", "epoch_seconds"])
+def test_a_direction_that_nobody_knows_is_not_guessed(watch, name):
+    with pytest.raises(ValueError, match=f"{watch.__name__}: mode='auto' .* {name} .*mode='min'"):
+        watch(monitor=name)
+    assert watch(monitor=name, mode="min").value({name: 2.0}) == (2.0, 2.0)
+    assert watch(monitor=name, mode="max").value({name: 2.0}) == (2.0, -2.0)
+
+
+def test_known_directions():
+    smaller = ["loss", "mse", "binary_cross_entropy", "max_error", "brier_score_loss", "hinge_loss"]
+    smaller += ["root_mean_squared_error", "mean_poisson_deviance"]
+    larger = ["accuracy", "r2", "neg_log_loss", "roc_auc", "f1_score", "accuracy_score", "score"]
+    for sign, names in ((1, smaller), (-1, larger)):
+        for name in [*names, *(f"val_{name}" for name in names)]:
+            assert EarlyStopping(monitor=name).value({name: 2.0}) == (2.0, 2.0 * sign)
+
+
+def test_best_weights_by_a_metric_of_the_users_own(data):
+    def rmse(truth, answer):
+        return float(np.sqrt(np.mean((truth - answer) ** 2)))
+
+    x, y = data
+    net = make()
+    stopping = EarlyStopping(3, monitor="val_rmse", mode="min")
+    history = net.fit(
+        x, y, epochs=20, validation_split=0.3, metrics=rmse, callbacks=[stopping], verbose=0, optimizer="sgd"
+    )
+    assert stopping.best == min(history.val_rmse)
+    assert len(history) == 20
+
+
 def test_keras_would_stop_here():
     """The counting of keras.callbacks.EarlyStopping 3: wait += 1, back to 0 after an improvement, stop at patience."""
     rng = np.random.default_rng(0)
@@ -266,10 +351,10 @@ def test_terminate_on_nan(data):
     run = Run(None, np.array([1.0, np.inf]))
     hook = TerminateOnNaN()
     hook.on_fit_begin(run)
-    with pytest.raises(DivergenceError, match="weights became infinite or NaN in epoch 3"):
+    with pytest.raises(DivergenceError, match="weights became infinite or NaN in epoch 4"):
         hook.on_epoch_end(3, {"loss": 1.0})
     run.loss_sum, run.learning_rate = math.inf, 0.5
-    with pytest.raises(DivergenceError, match=r"the loss became inf in epoch 0 \(learning rate 0.5\)"):
+    with pytest.raises(DivergenceError, match=r"the loss became inf in epoch 1 \(learning rate 0.5\)"):
         hook.on_chunk_end(0.1, 10)
 
 
@@ -287,7 +372,7 @@ def test_csv_logger(data, tmp_path):
     )
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     for name in ("loss", "val_loss", "mae", "val_mae", "learning_rate", "epoch_seconds"):
         assert [float(row[name]) for row in rows] == history[name]
     logger = CSVLogger(path)
@@ -295,7 +380,7 @@ def test_csv_logger(data, tmp_path):
     logger.on_epoch_end(2, {"loss": 7.0, "new": 1.0})
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert (rows[2]["loss"], rows[2]["val_loss"]) == ("7.0", "")
     make().fit(*data, callbacks=[CSVLogger(path)], verbose=0)
     assert len(path.read_text().splitlines()) == 2
@@ -358,6 +443,25 @@ def test_verbose_draws_on_a_terminal(data, monkeypatch):
     batches = [(data[0][i : i + 9], data[1][i : i + 9]) for i in range(0, 90, 9)]
     make().fit(batches, epochs=2, verbose=1)
     assert "epoch 2/2" in terminal.getvalue()
+
+
+@pytest.mark.parametrize(("terminal", "verbose"), [(False, 1), (False, 2), (True, 2)])
+def test_a_line_per_epoch(data, monkeypatch, terminal, verbose):
+    file = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr("sys.stderr", file)
+    history = make().fit(*data, epochs=3, validation_split=0.2, metrics="mae", verbose=verbose)
+    lines = file.getvalue().splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert f"loss={history.loss[1]:.4g}  " in lines[1] and f"val_mae={history.val_mae[1]:.4g}  " in lines[1]
+
+
+def test_a_notebook_has_its_own_bar(data, monkeypatch):
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    file = io.StringIO()
+    monkeypatch.setattr("sys.stderr", file)
+    make().fit(*data, epochs=2, verbose=1)
+    assert "epoch 2/2" in file.getvalue() and "samples/s" in file.getvalue()
 
 
 def test_bar_is_closed_after_an_error(data):
@@ -425,7 +529,7 @@ def test_callbacks_can_be_reused_and_pickled(data, tmp_path):
         (lambda: TimeLimit("1"), TypeError, "TimeLimit: seconds"),
         (lambda: Checkpoint("a", 0), ValueError, "Checkpoint: every"),
         (
-            lambda: feed(EarlyStopping(monitor="nothing"), [1]),
+            lambda: feed(EarlyStopping(monitor="nothing", mode="min"), [1]),
             ValueError,
             "'nothing' is not logged; there are loss, val_loss",
         ),

@@ -27,7 +27,7 @@ def test_info_without_a_cache(run, tmp_path):
 
 @pytest.mark.slow
 def test_warmup_fills_the_cache(run, tmp_path):
-    environment = {**os.environ, "FASTBP_CACHE_DIR": str(tmp_path / "cache")}
+    environment = {**os.environ, "FASTBP_CACHE_DIR": str(tmp_path / "cache"), "FASTBP_QUIET": ""}
     assert not json.loads(run("info", "--json", env=environment).stdout)["warm"]
     assert str(tmp_path / "cache") in run("warmup", env=environment).stdout
     assert json.loads(run("info", "--json", env=environment).stdout)["warm"]

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 import fastbp
+from fastbp.formats.safetensors import read_model
+from fastbp.tables import raw
 from fastbp.tables.preprocessor import RECORD, Preprocessor
 from fastbp.tables.read import read
 from tests.cli.tables import table
@@ -16,12 +18,55 @@ def test_predict_equals_the_model(run, models, tmp_path):
     run("predict", models / "model.safetensors", models / "iris.csv", "--out", "p.csv")
     header, rows = table((tmp_path / "p.csv").read_text())
     assert header == ["prediction", "probability_setosa", "probability_versicolor", "probability_virginica"]
-    net = fastbp.load(models / "model.safetensors")
+    net = read_model(models / "model.safetensors")
     preprocessor = Preprocessor.from_json(net.metadata[RECORD])
     x = preprocessor.encode(read(str(models / "iris.csv")), net.dtype)
     expected = preprocessor.decode(net.predict(x))
     assert np.array([row[1:] for row in rows], dtype=float) == pytest.approx(expected, abs=1e-6)
     assert [row[0] for row in rows] == [preprocessor.classes[k] for k in expected.argmax(axis=1)]
+
+
+def test_a_trained_model_in_python_takes_raw_columns(run, models, tmp_path):
+    """Loading says once what has to be done to the columns; then Python's answers are those of the command."""
+    pd = pytest.importorskip("pandas")
+    run("predict", models / "model.safetensors", models / "iris.csv", "--out", "p.csv")
+    header, rows = table((tmp_path / "p.csv").read_text())
+    expected = np.array([row[1:] for row in rows], dtype=float)
+    with pytest.warns(UserWarning) as caught:
+        net = fastbp.load(models / "model.safetensors")
+    (warning,) = caught
+    assert warning.filename == __file__
+    text = str(warning.message)
+    assert "takes prepared columns, not raw ones: (" in text and "softmax gives the probabilities of " in text
+    assert "from fastbp.tables.raw import predict" in text
+    frame = pd.read_csv(models / "iris.csv")
+    features = [feature.name for feature in raw.preprocessor_of(net).features]
+    for given in (str(models / "iris.csv"), frame, frame[features].to_numpy(), frame[features[::-1]]):
+        assert raw.predict(net, given) == pytest.approx(expected, abs=1e-6)
+    for export in (fastbp.formats.to_c, net.save):
+        with pytest.warns(UserWarning, match="the export of this model has no preprocessing in it: made by"):
+            export(*([net] if export is fastbp.formats.to_c else [tmp_path / "m.c"]))
+
+
+def test_raw_columns_of_a_regression_with_categories(call, tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    color, size, when = rng.choice(["red", "blue"], 200), rng.normal(50, 9, 200), rng.integers(0, 2, 200) > 0
+    price = 1000 + 20 * size + 300 * (color == "red") + 100 * when
+    frame = pd.DataFrame({"color": color, "size": size, "new": when, "price": price})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    call("train", "t.csv", "--target", "price", "--epochs", 200)
+    with pytest.warns(UserWarning, match="color as 2 inputs: 1 for the row's own of blue, red"):
+        net = fastbp.load(tmp_path / "model.safetensors")
+    answers = raw.predict(net, frame)
+    assert np.corrcoef(answers[:, 0], price)[0, 1] > 0.99
+    assert np.array_equal(answers, raw.predict(net, str(tmp_path / "t.csv")))
+    array = frame.drop(columns="price").to_numpy()
+    assert np.array_equal(answers, raw.predict(net, array))
+    with pytest.raises(ValueError, match="X has 2 columns, but the model takes 3"):
+        raw.predict(net, array[:, :2])
+    with pytest.raises(ValueError, match="no record of how columns are prepared"):
+        raw.predict(fastbp.Sequential([fastbp.Dense(1)], n_inputs=3), array)
 
 
 def test_predict_does_not_need_the_target_nor_the_order(run, models, tmp_path):
@@ -111,7 +156,7 @@ def test_models_without_a_record(fails, models, tmp_path):
         models / "iris.csv",
         parts=["m.safetensors: ", "Sequential", "fastbp train"],
     )
-    net = fastbp.load(models / "model.safetensors")
+    net = read_model(models / "model.safetensors")
     other = fastbp.Sequential([fastbp.Dense(3)], n_inputs=5)
     for record in (net.metadata[RECORD], "{}"):
         other.metadata[RECORD] = record

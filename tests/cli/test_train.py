@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-import fastbp
+from fastbp.formats.safetensors import read_model
 from fastbp.reference import RULES
 from fastbp.tables.read import BUNDLED
 from tests.cli.tables import export, table
@@ -87,7 +87,7 @@ def test_every_optimizer_learns_by_default(call, optimizer):
 def test_the_same_seed_gives_the_same_file(call, tmp_path):
     for out, seed in {"a.safetensors": 3, "b.safetensors": 3, "c.safetensors": 4}.items():
         call("train", "iris", "--epochs", 5, "--seed", seed, "--out", out)
-    a, b, c = (fastbp.load(tmp_path / f"{name}.safetensors").weights[0] for name in "abc")
+    a, b, c = (read_model(tmp_path / f"{name}.safetensors").weights[0] for name in "abc")
     assert np.array_equal(a, b) and not np.array_equal(a, c)
 
 
@@ -158,13 +158,6 @@ def test_progress_bar_on_a_terminal(run, tmp_path):
     os.close(ours)
     assert b"samples/s" in shown and b"loss=" in shown
     assert "saved model.safetensors" in done.stdout
-
-
-def test_the_first_compilation_is_announced(run, tmp_path):
-    """A cold cache; in a process that does not compile, so that the test is quick."""
-    environment = {**os.environ, "FASTBP_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_DISABLE_JIT": "1"}
-    done = run("train", "iris", "--epochs", 1, "--hidden", 2, env=environment)
-    assert "compiling the kernels for this machine" in done.stderr
 
 
 def test_divergence_is_reported(fails):

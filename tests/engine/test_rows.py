@@ -10,6 +10,7 @@ import scipy.sparse
 import fastbp as fb
 from fastbp.engine import Engine, Session, sources
 from fastbp.engine.layout import layout_of
+from fastbp.engine.loading import load_kernels
 from fastbp.engine.rows import Rows
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
@@ -216,6 +217,7 @@ def test_a_fit_looks_at_its_data_once(form, metrics, rng, monkeypatch):
     counts = []
     for epochs in (1, 5):
         net = fb.Sequential([fb.Dense(4, "tanh"), fb.Dense(2)], 3, dtype="float64", seed=1)
+        load_kernels(net.engine)  # once in a process, with rows of its own
         made.clear()
         net.fit(
             x, y, loss="cross_entropy", epochs=epochs, batch_size=7, validation_data=(x, y), metrics=metrics, verbose=0

@@ -137,7 +137,6 @@ def test_activation_per_layer():
         ({"loss": "huber", "delta": 0.0}, "The 'delta' parameter of MLPRegressor must be"),
         ({"out_activation": "softmax"}, "The 'out_activation' parameter of MLPRegressor must be"),
         ({"out_activation": "relu", "loss": "poisson"}, "out_activation='relu' with loss='poisson'"),
-        ({"callbacks": 3}, "The 'callbacks' parameter of MLPRegressor must be"),
     ],
     ids=str,
 )
@@ -275,6 +274,64 @@ def test_balanced_classes():
         MLPClassifier(**SMALL, class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
 
 
+def test_keys_and_values_of_class_weight():
+    """scikit-learn's rule for keys: one that is no class is an error if some class has no weight."""
+    X, y = X_iris[:100], y_iris[:100]
+    for keys in ({"0": 5}, {0.9: 5}, {0: 5, 7: 1}):
+        with pytest.raises(ValueError, match="are not in class_weight"):
+            MLPClassifier(**SMALL, class_weight=keys).fit(X, y)
+    MLPClassifier(**SMALL, class_weight={0: 5}).fit(X, y)
+    MLPClassifier(**SMALL, class_weight={0: 5, 1: 1, 2: 1}).fit(X, y)  # a fold that lacks class 2
+    for value in (np.nan, np.inf, -1.0):
+        with pytest.raises(ValueError, match=r"class_weight\[1\] must be a finite number"):
+            MLPClassifier(**SMALL, class_weight={0: 1.0, 1: value}).fit(X, y)
+    labels = np.column_stack([y, 1 - y])
+    with pytest.raises(ValueError, match=r"class_weight\[0\] must be a finite number"):
+        MLPClassifier(**SMALL, class_weight=[{0: np.nan, 1: 1}, {0: 1, 1: 1}]).fit(X, labels)
+
+
+@pytest.mark.parametrize("options", [{}, {"early_stopping": True}, {"solver": "lbfgs"}])
+def test_rows_of_class_weight_zero_are_left_out(options):
+    params = {**SMALL, "batch_size": 10, "shuffle": False, **options}
+    X, y = X_iris, y_iris  # sorted by class: whole batches of weight 0
+    if options.get("solver") == "lbfgs":
+        del params["batch_size"]
+    net = MLPClassifier(**params, class_weight={0: 0.0, 1: 1.0, 2: 2.0}).fit(X, y)
+    assert list(net.classes_) == [0, 1, 2]
+    if not options:
+        thin = MLPClassifier(**params, class_weight=net.class_weight).fit(scipy.sparse.csr_matrix(X), y)
+        assert_allclose(thin.loss_curve_, net.loss_curve_)
+        net = MLPClassifier(**params, class_weight=net.class_weight).partial_fit(X, y, classes=[0, 1, 2])
+        other = MLPClassifier(**params)
+        other.partial_fit(X[y > 0], y[y > 0], np.repeat([1.0, 2.0], 50), classes=[0, 1, 2])
+        assert_array_equal(packed(net), packed(other))
+    with pytest.raises(ValueError, match="leave no row with a weight above 0"):
+        MLPClassifier(**params, class_weight={0: 0.0, 1: 0.0, 2: 0.0}).fit(X, y)
+
+
+@pytest.mark.parametrize("sizes", [(64.0,), 64.5, ("3",), (True,)])
+def test_hidden_layer_sizes_are_named(sizes):
+    with pytest.raises((TypeError, ValueError), match="hidden_layer_sizes"):
+        MLPRegressor(**{**SMALL, "hidden_layer_sizes": sizes}).fit(X_diabetes, y_diabetes)
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_ftol_and_maxcor_reach_lbfgs(Estimator):
+    """With scikit-learn's ftol a smaller tol changes nothing; a smaller ftol fits better, and is what SciPy does."""
+    params = {**SMALL, "solver": "lbfgs", "max_iter": 20000, "max_fun": 100000, "alpha": 0.0, "tol": 1e-12}
+    X, y = (X_iris, y_iris) if Estimator is MLPClassifier else (X_diabetes[:60], y_diabetes[:60] / 100)
+    plain = Estimator(**params).fit(X, y)
+    assert plain.loss_ == Estimator(**{**params, "tol": 1e-8}).fit(X, y).loss_
+    fine = Estimator(**params, ftol=1e-13, maxcor=20).fit(X, y)
+    assert fine.loss_ < plain.loss_ and fine.n_iter_ > plain.n_iter_
+    assert Estimator(**params, maxcor=3).fit(X, y).loss_ != plain.loss_
+    with pytest.warns(UserWarning, match="cannot train with ftol=1e-13, maxcor=20"):
+        fine.to_sklearn()
+    for wrong in ({"ftol": -1.0}, {"maxcor": 0}):
+        with pytest.raises(ValueError, match=f"The '{next(iter(wrong))}' parameter of"):
+            Estimator(**wrong).fit(X, y)
+
+
 def test_class_weight_of_labels():
     X, Y = make_multilabel_classification(n_samples=60, n_classes=2, random_state=0)
     weights = [{0: 1.0, 1: 3.0}, {0: 1.0, 1: 0.5}]
@@ -379,7 +436,7 @@ def test_bad_validation_sets(validation_set, message):
 
 
 def test_lbfgs_takes_no_validation_set():
-    with pytest.raises(ValueError, match="validation_set is for the stochastic solvers"):
+    with pytest.raises(ValueError, match=r"validation_set \(X_val, y_val\) is for the stochastic solvers"):
         MLPClassifier(**SMALL, solver="lbfgs").fit(X_iris, y_iris, validation_set=(X_iris, y_iris))
     with pytest.raises(ValueError, match="y has 2 outputs, but the network 1"):
         pair = np.c_[y_diabetes, y_diabetes]

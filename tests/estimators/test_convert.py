@@ -127,6 +127,29 @@ def test_other_objects_are_refused():
             MLPClassifier.from_sklearn(other)
 
 
+def test_a_predict_of_its_own_is_not_converted():
+    class Shifted(sklearn.neural_network.MLPRegressor):
+        def predict(self, X):
+            return super().predict(X) + 1
+
+    with pytest.raises(
+        TypeError, match="from_sklearn takes a sklearn.neural_network.MLPRegressor, got .*Shifted"
+    ):
+        MLPRegressor.from_sklearn(Shifted())
+
+    class Ours(MLPClassifier):
+        def predict_proba(self, X):
+            return super().predict_proba(X) ** 2
+
+    with pytest.raises(TypeError, match="Ours has its own predict_proba"):
+        Ours().to_sklearn()
+
+    class Preset(MLPClassifier):
+        pass
+
+    assert type(Preset().to_sklearn()) is sklearn.neural_network.MLPClassifier
+
+
 def test_pickle_for_a_machine_without_fastbp(tmp_path):
     path = tmp_path / "net.pickle"
     path.write_bytes(pickle.dumps(MLPClassifier(**SMALL).fit(X_iris, y_iris).to_sklearn()))

@@ -504,6 +504,48 @@ def test_metadata_routing():
     assert requests.partial_fit.requests["classes"] is True
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_pipeline_transforms_the_validation_rows(weighted):
+    """As of scikit-learn's HistGradientBoosting: the same numbers as with rows that were scaled before."""
+    train, held = slice(0, 150, 2), slice(1, 150, 2)
+    scaler = StandardScaler().fit(X_iris[train])
+    weight = {"sample_weight_val": np.linspace(0.1, 2, 75)} if weighted else {}
+    params = {**QUICK, "max_iter": 30, "early_stopping": True, "n_iter_no_change": 40}
+    expected = MLPClassifier(**params).fit(
+        scaler.transform(X_iris[train]),
+        y_iris[train],
+        X_val=scaler.transform(X_iris[held]),
+        y_val=y_iris[held],
+        **weight,
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        net = MLPClassifier(**params).set_fit_request(X_val=True, y_val=True, sample_weight_val=True)
+        pipe = make_pipeline(StandardScaler(), net, transform_input=["X_val"])
+        pipe.fit(X_iris[train], y_iris[train], X_val=X_iris[held], y_val=y_iris[held], **weight)
+    assert net.validation_scores_ == expected.validation_scores_
+    assert net.validation_loss_curve_ == expected.validation_loss_curve_
+    again = MLPClassifier(**params).fit(
+        scaler.transform(X_iris[train]),
+        y_iris[train],
+        validation_set=(scaler.transform(X_iris[held]), y_iris[held], *weight.values()),
+    )
+    assert again.validation_loss_curve_ == expected.validation_loss_curve_
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+def test_validation_rows_that_do_not_belong_together(Estimator):
+    for given, message in (
+        ({"X_val": X_iris}, "y_val was not provided"),
+        ({"y_val": y_iris}, "X_val was not provided"),
+        ({"sample_weight_val": y_iris}, "X_val was not provided"),
+        ({"X_val": X_iris, "y_val": y_iris, "validation_set": (X_iris, y_iris)}, "not both"),
+        ({"X_val": X_iris, "y_val": y_iris[:3]}, "X has 150 rows, but y has 3"),
+        ({"X_val": X_iris, "y_val": y_iris, "sample_weight_val": [1.0]}, "sample_weight"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Estimator(**QUICK).fit(X_iris, y_iris, **given)
+
+
 def test_frames():
     pd = pytest.importorskip("pandas")
     frame, target = load_iris(return_X_y=True, as_frame=True)

@@ -3,6 +3,7 @@
 import csv
 import ctypes
 import io
+import re
 import shutil
 import subprocess
 
@@ -162,6 +163,31 @@ def test_arguments_are_checked():
         to_c(net)
     with pytest.raises(TypeError, match="model must be a fastbp Sequential"):
         to_c(None)
+
+
+@pytest.mark.parametrize("main", [False, True])
+def test_names_that_do_not_compile_are_refused(tmp_path, main):
+    """Whatever the headers declare and the templates call something: it is refused, or it compiles."""
+    headers = "".join(f"#include <{name}.h>\n" for name in ("math", "stdio", "stdlib", "string"))
+    done = subprocess.run(
+        ["cc", "-std=c99", "-E", "-P", "-"], input=headers, capture_output=True, text=True, check=True
+    )
+    text = to_c(network(), main=True)
+    names = {*re.findall(r"\b([a-z]\w*)\s*\(", done.stdout), *re.findall(r"\b([A-Za-z]\w*)\b", text)}
+    names |= {"exp", "round", "x", "stdin", "NULL", "size_t", "isnan", "main"}
+    accepted, refused = [], set()
+    for name in sorted(names):
+        try:
+            to_c(network(), tmp_path / f"{name}.c", name=name, main=main)
+            accepted.append(f"{name}.c")
+        except ValueError:
+            refused.add(name)
+    assert {"exp", "round", "stdin", "NULL", "size_t", "isnan", "main"} <= refused
+    assert ("x" in refused) is main and "predict.c" in accepted
+    done = subprocess.run(
+        ["cc", "-std=c99", "-fsyntax-only", *accepted], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 # Estimators

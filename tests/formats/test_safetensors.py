@@ -103,3 +103,18 @@ def test_loading_needs_no_pickle(tmp_path, monkeypatch):
     for name in ("load", "loads", "Unpickler"):
         monkeypatch.setattr(pickle, name, None)
     assert fb.load(tmp_path / "m").n_outputs == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_library_of_the_format_reads_the_same_numbers(tmp_path, dtype):
+    from safetensors.numpy import load_file
+
+    net = network(dtype)
+    net.save(tmp_path / "m.safetensors")
+    arrays = load_file(tmp_path / "m.safetensors")
+    expected = {f"weights.{i}": W for i, W in enumerate(net.weights)}
+    expected |= {f"biases.{i}": b for i, b in enumerate(net.biases) if b is not None}
+    assert arrays.keys() == expected.keys()
+    for name, array in expected.items():
+        assert arrays[name].dtype == array.dtype
+        assert np.array_equal(arrays[name], array)

@@ -11,6 +11,7 @@ from fastbp.layers import ACTIVATION_NAMES
 from tests.formats.models import network
 
 torch = pytest.importorskip("torch")
+prune = pytest.importorskip("torch.nn.utils.prune")
 nn = torch.nn
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -211,3 +212,93 @@ LINEAR = nn.Linear(2, 2)
 def test_what_does_not_fit_is_named(module, error, message):
     with pytest.raises(error, match=message):
         from_torch(module)
+
+
+class Residual(nn.Sequential):
+    def forward(self, z):
+        return super().forward(z) + z
+
+
+class Doubled(nn.Linear):
+    def forward(self, z):
+        return 2 * super().forward(z)
+
+
+class Loud(nn.Dropout):
+    def forward(self, z):
+        return z + 1
+
+
+class NotIdentity(nn.Identity):
+    def forward(self, z):
+        return -z
+
+
+def with_own_forward():
+    part = nn.Linear(2, 2)
+    part.forward = lambda z: z
+    return part
+
+
+def with_hook(register):
+    part = nn.Linear(2, 2)
+    getattr(part, register)(lambda *arguments: None)
+    return part
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # the old form of the norms is deprecated
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Residual(nn.Linear(2, 2)), "'Residual' is Residual, a subclass of Sequential"),
+        (lambda: Doubled(2, 2), "'1' is Doubled, a subclass of Linear"),
+        (Loud, "'1' is Loud, a subclass of Dropout"),
+        (NotIdentity, "'1' is NotIdentity, a subclass of Identity"),
+        (with_own_forward, r"'1' \(Linear\) has a forward of its own"),
+        (lambda: with_hook("register_forward_hook"), r"'1' \(Linear\) has hooks"),
+        (lambda: with_hook("register_forward_pre_hook"), r"'1' \(Linear\) has hooks"),
+        (lambda: with_hook("register_full_backward_hook"), r"'1' \(Linear\) has hooks"),
+        (lambda: nn.utils.weight_norm(nn.Linear(2, 2)), r"'1' \(Linear\) has hooks \(WeightNorm\)"),
+        (lambda: nn.utils.spectral_norm(nn.Linear(2, 2)), r"'1' \(Linear\) has hooks \(SpectralNorm\)"),
+        (
+            lambda: nn.utils.parametrizations.weight_norm(nn.Linear(2, 2)),
+            "'1' is ParametrizedLinear, a subclass",
+        ),
+        (
+            lambda: prune.l1_unstructured(nn.Linear(2, 2), "weight", 0.5),
+            r"'1' \(Linear\) has hooks \(L1Unstruc",
+        ),
+    ],
+)
+def test_modules_that_compute_something_else_are_refused(make, message):
+    part = make()
+    module = part if isinstance(part, Residual) else nn.Sequential(LINEAR, part)
+    with pytest.raises(TypeError, match=message):
+        from_torch(module)
+    if isinstance(part, Residual):
+        with pytest.raises(TypeError, match="layer '1' is Residual"):
+            from_torch(nn.Sequential(LINEAR, part))
+
+
+def test_the_module_is_run_beside_the_model():
+    module = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+    module[1].eval()
+    from_torch(module)
+    assert [part.training for part in module.modules()] == [True, True, False, True]
+    hook = nn.modules.module.register_module_forward_hook(lambda part, inputs, output: output + 1)
+    try:
+        with pytest.raises(ValueError, match="module answers otherwise than its layers say"):
+            from_torch(module)
+    finally:
+        hook.remove()
+
+
+def test_a_predict_of_its_own_is_not_exported():
+    class Clipped(fb.Sequential):
+        def predict(self, x, **options):
+            return super().predict(x, **options).clip(0, 1)
+
+    net = Clipped([fb.Dense(2)], n_inputs=3)
+    for export in (to_torch, fb.formats.to_c):
+        with pytest.raises(TypeError, match="Clipped has its own predict"):
+            export(net)

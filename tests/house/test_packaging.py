@@ -98,3 +98,16 @@ def test_version_is_that_of_the_metadata():
     import fastbp
 
     assert fastbp.__version__ == version("fastbp")
+
+
+def test_a_clone_without_symbolic_links_says_how(tmp_path):
+    """As git makes it on Windows: fastbp/kernels is a file that holds the path of the folder."""
+    (tmp_path / "fastbp").mkdir()
+    shutil.copy(ROOT / "fastbp" / "__init__.py", tmp_path / "fastbp")
+    (tmp_path / "fastbp" / "kernels").write_text("../kernels")
+    done = subprocess.run(
+        [sys.executable, "-c", "import fastbp"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert "ImportError: " in last and "without symbolic links" in last and "core.symlinks true" in last

@@ -107,7 +107,7 @@ def test_the_parameters_of_a_fit_cannot_change():
     settings = Fit(epochs=3)
     with pytest.raises(AttributeError):
         settings.epochs = 4
-    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"verbose": 2}, {"validation_split": 1.0}):
+    for wrong in ({"epochs": 0}, {"batch_size": 0}, {"verbose": 3}, {"validation_split": 1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             Fit(**wrong)
 

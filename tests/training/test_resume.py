@@ -243,7 +243,7 @@ def test_csv_goes_on(data, path, tmp_path):
         verbose=0,
     )
     make().fit(x, y, epochs=4, batch_size=20, callbacks=[CSVLogger(log)], resume_from=path, verbose=0)
-    assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["epoch", "0", "1", "2", "3"]
+    assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["epoch", "1", "2", "3", "4"]
 
 
 def test_the_file_is_a_model(data, path):

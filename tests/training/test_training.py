@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from fastbp.callbacks import Callback, DivergenceError
+from fastbp.callbacks import Callback, Checkpoint, DivergenceError
 from fastbp.engine.sources import prepare
 from fastbp.layers import Dense, Dropout
 from fastbp.optimizers import SGD, Adam, NAdam, RMSProp
@@ -167,6 +167,60 @@ def test_integer_weights_are_repetitions(data):
     np.testing.assert_allclose(theta(nets[0]), theta(nets[1]), rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse", "map", "batches"])
+@pytest.mark.parametrize("batch_size", [1, 10, None])
+def test_loss_and_val_loss_of_the_same_weighted_rows_are_the_same(data, tmp_path, form, batch_size):
+    """With steps too small to change the weights: a mean over rows by weight, however they fall into batches."""
+    x, y = (part.astype("float64") for part in data)
+    weight = np.random.default_rng(1).exponential(size=103) ** 3
+    weight[::5] = 0.0
+    net = make("float64")
+    given = {"x": x, "y": y, "sample_weight": weight, "batch_size": batch_size}
+    if form == "sparse":
+        given["x"] = sparse.csr_array(x)
+    elif form == "map":
+        np.save(tmp_path / "x.npy", np.asfortranarray(x))
+        given["x"] = np.load(tmp_path / "x.npy", mmap_mode="r")
+    elif form == "batches":
+        cuts = [slice(i, i + (batch_size or 103)) for i in range(1, 103, batch_size or 103)]
+        given = {"x": [(x[cut], y[cut], weight[cut]) for cut in cuts if weight[cut].any()]}
+    history = net.fit(
+        **given, validation_data=(x, y, weight), epochs=2, optimizer=SGD(1e-30), callbacks=[], verbose=0
+    )
+    np.testing.assert_allclose(history.loss, history.val_loss, rtol=1e-12)
+    assert history.loss[0] == pytest.approx(net.evaluate(x, y, sample_weight=weight), rel=1e-12)
+
+
+def test_the_weighted_loss_of_a_resumed_epoch_is_the_same(data, tmp_path):
+    x, y = data
+    weight = np.random.default_rng(1).exponential(size=103) ** 3
+    batches = [(x[i : i + 10], y[i : i + 10], weight[i : i + 10]) for i in range(0, 103, 10)]
+    for given in ({"x": x, "y": y, "sample_weight": weight, "batch_size": 10}, {"x": batches}):
+        whole = make().fit(**given, epochs=2, verbose=0).loss
+        file = tmp_path / "run.safetensors"
+        stop = type("Stop", (), {"on_chunk_end": lambda self, seconds, rows: True})()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fastbp.engine.session.CHUNK_SECONDS", 0.0)  # a chunk per batch
+            patch.setattr("fastbp.training.model_loop.STREAM_SECONDS", 0.0)
+            make().fit(**given, epochs=2, callbacks=[stop, Checkpoint(file)], verbose=0)
+        assert make().fit(**given, epochs=2, resume_from=file, verbose=0).loss == whole
+
+
+def test_a_validation_split_without_weight_is_refused(data):
+    weight = np.r_[np.ones(80), np.zeros(23)]
+    with pytest.raises(ValueError, match="validation_split=0.2 holds out the last 21 rows.* weight 0"):
+        make().fit(*data, sample_weight=weight, validation_split=0.2, verbose=0)
+    weight[-1] = 1.0
+    assert len(make().fit(*data, sample_weight=weight, validation_split=0.2, verbose=0).val_loss) == 1
+
+
+def test_a_schedule_that_a_generator_leaves_without_length(data):
+    with pytest.raises(ValueError, match=r"pass total=\.\.\. .*not from a generator"):
+        make().fit(lambda: iter([data]), optimizer=Adam(CosineDecay(0.1)), verbose=0)
+    history = make().fit(lambda: iter([data]), optimizer=Adam(CosineDecay(0.1, total=3)), epochs=3, verbose=0)
+    assert history.learning_rate[0] > history.learning_rate[-1]
+
+
 def test_class_weight_is_a_sample_weight(data):
     x, _ = data
     codes = (x[:, 0] > 1).astype(int)
@@ -240,7 +294,7 @@ def test_a_spent_iterator(data):
     x, y = data
     net = make()
     before = theta(net)
-    with pytest.raises(ValueError, match="gave no batch in epoch 1"):
+    with pytest.raises(ValueError, match="gave no batch in epoch 2"):
         net.fit(iter([(x, y)]), epochs=2, verbose=0)
     np.testing.assert_array_equal(theta(net), before)
     with pytest.raises(TypeError, match=r"batch 0 must be \(x, y\)"):
@@ -365,11 +419,24 @@ def test_gradient_clipping(data):
     assert step == pytest.approx(0.5, rel=1e-5)
 
 
-def test_nothing_on_a_pipe(data, capsys):
+def test_a_pipe_gets_a_line_per_epoch(data, capsys):
     x, y = data
     make().fit(x, y, epochs=2, verbose=1)
+    make().fit(x, y, epochs=2, verbose=0)
     captured = capsys.readouterr()
-    assert captured.out == captured.err == ""
+    assert captured.out == ""
+    assert [line.split()[1] for line in captured.err.splitlines()] == ["1/2", "2/2"]
+
+
+def test_a_history_is_a_table(data):
+    pd = pytest.importorskip("pandas")
+    x, y = data
+    history = make().fit(x, y, epochs=3, validation_split=0.2, metrics="mae", verbose=0)
+    frame = pd.DataFrame(history)
+    assert len(frame) == len(list(history)) == 3
+    for name in ("loss", "val_loss", "mae", "val_mae", "learning_rate"):
+        assert frame[name].tolist() == history[name]
+    assert "val_loss" not in pd.DataFrame(make().fit(x, y, epochs=3, verbose=0))
 
 
 @pytest.mark.parametrize(
@@ -378,7 +445,7 @@ def test_nothing_on_a_pipe(data, capsys):
         ({"epochs": 0}, ValueError, "epochs must be an integer >= 1"),
         ({"epochs": 2.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be an integer >= 1"),
-        ({"verbose": 3}, ValueError, "verbose must be 0 or 1"),
+        ({"verbose": 3}, ValueError, "verbose must be 0, 1 or 2"),
         ({"loss": "msee"}, ValueError, "did you mean 'mse'"),
         ({"optimizer": "adma"}, ValueError, "did you mean 'adam'"),
         ({"validation_data": 3}, TypeError, r"validation_data must be \(x, y\)"),

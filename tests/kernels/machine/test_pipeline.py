@@ -4,6 +4,7 @@ import operator
 import os
 import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -130,3 +131,29 @@ def test_a_users_functions_compile_at_the_same_time(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert int(done.stdout) >= 8
+
+
+def test_compiling_says_so_once_per_dtype(tmp_path):
+    """A small entry in a process and a cache of its own: a line on standard error, none if it is switched off."""
+    program = """
+        import numpy as np
+        from fastbp.kernels import compiled, warm
+
+        for dtype in ("float32", "float64", "float32"):
+            job, plan, params, work = warm._smallest(dtype)
+            row = np.zeros((1, 1), dtype)
+            compiled.predict_row(plan, params, row, row)
+    """
+    lines = []
+    for folder, quiet in (("a", ""), ("a", ""), ("b", "1")):
+        environment = {**os.environ, "FASTBP_CACHE_DIR": str(tmp_path / folder), "FASTBP_QUIET": quiet}
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(program)], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        lines.append([line for line in done.stderr.splitlines() if line.startswith("fastbp: compiling")])
+    assert [line.split(" (")[0] for line in lines[0]] == [
+        "fastbp: compiling predict_row for float32",
+        "fastbp: compiling predict_row for float64",
+    ]
+    assert lines[1:] == [[], []]
