@@ -14,7 +14,6 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -285,19 +284,12 @@ def apply_class_weight(
 
 
 def _class_table(class_weight: Mapping[Any, Any], n_classes: int) -> dict[int, float]:
-    table = {}
-    for code, weight in class_weight.items():
-        if isinstance(code, bool | np.bool_) or not isinstance(code, Integral):
-            raise TypeError(
-                f"class_weight: keys must be class codes, integers from 0 to {n_classes - 1}, got {code!r} "
-                f"({type(code).__name__})"
-            )
-        if not 0 <= int(code) < n_classes:
-            raise ValueError(
-                f"class_weight: keys must be class codes from 0 to {n_classes - 1}, got {code!r}"
-            )
-        table[int(code)] = check_number(weight, f"class_weight[{code}]", 0.0)
-    return table
+    return {
+        check_count(code, "class_weight: a class code", 0, n_classes - 1): check_number(
+            weight, f"class_weight[{shown(code)}]", 0.0
+        )
+        for code, weight in class_weight.items()
+    }
 
 
 def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
@@ -322,13 +314,6 @@ def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
     if objective.name == "cross_entropy":
         return values.astype(np.int64) if values.ndim == 1 else values.argmax(axis=1).astype(np.int64)
     return (values >= 0.5).astype(np.int64)
-
-
-def _class_code(code: object) -> int:
-    """Return a key of `class_weight` as an int; integral floats are codes here as they are in y."""
-    if isinstance(code, float | np.floating) and float(code).is_integer():
-        code = int(code)
-    return check_count(code, "class_weight: a class code", 0)
 
 
 def _to_codes(array: NDArray[Any], n_classes: int, name: str) -> NDArray[np.int64]:

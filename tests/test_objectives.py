@@ -159,10 +159,10 @@ def test_class_weight():
     np.testing.assert_array_equal(weights({np.int64(1): 5}), [1, 1, 1, 5])
     np.testing.assert_array_equal(weights({1: 5}, targets=np.array([0, 0])), [1, 1])  # a fold without class 1
     for table in ({7: 5}, {2: 5}, {-1: 5}):
-        with pytest.raises(ValueError, match="class codes from 0 to 1, got"):
+        with pytest.raises(ValueError, match="a class code must be an integer"):
             weights(table)
     for table in ({"0": 5}, {0.9: 5}, {0.0: 5}, {True: 5}, {np.True_: 5}, {None: 5}):
-        with pytest.raises(TypeError, match="integers from 0 to 1, got"):
+        with pytest.raises(TypeError, match="a class code must be an integer"):
             weights(table)
     for value in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match=r"class_weight\[1\] must be a finite number"):
@@ -232,11 +232,9 @@ def test_class_weight_of_a_class_that_the_split_lacks():
     y = np.repeat([0, 1, 2], [15, 15, 10])
     net = Sequential([Dense(3)], 2)
     net.fit(x, y, loss="cross_entropy", class_weight={2: 9.0}, validation_split=0.25, verbose=0)
-    with pytest.raises(
-        TypeError, match="class_weight: keys must be class codes, integers from 0 to 2, got '0'"
-    ):
+    with pytest.raises(TypeError, match="class_weight: a class code must be an integer >= 0, got '0'"):
         net.fit(x, y, loss="cross_entropy", class_weight={"0": 9.0}, verbose=0)
     one = Sequential([Dense(1)], 2)
     one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={1: 9.0}, verbose=0)
-    with pytest.raises(ValueError, match="class codes from 0 to 1, got 2"):
+    with pytest.raises(ValueError, match="a class code must be an integer <= 1, got 2"):
         one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={2: 9.0}, verbose=0)

@@ -18,7 +18,7 @@ from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.formats import _schema as schema
 from fastbp.layers import check_arrays
 from fastbp.optimizers import MOST_STEPS
-from fastbp.validation import shown
+from fastbp.validation import check_threads, shown
 
 __all__ = ["from_record", "record_of"]
 
@@ -83,6 +83,7 @@ OPTIMIZER: dict[str, schema.Check] = {
     "step": schema.integer(0, MOST_STEPS),
     "slots": schema.table(schema.items(schema.array("f"))),
 }
+LATER = {"ftol", "maxcor"}  # parameters that the first files do not have
 RECORD = schema.record(
     {
         "params": schema.table(lambda value, name: None),
@@ -162,9 +163,10 @@ def _public(attributes: dict[str, Any]) -> dict[str, Any]:
 def _check(cls: Any, record: Any) -> None:
     RECORD(record, cls.__name__)
     params, fitted = record["params"], record["fitted"]
-    unknown = sorted(set(params) ^ set(cls._get_param_names()))
+    unknown = sorted((set(params) ^ set(cls._get_param_names())) - LATER)
     if unknown:
         raise ValueError(f"the parameters {shown(unknown)} are unknown, or missing")
+    check_threads(params["n_threads"])
     model = cls(**params)
     model._validate_params()  # scikit-learn's check of types and bounds, as in fit
     count = len(model._hidden_sizes())

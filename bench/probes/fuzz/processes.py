@@ -96,7 +96,7 @@ def interrupts(rng: np.random.Generator, folder: Path) -> None:
     """Ctrl-C at any moment of a training: the model is whole, and can be trained, predict, and be saved."""
     net, (x, y) = network(rng), rows(rng, 3000)
     with contextlib.suppress(KeyboardInterrupt), interrupt_after(float(rng.uniform(0.0005, 0.1))):
-        net.fit(x, y, epochs=50, batch_size=20, verbose=0)
+        net.fit(x, y, epochs=2000, batch_size=20, verbose=0)
     check(np.isfinite(net.engine.theta).all(), "an interrupt has left weights that are not finite")
     wanted = np.tanh(x @ net.weights[0] + net.biases[0]) @ net.weights[1] + net.biases[1]
     check(np.allclose(net.predict(x), wanted, rtol=1e-3, atol=1e-4), "wrong predictions after an interrupt")
