@@ -27,6 +27,7 @@ SORTS = {
     "files": ("files", "case", 1.0),
     "tables": ("tables", "case", 1.0),
     "threads": ("processes", "threads", 0.05),
+    "trainings": ("processes", "trainings", 0.05),
     "forks": ("processes", "forks", 0.05),
     "interrupts": ("processes", "interrupts", 0.05),
     "disks": ("processes", "disks", 0.05),

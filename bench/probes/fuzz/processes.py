@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import fastbp as fb
-from bench.probes.fuzz.case import check, estimator, network, rows
+from bench.probes.fuzz.case import CLASSES, check, estimator, network, rows
 
 CHILD_SECONDS = 20.0  # a child that takes longer hangs
 
@@ -43,6 +43,22 @@ def threads(rng: np.random.Generator, folder: Path) -> None:
             )
         for future, theta in zip(nets, alone, strict=True):
             check(np.array_equal(future.result(60), theta), "a training beside others gives other weights")
+
+
+def trainings(rng: np.random.Generator, folder: Path) -> None:
+    """Many threads train one object with batches of different sizes: every step counts, and nothing is broken."""
+    net, sizes = network(rng), [int(rng.choice([1, 3, 300, 3000])) for _ in range(24)]
+    trainer = fb.Trainer(net, optimizer=fb.SGD(1e-3))
+    with ThreadPoolExecutor(4) as pool:
+        for loss in pool.map(lambda n: trainer.step(*rows(np.random.default_rng(n), n)), sizes):
+            check(np.isfinite(loss), "a step beside others has a loss that is not finite")
+    check(
+        trainer.steps == len(sizes), f"{len(sizes)} steps beside each other were counted as {trainer.steps}"
+    )
+    model = estimator(rng, True)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda n: model.partial_fit(np.ones((n, 4)), np.resize(CLASSES, n)), sizes))
+    check(all(np.isfinite(w).all() for w in model.coefs_), "trainings of one estimator leave no numbers")
 
 
 def forks(rng: np.random.Generator, folder: Path) -> None:

@@ -59,6 +59,20 @@ def a_lock_is_held_at_the_fork(monkeypatch):
     monkeypatch.setattr(processes, "CHILD_SECONDS", 1.0)
 
 
+def nobody_waits(monkeypatch):
+    """A step forgets the one before it, as if both had read the same count."""
+    plain = fb.Trainer.step
+
+    def step(trainer, x, y):
+        before = trainer.steps if trainer._session else 0
+        loss = plain(trainer, x, y)
+        if before % 5 == 4:
+            trainer.steps = before
+        return loss
+
+    monkeypatch.setattr(fb.Trainer, "step", step)
+
+
 def interrupts_spoil_the_weights(monkeypatch):
     plain = fb.Sequential.fit
 
@@ -83,6 +97,7 @@ def files_are_written_in_place(monkeypatch):
         ("files", nobody_compares_the_checksum, 40),
         ("tables", columns_are_rounded, 10),
         ("threads", answers_share_a_place, 4),
+        ("trainings", nobody_waits, 2),
         ("forks", a_lock_is_held_at_the_fork, 1),
         ("interrupts", interrupts_spoil_the_weights, 4),
         ("disks", files_are_written_in_place, 16),
