@@ -25,7 +25,7 @@ print(len(names), "activations:", ", ".join(names))
 # The compiled kernels give the same. A network of one unit, with weight 1 and no bias, is the activation
 # itself, and the error felt by its input is the derivative.
 
-for name, (f, f_prime) in fb.reference.ACTIVATIONS.items():
+for name, entry in fb.reference.ACTIVATIONS.items():
     unit = fb.Sequential([fb.Dense(1, name, use_bias=False)], n_inputs=1, dtype="float64")
     unit.set_weights([[[1.0]]])
     a = unit.predict(z[:, None])[:, 0]
@@ -33,8 +33,8 @@ for name, (f, f_prime) in fb.reference.ACTIVATIONS.items():
     _, grads = unit.value_and_grad(z[:, None], a - 1, loss="half_squared_error", inputs=True)
     slope = grads.inputs[:, 0] * len(z)
     worst = max(
-        np.abs(a - [f(v) for v in z]).max(),
-        np.abs(slope - [f_prime(v) for v in z]).max(),
+        np.abs(a - [entry.f(v) for v in z]).max(),
+        np.abs(slope - [entry.f_prime(v) for v in z]).max(),
     )
     print(f"{name:13} largest difference {worst:.1e}")
 
@@ -50,9 +50,9 @@ net.summary()
 
 figure, axes = plt.subplots(3, 5, figsize=(15, 8), sharex=True, layout="constrained")
 for ax, name in zip(axes.flat, names, strict=True):
-    f, f_prime = fb.reference.ACTIVATIONS[name]
-    ax.plot(z, [f(v) for v in z], color="#0072b2", linewidth=2, label="f(z)")
-    ax.plot(z, [f_prime(v) for v in z], color="#d55e00", linewidth=1.6, linestyle="--", label="f'(z)")
+    entry = fb.reference.ACTIVATIONS[name]
+    ax.plot(z, [entry.f(v) for v in z], color="#0072b2", linewidth=2, label="f(z)")
+    ax.plot(z, [entry.f_prime(v) for v in z], color="#d55e00", linewidth=1.6, linestyle="--", label="f'(z)")
     ax.set(title=name, ylim=(-1.6, 3.2))
     ax.axhline(0, color="0.7", linewidth=0.8, zorder=0)
     ax.axvline(0, color="0.7", linewidth=0.8, zorder=0)
