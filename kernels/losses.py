@@ -121,13 +121,8 @@ TABLE = {
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
 CROSS_ENTROPY = CODES["cross_entropy"]
-# Functions of p - y, whose value is computed in float64: else a large target swallows the prediction, and a line search
-# finds no difference between two models.
-DIFFERENCES = ("mse", "half_squared_error", "mae", "huber", "log_cosh", "quantile")
 # score(code, work, p0, y0, ld, m, o, weights, values, settings): see machine/loops.py.
-score = score_by_code(
-    {CODES[name]: pair for name, pair in TABLE.items() if pair}, [CODES[name] for name in DIFFERENCES]
-)
+score = score_by_code({CODES[name]: pair for name, pair in TABLE.items() if pair})
 
 _exp = traced(exp)
 _log = traced(log)

@@ -52,11 +52,6 @@ class _Writer:
         """Return the vector at element j."""
         return load_at(self.builder, self.builder.gep(pointer, [j]), self.width)
 
-    def load_wide(self, pointer, j, count):
-        """Return `count` elements at element j, as float64."""
-        narrow = load_at(self.builder, self.builder.gep(pointer, [j]), count)
-        return Lanes(self.builder, self.builder.fpext(narrow.value, ir.VectorType(ir.DoubleType(), count)))
-
     def store(self, pointer, j, vector):
         """Write the vector to element j."""
         store_at(self.builder, self.builder.gep(pointer, [j]), vector)
@@ -174,7 +169,7 @@ def multiply_by_code(slopes, others):
     return backward
 
 
-def score_by_code(pairs, precise):
+def score_by_code(pairs):
     """Return score(code, work, p0, y0, ld, m, o, weights, values, settings), a loss over m rows of o outputs.
 
     values[r] = w value_scale sum_j value(p, y), each value kept in [low, high]; y = w factor slope(p, y), where w is
@@ -185,16 +180,12 @@ def score_by_code(pairs, precise):
     ----------
     pairs : dict
         (value, slope) by code: functions of prediction, target, parameter, and value of `full` too.
-    precise : collection of int
-        Codes of those whose value is computed in float64 whatever the dtype.
     """
 
     def twin(code, work, p0, y0, ld, m, o, weights, values, settings):
         value, slope = pairs[code]
         factor, value_scale, *others = settings
-        c = fill_twin(work, others[0])
-        wide = np.float64 if code in precise else work.dtype
-        cw, full, low, high = (np.full(lanes_of(work), v, wide) for v in others)
+        c, full, low, high = (fill_twin(work, v) for v in others)
         for r in range(m):
             scale = work.dtype.type(weights[r] * factor)
             acc = 0.0
@@ -205,7 +196,7 @@ def score_by_code(pairs, precise):
                     load_twin(work, place),
                     first_twin(work, o - j),
                 )
-                v = value(p.astype(wide), y.astype(wide), cw, full)
+                v = value(p, y, c, full)
                 v = select(v < low, low, select(v > high, high, v))
                 acc += float(total(select(inside, v, 0.0)))
                 store_twin(work, place, select(inside, slope(p, y, c) * scale, 0.0))
@@ -222,45 +213,29 @@ def score_by_code(pairs, precise):
             p_base, y_base = (w.pointer(sig.args[1], work, start, reach) for start in (p0, y0))
             weight_base = w.pointer(sig.args[7], weights, w.word(0), m)
             value_base = w.pointer(sig.args[8], values, w.word(0), m)
-            wide = _Writer(context, builder, F)
-            settings_of = {each: [each.spread(v) for v in others] for each in (w, wide)}
+            c, full, low, high = (w.spread(v) for v in others)
             acc = cgutils.alloca_once(builder, value_scale.type)
 
-            def add_value(value, v, j, p, y):
-                """Add the values of one vector, computed by the writer v, to `acc`."""
-                c, full, low, high = settings_of[v]
-                inside = first_lanes(builder, builder.sub(o, j), v.width)
-                each = value(p, y, c, full)
-                each = select(each < low, low, select(each > high, high, each))
-                part = context.cast(builder, total(select(inside, each, 0.0)), v.dtype, F)
-                builder.store(builder.fadd(builder.load(acc), part), acc)
-
-            def write(case):
-                (value, slope), twice = case
+            def write(pair):
+                value, slope = pair
                 with w.loop(m, 1) as (r, _):
                     weight = builder.load(builder.gep(weight_base, [r]))
                     scale = w.spread(builder.fmul(weight, factor))
                     row = builder.mul(r, ld)
                     builder.store(ir.Constant(value_scale.type, 0.0), acc)
-                    if twice:
-                        with wide.vectors(o) as (j, _):
-                            place = builder.add(row, j)
-                            p, y = (w.load_wide(base, place, wide.width) for base in (p_base, y_base))
-                            add_value(value, wide, j, p, y)
                     with w.vectors(o) as (j, _):
                         place = builder.add(row, j)
                         p, y = w.load(p_base, place), w.load(y_base, place)
-                        if not twice:
-                            add_value(value, w, j, p, y)
                         inside = first_lanes(builder, builder.sub(o, j), w.width)
-                        c = settings_of[w][0]
+                        v = value(p, y, c, full)
+                        v = select(v < low, low, select(v > high, high, v))
+                        part = context.cast(builder, total(select(inside, v, 0.0)), w.dtype, F)
+                        builder.store(builder.fadd(builder.load(acc), part), acc)
                         w.store(y_base, place, select(inside, slope(p, y, c) * scale, 0.0))
                     weighted = builder.fmul(weight, builder.fmul(builder.load(acc), value_scale))
                     builder.store(weighted, builder.gep(value_base, [r]))
 
-            single = w.dtype != F
-            cases = {number: (pair, single and number in precise) for number, pair in pairs.items()}
-            w.branch(code, cases, write)
+            w.branch(code, pairs, write)
             return context.get_dummy_value()
 
         return types.void(P, work, P, P, P, P, P, weights, values, settings), codegen
