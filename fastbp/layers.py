@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+import fastbp.formats._schema as schema
 from fastbp import initializers
-from fastbp.formats import _schema as schema
 from fastbp.reference import ACTIVATIONS
 from fastbp.spellings.activations import NAMES
 from fastbp.spellings.names import with_names

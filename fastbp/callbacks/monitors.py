@@ -7,8 +7,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+import fastbp.formats._schema as schema
 from fastbp.callbacks.hooks import Callback, Logs, Run
-from fastbp.formats import _schema as schema
 from fastbp.metrics import is_better_when_larger
 from fastbp.validation import check_choice, check_count, check_number
 

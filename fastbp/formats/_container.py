@@ -32,7 +32,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from fastbp.formats import _schema as schema
+import fastbp.formats._schema as schema
 from fastbp.formats._atomic import atomic_write
 from fastbp.formats._suffixes import check_suffix
 from fastbp.formats._values import decode, encode

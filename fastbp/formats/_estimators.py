@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from sklearn.preprocessing import LabelBinarizer
 
+import fastbp.formats._schema as schema
 from fastbp.estimators.checks import checked_class_weight
 from fastbp.estimators.choices import ACTIVATION, SOLVER
 from fastbp.estimators.optimizer import StochasticOptimizer
-from fastbp.formats import _schema as schema
 from fastbp.layers import check_arrays
 from fastbp.optimizers import MOST_STEPS
 from fastbp.validation import check_threads, shown

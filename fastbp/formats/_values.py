@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastbp.formats import _schema as schema
+import fastbp.formats._schema as schema
 from fastbp.validation import shown
 
 __all__ = ["decode", "encode"]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastbp.formats import _schema as schema
+import fastbp.formats._schema as schema
 from fastbp.tables.columns import Text
 from fastbp.tables.errors import InputError, listed, quoted
 from fastbp.tables.table import Table

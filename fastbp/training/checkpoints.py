@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import fastbp.formats._schema as schema
 from fastbp.engine.engine import Engine
-from fastbp.formats import _schema as schema
 
 # The container level of the formats: it knows numbers and text, and nothing of models.
 from fastbp.formats._container import contents

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+import fastbp.formats._schema as schema
 from fastbp.callbacks.hooks import Logs, Run
 from fastbp.engine.rows import Rows
 from fastbp.engine.sources import Source, Stream
 from fastbp.engine.workspace import EMPTY_ORDER
-from fastbp.formats import _schema as schema
 from fastbp.formats._container import contents
 from fastbp.optimizers import MOST_STEPS
 from fastbp.schedules import ConstantSchedule, Times

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from fastbp.formats import _schema as schema
+import fastbp.formats._schema as schema
 from fastbp.layers import Dense, Dropout, check_arrays, layer_from_config, plan_layers
 from fastbp.validation import one_line, shown
 

@@ -91,7 +91,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports() -> list[Import]:
-    """Every import of every module. `from package import name` is `package.name`: the name may be a module."""
+    """Every import of every module. `from package import name` is `package`, whose door is passed, and `package.name`."""
     return [item for module, path in modules().items() for item in _imports(module, path)]
 
 
@@ -110,7 +110,7 @@ def _imports(module: str, path: Path) -> Iterator[Import]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             stem = ".".join([*base, *filter(None, [node.module])])
-            names = [f"{stem}.{alias.name}" for alias in node.names]
+            names = [stem, *(f"{stem}.{alias.name}" for alias in node.names)]
         else:
             continue
         for name in names:
