@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp.arrays import to_matrix
 from fastbp.reference import RULES, State
 from fastbp.spellings.names import with_names
 from fastbp.spellings.optimizers import NAMES
-from fastbp.validation import check_count, check_number, shown, to_matrix
+from fastbp.validation import check_count, check_number, shown
 
 if TYPE_CHECKING:
     from fastbp.optimizers import Optimizer

@@ -19,18 +19,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp.arrays import check_rows, to_matrix, to_real
 from fastbp.reference import LOSSES
 from fastbp.spellings.losses import NAMES
-from fastbp.validation import (
-    check_choice,
-    check_count,
-    check_number,
-    check_rows,
-    parse_call,
-    shown,
-    to_matrix,
-    to_real,
-)
+from fastbp.validation import check_choice, check_count, check_number, parse_call, shown
 
 __all__ = [
     "OBJECTIVE_NAMES",

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from fastbp import initializers, objectives, optimizers, training
+from fastbp.arrays import resolve_dtype, to_matrix
 from fastbp.callbacks import Callback
 from fastbp.engine import Engine, Gradients
 from fastbp.engine.sources import inputs_in_blocks, prepare
@@ -18,7 +19,7 @@ from fastbp.formats._suffixes import save
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
 from fastbp.objectives import Loss
-from fastbp.validation import check_count, check_threads, resolve_dtype, to_matrix
+from fastbp.validation import check_count, check_threads
 
 __all__ = ["Sequential"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 
+from fastbp.arrays import all_finite
 from fastbp.callbacks.hooks import Callback, DivergenceError, Logs, Run
-from fastbp.validation import all_finite, check_number
+from fastbp.validation import check_number
 
 
 class TerminateOnNaN(Callback):

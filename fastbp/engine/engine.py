@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arrays import to_real
 from fastbp.engine import teams
 from fastbp.engine.gradients import Gradients, new_gradients, reuse
 from fastbp.engine.layout import STACK_BYTES, layout_of
@@ -23,7 +24,7 @@ from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
-from fastbp.validation import check_threads, shown, to_real
+from fastbp.validation import check_threads, shown
 
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
 PIECES = 4  # for each thread of a prediction: who has a slower core does fewer of them

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arrays import all_finite
 from fastbp.engine.gradients import Gradients, new_gradients, reuse
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array
@@ -20,7 +21,6 @@ from fastbp.engine.rows import NO_INDEX, NO_WEIGHTS, to_codes
 from fastbp.engine.workspace import EMPTY_ORDER, NO_RATES, Workspace
 from fastbp.kernels import network
 from fastbp.kernels import plan as p
-from fastbp.validation import all_finite
 
 Like = Callable[[Any, Any], bool]
 Step = Callable[[Any, Any, float], float | None]

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arrays import check_sparse
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array, flat
 from fastbp.objectives import Objective
-from fastbp.validation import check_sparse
 
 NO_INDEX = np.zeros(0, np.int32)
 NO_WEIGHTS = np.zeros(0)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbp.arrays import all_finite
 from fastbp.engine import teams
 from fastbp.engine.engine import Engine
 from fastbp.engine.memory import Array, aligned_zeros, flat
@@ -19,7 +20,6 @@ from fastbp.kernels import optimizers
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
-from fastbp.validation import all_finite
 
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far

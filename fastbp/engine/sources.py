@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from fastbp import objectives
+from fastbp.arrays import to_inputs, to_matrix, to_weights
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array
 from fastbp.engine.rows import Rows
 from fastbp.objectives import Objective
-from fastbp.validation import to_inputs, to_matrix, to_weights
 
 # A map of another dtype is converted in blocks of this size: large enough to read disks well.
 CONVERTED_BYTES = 32 * 2**20

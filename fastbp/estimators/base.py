@@ -21,13 +21,13 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError
 
+from fastbp.arrays import check_sparse, is_sparse
 from fastbp.estimators.checks import checked_weights
 from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
 from fastbp.estimators.solving import SolverMixin
 from fastbp.formats._suffixes import save
-from fastbp.validation import check_sparse, is_sparse
 
 # Records per epoch, and the best of them. A warm start continues them, a new fit starts them again.
 RECORDS = ("loss_curve_", "validation_scores_", "validation_loss_curve_")

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, assert_all_finite
 
+from fastbp.arrays import refuse_dates, refuse_masked, refuse_nonfinite
 from fastbp.estimators.parameters import Array
-from fastbp.validation import check_number, refuse_dates, refuse_masked, refuse_nonfinite, shown
+from fastbp.validation import check_number, shown
 
 # Dates, durations, records. scikit-learn refuses complex arrays, and makes numbers of text or refuses it.
 REFUSED = "MmV"

@@ -10,9 +10,10 @@ import numpy as np
 import scipy.sparse
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fastbp.arrays import check_sparse, to_matrix
 from fastbp.estimators.checks import checked_numbers
 from fastbp.estimators.parameters import Array, DType, Parameters
-from fastbp.validation import check_sparse, check_threads, to_matrix
+from fastbp.validation import check_threads
 
 if TYPE_CHECKING:  # an estimator is made, and its parameters are checked, without the kernels
     from fastbp.engine.engine import Engine

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbp.arrays import refuse_masked, to_real
 from fastbp.plot._style import (
     COLORS,
     MARKERS,
@@ -20,7 +21,7 @@ from fastbp.plot._style import (
     own_or_new,
 )
 from fastbp.reference import ACTIVATIONS
-from fastbp.validation import check_count, refuse_masked, to_real
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp.arrays import to_real
 from fastbp.plot._style import (
     COLORS,
     Floats,
@@ -17,7 +18,7 @@ from fastbp.plot._style import (
     number,
     own_or_new,
 )
-from fastbp.validation import check_count, to_real
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

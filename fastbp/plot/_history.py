@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp.arrays import to_real
 from fastbp.plot._style import COLORS, MARKERS, Floats, check_labels, number, own_or_new, seen_on
-from fastbp.validation import to_real
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

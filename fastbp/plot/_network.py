@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastbp.arrays import to_real
 from fastbp.plot._diagram import Diagram
 from fastbp.plot._style import Floats, check_labels
-from fastbp.validation import check_count, to_real
+from fastbp.validation import check_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

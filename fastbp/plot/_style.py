@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp.validation import shown, to_real
+from fastbp.arrays import to_real
+from fastbp.validation import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -38,6 +38,7 @@ FLOORS = {
         {"kernels", "reference"},
         {"spellings"},
         {"notices", "validation"},
+        {"arrays"},
         {"container"},
         {"initializers", "objectives", "schedules", "tables"},
         {"layers", "optimizers"},
@@ -91,7 +92,7 @@ def modules() -> dict[str, Path]:
 
 @cache
 def imports() -> list[Import]:
-    """Every import of every module. `from package import name` is `package`, whose door is passed, and `package.name`."""
+    """Every import of every module. `from package import name` passes the door of `package` to `package.name`."""
     return [item for module, path in modules().items() for item in _imports(module, path)]
 
 

@@ -10,7 +10,7 @@ import pytest
 import fastbp as fb
 from bench.probes.fuzz import __main__ as fuzz
 from bench.probes.fuzz import files, processes
-from fastbp import validation
+from fastbp import arrays
 from fastbp.formats import _container
 from fastbp.tables.table import Table
 
@@ -23,7 +23,7 @@ def test_nothing_is_found(sort):
 
 
 def nan_passes(monkeypatch):
-    monkeypatch.setattr(validation, "refuse_nonfinite", lambda *_: None)
+    monkeypatch.setattr(arrays, "refuse_nonfinite", lambda *_: None)
 
 
 def nobody_compares_the_checksum(monkeypatch):
