@@ -7,6 +7,7 @@ import warnings
 from numba.core import caching
 
 from .cache import cache_dir, fingerprint
+from .interrupts import held_back
 from .pipeline import relies_on
 
 relies_on(caching, "_CacheLocator", "CompileResultCacheImpl", "FunctionCache")
@@ -52,7 +53,8 @@ class Cache(caching.FunctionCache):
         """Return what is kept for these types, or None."""
         try:
             # Without Numba's refresh of all its registries, which is for compiling: it takes 0.3 s.
-            return self._load_overload(sig, target_context)
+            with held_back():
+                return self._load_overload(sig, target_context)
         except Exception:
             return None
 

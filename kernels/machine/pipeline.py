@@ -18,6 +18,8 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.types.functions import BaseFunction
 
+from .interrupts import held_back
+
 # Passes for what kernels do not contain: closures, overloads to be inlined, array expressions. They make a seventh of a
 # compilation's function calls; the others that could go are not worth a line.
 _UNUSED = {"InlineClosureLikes", "InlineOverloads", "NopythonRewrites"}
@@ -107,6 +109,10 @@ class _Compiler(compiler.CompilerBase):
     """Numba's pipeline with another last step, without the passes that kernels have no use for."""
 
     lowering: type[typed_passes.NativeLowering]
+
+    def __init__(self, *arguments):
+        with held_back():  # this is where Numba imports what it compiles with
+            super().__init__(*arguments)
 
     def define_pipelines(self):
         passes = compiler.DefaultPassBuilder.define_nopython_pipeline(self.state)

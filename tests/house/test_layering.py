@@ -27,7 +27,8 @@ FLOORS = {
         {"kernels"},
     ],
     "kernels/machine": [
-        {"cache", "pipeline", "target"},
+        {"cache", "interrupts", "target"},
+        {"pipeline"},
         {"disk"},
         {"jit", "lanes"},
         {"simd"},

@@ -94,12 +94,8 @@ def forks(rng: np.random.Generator, folder: Path) -> None:
 
 @contextlib.contextmanager
 def interrupt_after(seconds: float) -> Iterator[None]:
-    """Raise KeyboardInterrupt in the main thread after so many seconds, as Ctrl-C does."""
-
-    def raise_(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGALRM, raise_)
+    """Press Ctrl-C after so many seconds."""
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
