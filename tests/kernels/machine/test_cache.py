@@ -104,6 +104,50 @@ def test_an_edit_in_a_callee_is_seen(tmp_path):
     assert third[:4] == (0.25, 1, 0, second[3])
 
 
+USER = """
+from numba import njit
+from fastbp import kernels
+
+
+@njit(cache=True)
+def answer(state, x, out):
+    kernels.predict_one(state, x, out)
+    return out[0]
+"""
+CALL_OF_THE_USERS = """
+import numpy as np
+import fastbp
+import users
+net = fastbp.Sequential([fastbp.Dense(1, "tanh", use_bias=False)], 1, dtype="float64")
+net.weights[0][...] = 1.0
+value = users.answer(net.compiled(), np.ones(1), np.empty(1))
+assert value == net.predict(np.ones((1, 1)))[0, 0]
+stats = users.answer.stats
+print(value, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), fastbp.__file__)
+"""
+
+
+@compiles
+@pytest.mark.slow
+def test_a_users_own_cache_forgets_other_kernels(tmp_path):
+    """The user's function is unchanged, so Numba finds it; but the type of the state is another one."""
+    tree = tmp_path / "tree"
+    shutil.copytree(
+        Path(fastbp.__file__).parent, tree / "fastbp", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (tree / "users.py").write_text(USER)
+    folders = {"FASTBP_CACHE_DIR": tmp_path / "cache", "NUMBA_CACHE_DIR": tmp_path / "users"}
+    first = finish(start(tree, CALL_OF_THE_USERS, **folders))
+    assert first[0] == pytest.approx(TANH_1)
+    assert first[1:3] == (0, 1)
+    assert first[3].startswith(str(tree))
+    assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (first[0], 1, 0)
+    with (tree / "fastbp" / "kernels" / "elementary.py").open("a") as file:
+        file.write("\n\ndef tanh(x):\n    return x * 0.25\n")
+    assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (0.25, 0, 1)
+    assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (0.25, 1, 0)
+
+
 @compiles
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["nbc", "nbi"])
