@@ -14,8 +14,7 @@ HERE = Path(__file__).resolve().parent
 # bench and docs are not installed. The checkout comes last, so that the installed fastbp is documented.
 sys.path.append(str(HERE.parent))
 
-from bench.report import documentation  # noqa: E402
-from docs import entries  # noqa: E402
+from bench.report import documentation, entries  # noqa: E402
 
 project = "fastbp"
 author = "the fastbp developers"

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from docs import entries
-
 ROOT = Path(__file__).resolve().parents[2]
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,8 +48,12 @@ def test_readme_links_resolve():
 
 def test_every_public_name_has_a_page():
     import fastbp
+    from fastbp import optimizers
 
-    text = (ROOT / "docs" / "reference" / "index.rst").read_text(encoding="utf-8") + entries.classes()
+    text = (ROOT / "docs" / "reference" / "index.rst").read_text(encoding="utf-8")
+    text += "".join(
+        f"   {kind.__name__}\n" for kind in optimizers.OPTIMIZERS.values()
+    )  # listed when the site is built
     for name in fastbp.__all__:
         if name.startswith("__") or inspect.ismodule(getattr(fastbp, name)):
             continue

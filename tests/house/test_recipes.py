@@ -22,7 +22,7 @@ STEP = re.compile(
 NEW = ["log_sigmoid", "cauchy", "lion"]
 # These list the entries, and a new one must not upset them.
 REGISTRIES = """
-    tests/docs/test_entries.py tests/house/test_public_api.py tests/test_objectives.py tests/test_optimizers.py
+    bench/tests/report/test_entries.py tests/house/test_public_api.py tests/test_objectives.py tests/test_optimizers.py
     tests/test_spellings.py
 """.split()
 # These try every entry, those of whole networks in the interpreter: their kernels take a minute to compile.
@@ -113,7 +113,7 @@ def test_a_recipe_touches_few_files():
 def test_what_is_new_is_known_everywhere(project):
     program = """
         import fastbp as fb
-        from docs import entries
+        from bench.report import entries
         from fastbp.cli import arguments
         from fastbp.kernels import activations
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from docs import entries
+from bench.report import entries
 from fastbp import optimizers, reference
 
-FOLDER = Path(entries.__file__).parent
+FOLDER = Path(entries.__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
