@@ -68,7 +68,9 @@ def project(tmp_path_factory):
     """A copy of the project with every recipe followed."""
     place = tmp_path_factory.mktemp("project")
     for folder in ("fastbp", "kernels", "tests", "docs", "bench"):
-        ignored = shutil.ignore_patterns("__pycache__", "_build", "_generated", "generated", "gallery", "results")
+        ignored = shutil.ignore_patterns(
+            "__pycache__", "_build", "_generated", "generated", "gallery", "results"
+        )
         shutil.copytree(ROOT / folder, place / folder, symlinks=True, ignore=ignored)
     for file in ("conftest.py", "pyproject.toml", "CONTRIBUTING.md"):
         shutil.copy(ROOT / file, place)
