@@ -199,7 +199,7 @@ class Engine:
         return self._predict(x, n_threads, out, layer)
 
     def _predict(self, x: Any, n_threads: int | None, out: Array | None, layer: int | None) -> Array:
-        """Do what `predict` does for any number of rows; apart, since closures cost one row a tenth of its time."""
+        """Do what `predict` does for any number of rows."""
         layout = self.layout
         if type(x) is Rows:
             rows = x
@@ -215,32 +215,43 @@ class Engine:
             raise ValueError(
                 f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, got {out.shape}"
             )
-        # Whole passes, so that a row is computed alike for any number of threads.
+        # As many threads as pay; passes are whole, so that a row is computed alike for any number of them.
         passes = -(-n // PREDICT_ROWS)
         useful = min(int(n * layout.flops_per_row / 3 / (10 * teams.TEAM_FLOPS)), passes)
         team = min(useful, teams.size_for(math.inf, n_threads)) if useful > 1 else 1
-        pieces = min(passes, PIECES * team) if team > 1 else 1
-        ends = [min(n, passes * piece // pieces * PREDICT_ROWS) for piece in range(pieces + 1)]
+        if team > 1:
+            self._predict_together(rows, out.reshape(-1), layers, passes, team)
+        else:
+            workspace = self._predictor(min(PREDICT_ROWS, max(1, n)))
+            workspace.call(p.PREDICT, self.params, rows, out=out.reshape(-1), begin=0, end=n, layers=layers)
+            self._predictors.append(workspace)
+        return out
+
+    def _predictor(self, height: int) -> Workspace:
+        """Return a workspace for passes of `height` rows that nobody else has; who is done appends it to the others."""
+        try:
+            workspace = self._predictors.pop()
+        except IndexError:
+            return Workspace(self.layout, height)
+        return workspace if workspace.batch >= height else Workspace(self.layout, height)
+
+    def _predict_together(self, rows: Rows, out: Array, layers: int, passes: int, team: int) -> None:
+        """Fill `out` by a team: the passes in pieces, claimed by whoever comes next."""
+        pieces = min(passes, PIECES * team)
+        ends = [min(rows.n, passes * piece // pieces * PREDICT_ROWS) for piece in range(pieces + 1)]
         left = collections.deque(zip(ends, ends[1:], strict=False))
-        flat = out.reshape(-1)
-        height = min(PREDICT_ROWS, max(1, n))
         at_work: list[Workspace] = []
 
         def work() -> int:
             """Do pieces until none is left. Each refreshes the copies T of transposed layers, with the same numbers."""
-            try:
-                workspace = self._predictors.pop()
-            except IndexError:
-                workspace = None
-            if workspace is None or workspace.batch < height:
-                workspace = Workspace(layout, height)
+            workspace = self._predictor(PREDICT_ROWS)
             at_work.append(workspace)
             while left:
                 try:
                     begin, end = left.popleft()
                 except IndexError:
                     break  # another thread was faster
-                workspace.call(p.PREDICT, self.params, rows, out=flat, begin=begin, end=end, layers=layers)
+                workspace.call(p.PREDICT, self.params, rows, out=out, begin=begin, end=end, layers=layers)
             self._predictors.append(workspace)
             return 0
 
@@ -249,11 +260,7 @@ class Engine:
             for workspace in at_work:
                 workspace.stop()
 
-        if team == 1:
-            work()
-        else:
-            teams.together(work, team, stop)
-        return out
+        teams.together(work, team, stop)
 
     def compiled(self, objective: Objective | None = None) -> compiled.State:
         """Return the network as plain arrays for `fastbp.kernels` functions inside compiled code.
