@@ -45,18 +45,6 @@ def save(model: Sequential | MLPClassifier | MLPRegressor, path: str | os.PathLi
     -----
     UserWarning
         The callbacks of an estimator are not saved.
-
-    Examples
-    --------
-    >>> import os, tempfile
-    >>> import numpy as np, fastbp as fb
-    >>> path = os.path.join(tempfile.mkdtemp(), "m.safetensors")
-    >>> net = fb.Sequential([fb.Dense(3, "relu"), fb.Dense(1)], n_inputs=2, seed=0)
-    >>> net.metadata["units"] = "mm"
-    >>> fb.formats.save(net, path)
-    >>> again = fb.load(path)
-    >>> again.metadata, np.array_equal(again.weights[0], net.weights[0])
-    ({'units': 'mm'}, True)
     """
     kind = type(model).__name__
     if type(model) is not _classes(kind):
