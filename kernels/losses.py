@@ -246,7 +246,7 @@ def cross_entropy(plan, work, p0, y0, ld, m, weights, scale, values):
         values[r] = w * acc * plan.value_scale
 
 
-@kernel
+@kernel(inline=True)
 def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     """`evaluate`, row by row: what a row that never comes in company needs, and rows of many outputs."""
     if plan.loss == CROSS_ENTROPY:
@@ -257,7 +257,7 @@ def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     score(plan.loss, work, p0, y0, ld, m, plan.n_out, weights, values, settings)
 
 
-@kernel
+@kernel(inline=True)
 def evaluate(plan, work, p0, y0, ld, m, weights, scale, values):
     """Value and delta of m rows: values, weighted, and y, the padded targets, turns into delta = dC/da.
 

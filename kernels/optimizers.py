@@ -108,7 +108,7 @@ MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
 )
 
 
-@kernel
+@kernel(inline=True)
 def coefficients(plan, learning_rate, t, product, out):
     """Fill `out` for step t (from 1): step sizes and corrected epsilon, once per batch and not once per parameter.
 
@@ -169,7 +169,7 @@ step = step_by_code(
 )
 
 
-@kernel
+@kernel(inline=True)
 def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
     """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]; `numbers` is the step's."""
     step(plan.rule, plan.n_params, numbers, params, grad, state, g0, start, stop, (l1, l2, scale))
