@@ -12,7 +12,7 @@ from .matmul import product, product_asking
 from .plan import ZEROS
 
 
-@kernel(inline=True)
+@kernel
 def activate(layer, work, row, m, training):
     """a = f(z) on m rows, padding kept at zero; while training, f'(z) takes the place of z if that is kept."""
     code = layer.activation
@@ -28,7 +28,7 @@ def activate(layer, work, row, m, training):
                 work[a0 + r * ld + j] = 0.0
 
 
-@kernel(inline=True)
+@kernel
 def derive(layer, work, row, m, rate):
     """delta = delta * f'(z) on m rows (the second half of BP2); dropout at `rate` may have scaled a."""
     code = layer.activation

@@ -246,7 +246,7 @@ def cross_entropy(plan, work, p0, y0, ld, m, weights, scale, values):
         values[r] = w * acc * plan.value_scale
 
 
-@kernel(inline=True)
+@kernel
 def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     """`evaluate`, row by row: what a row that never comes in company needs, and rows of many outputs."""
     if plan.loss == CROSS_ENTROPY:

@@ -96,8 +96,7 @@ def measure(net, sums, part, piece, clipped):
         sums.blocks[2 * piece.number + 1] = square
 
 
-@kernel(inline=True)
-def update(net, sums, part, piece, scale):
+def _update(net, sums, part, piece, scale):
     """One step of the optimizer with the piece's gradient, scaled; then the copy T, if another batch reads it."""
     plan, params, grad, state = net.plan, net.params, net.grad, net.state
     l1, l2 = penalties(net, part, piece)
@@ -108,6 +107,10 @@ def update(net, sums, part, piece, scale):
         g0, start, stop, l1, l2 = piece.gb, piece.layer.b, piece.layer.b + piece.layer.ld, 0.0, 0.0
     if part.more:
         dense.transpose_rows(piece.layer, params, piece.begin, piece.end, True)
+
+
+# Clipping calls it: a second copy of every rule would take its time to compile.
+update, called_update = kernel(inline=True)(_update), kernel(_update)
 
 
 @kernel(inline=True)
@@ -185,7 +188,7 @@ def clipped_phase(net, sums, part, team, phase):
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
-        update(net, sums, part, piece_of(net, k, team.member), sums.totals.scale)
+        called_update(net, sums, part, piece_of(net, k, team.member), sums.totals.scale)
         if finished(team, k, blocks):
             finish(net, sums, part)
             advance(team, phase, 0)
