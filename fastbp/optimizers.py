@@ -8,6 +8,7 @@ theta takes the place of g (all parameters, biases included, as in PyTorch), exc
 
 from __future__ import annotations
 
+import functools
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -52,6 +53,13 @@ class Rule:
         return "momentum" if self.kind == "sgd" and self.momentum != 0.0 else self.kind
 
 
+@functools.lru_cache(maxsize=64)
+def _hyper_of(kind: Any) -> tuple[str, ...]:
+    """Return which fields of a class of optimizers go into its rule; a short training takes not much longer."""
+    known = {item.name for item in fields(Rule)}
+    return tuple(item.name for item in fields(kind) if item.name in known)
+
+
 @dataclass(frozen=True, slots=True)
 class Optimizer:
     """Base of the optimizers.
@@ -88,14 +96,11 @@ class Optimizer:
         But for the case, a class is called as its rule is in `fastbp.reference.RULES`. A class of the user's own may be
         derived from such a class.
         """
-        names = (kind.__name__.lower() for kind in type(self).__mro__)
-        name = next((name for name in names if name in RULES), None)
+        kind: Any = type(self)
+        name = next((base.__name__.lower() for base in kind.__mro__ if base.__name__.lower() in RULES), None)
         if name is None:
-            raise NotImplementedError(f"{type(self).__name__} must define rule()")
-        known = {item.name for item in fields(Rule)}
-        return Rule(
-            name, **{item.name: getattr(self, item.name) for item in fields(self) if item.name in known}
-        )
+            raise NotImplementedError(f"{kind.__name__} must define rule()")
+        return Rule(name, **{hyper: getattr(self, hyper) for hyper in _hyper_of(kind)})
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer as a dict of JSON types; `from_config` reads it back."""

@@ -222,9 +222,9 @@ def value_and_grad_one(state, x, y, grad):
         one.forward(layer_of(plan, k), state.params, work, True)
     one.error(plan, work, weight, value)
     for down in range(plan.n_layers):
-        k = plan.n_layers - 1 - down
-        one.gradient(layer_of(plan, k), work, grad)
-        if layer_of(plan, k).d_in >= 0:
-            one.propagate(layer_of(plan, k), state.params, work)
-            dense.derive(layer_of(plan, k - 1), work, 0, 1, 0.0)
+        layer = layer_of(plan, plan.n_layers - 1 - down)
+        dense.derive(layer, work, 0, 1, 0.0)
+        one.gradient(layer, work, grad)
+        if layer.d_in >= 0:
+            one.propagate(layer, state.params, work)
     return value[0]

@@ -56,8 +56,8 @@ def dot(X, x0, P, w0, count):
 
 
 @kernel(inline=True)
-def forward(layer, params, work, x, block, rows, next_row, training):
-    """z = x W + b, a = f(z): the sums start from the bias, f follows while the rows are in the nearest cache.
+def forward(layer, params, work, x, block, rows, next_row):
+    """z = x W + b: the sums start from the bias.
 
     x is a Matrix, the layer below's rows or the caller's. Meanwhile rows order[next_row:] of the data set are asked
     for, if that is not negative.
@@ -73,18 +73,17 @@ def forward(layer, params, work, x, block, rows, next_row, training):
         # One output, whose weights are a row without a turned copy: no tile for it.
         for r in range(m):
             work[z0 + r * ld] = start[b0] + dot(x.data, x0 + r * step, params, layer.w, i)
-    elif next_row >= 0:
+    elif next_row >= 0 and o > lanes(work):
         product_asking(
             x.data, x0, step, params, w0, ldw, start, b0, work, z0, ld, m, o, i, work, block.panel, rows.x, rows.order,
             next_row,
         )  # fmt: skip
     else:
         product(x.data, x0, step, 1, params, w0, ldw, start, b0, 0, work, z0, ld, m, o, i, work, block.panel)
-    activate(layer, work, row, m, training)
 
 
 @kernel(inline=True)
-def forward_sparse(layer, params, work, rows, first, block, training):
+def forward_sparse(layer, params, work, rows, first, block):
     """The first layer on CSR rows: z = b + sum over the row's entries of x_k W[k, :], no densification."""
     o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
     z0 = (layer.a if layer.z < 0 else layer.z) + block.row * ld
@@ -106,7 +105,6 @@ def forward_sparse(layer, params, work, rows, first, block, training):
                 for k in range(begin, end):
                     acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
                 store(work, z + j, acc)
-    activate(layer, work, block.row, block.m, training)
 
 
 @kernel(inline=True)
@@ -153,16 +151,13 @@ def weight_gradients(layer, x, row, work, target, t0, begin, end, m):
     """
     ld, ldw = layer.ld, layer.ldw
     d0, x0 = layer.d + row * ld, x.start + row * x.distance
+    # One product for both, since it is inlined.
+    A, a0, sak, B, b0, ldb, width = x.data, x0, x.distance, work, d0, ld, layer.fan_out
     if layer.transposed != 0:
-        product(
-            work, d0 + begin, 1, ld, x.data, x0, x.distance, work, ZEROS, 0, target, t0, ldw, end - begin,
-            layer.fan_in, m, work, -1,
-        )  # fmt: skip
-    else:
-        product(
-            x.data, x0 + begin, 1, x.distance, work, d0, ld, work, ZEROS, 0, target, t0, ldw, end - begin,
-            layer.fan_out, m, work, -1,
-        )  # fmt: skip
+        A, a0, sak, B, b0, ldb, width = work, d0, ld, x.data, x0, x.distance, layer.fan_in
+    product(
+        A, a0 + begin, 1, sak, B, b0, ldb, work, ZEROS, 0, target, t0, ldw, end - begin, width, m, work, -1
+    )
 
 
 @kernel(inline=True)
@@ -206,7 +201,7 @@ def bias_gradients(layer, row, work, grad, g0, m, accumulate):
         store(grad, g0 + j, acc)
 
 
-@kernel
+@kernel(inline=True)
 def transpose_rows(layer, params, begin, end, backward):
     """Bring columns [begin, end) of the copy T up to date with rows [begin, end) of what is stored, if it is read.
 

@@ -257,7 +257,7 @@ def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     score(plan.loss, work, p0, y0, ld, m, plan.n_out, weights, values, settings)
 
 
-@kernel
+@kernel(inline=True)
 def evaluate(plan, work, p0, y0, ld, m, weights, scale, values):
     """Value and delta of m rows: values, weighted, and y, the padded targets, turns into delta = dC/da.
 

@@ -92,8 +92,7 @@ def half_vector(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, K):  # n
         tile_1_h(A, a0 + m * sam, sam, sak, B, b0, ldb, I, i0 + m * ldi, ldi, C, c0 + m * ldc, ldc, K)
 
 
-@kernel(literals=True)
-def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0):  # noqa: E741
+def _product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0):  # noqa: E741
     """C[m, n] = I[m, n] + sum over k of A[m, k] B[k, n], for m < M, n < N, k < K.
 
     Rows of B, I and C start at b0, i0, c0 and lie ldb, ldi, ldc apart; ldi = 0 repeats one row (the bias), I = C
@@ -142,7 +141,12 @@ def product(A, a0, sam, sak, B, b0, ldb, I, i0, ldi, C, c0, ldc, M, N, K, P, p0)
         half_vector(A, a0, sam, sak, B, b0 + n, ldb, I, i0 + n, ldi, C, c0 + n, ldc, M, K)
 
 
-@kernel
+# A called one is slower for small matrices by what it hands on, 48 words; an inlined one takes its time to compile.
+product = kernel(inline=True, literals=True)(_product)
+called_product = kernel(literals=True)(_product)
+
+
+@kernel(inline=True)
 def product_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, P, p0, X, order, place):  # noqa: E741
     """`product` of rows that lie in order, which meanwhile asks for those that come next, before they are waited for.
 
@@ -181,6 +185,8 @@ def product_asking(A, a0, lda, B, b0, ldb, I, i0, C, c0, ldc, M, N, K, P, p0, X,
             )
         n += step
         pair += 2
-    a1, c1 = a0 + whole * lda, c0 + whole * ldc
-    product(A, a1, lda, 1, B, b0, ldb, I, i0, 0, C, c1, ldc, M - whole, min(n, N), K, P, p0)
-    product(A, a0, lda, 1, B, b0 + n, ldb, I, i0 + n, 0, C, c0 + n, ldc, M, N - n, K, P, p0)
+    if whole < M:
+        a1, c1 = a0 + whole * lda, c0 + whole * ldc
+        called_product(A, a1, lda, 1, B, b0, ldb, I, i0, 0, C, c1, ldc, M - whole, min(n, N), K, P, p0)
+    if n < N:
+        called_product(A, a0, lda, 1, B, b0 + n, ldb, I, i0 + n, 0, C, c0 + n, ldc, M, N - n, K, P, p0)

@@ -29,7 +29,7 @@ def row_times_rows(X, x0, P, w0, ldw, I, i0, Z, z0, N, K):  # noqa: E741
         tile_1_1(X, x0, 0, 1, P, w0 + n, ldw, I, i0 + n, 0, Z, z0 + n, 0, K)
 
 
-@kernel
+@kernel(inline=True)
 def forward(layer, params, work, training):
     """z = x W + b, a = f(z) for the row in the workspace."""
     z0 = layer.a if layer.z < 0 else layer.z
@@ -43,11 +43,10 @@ def forward(layer, params, work, training):
         row_times_rows(work, x0, params, w0, ldw, params, b0, work, z0, o, i)
     else:
         row_times_rows(work, x0, params, w0, ldw, work, ZEROS, work, z0, o, i)
-    if layer.activation != 0:
-        dense.activate(layer, work, 0, 1, training)
+    dense.activate(layer, work, 0, 1, training)
 
 
-@kernel
+@kernel(inline=True)
 def step(layer, params, work, rate):
     """delta of the layer below, before its f'; this layer's weights and bias moved by -rate times their gradient."""
     x0, d0, w0, ldw = layer.a_in, layer.d, layer.w, layer.ldw
@@ -100,25 +99,23 @@ def gradient(layer, work, grad):
             store(grad, layer.b + j, load(work, d0 + j))
 
 
-@kernel
+@kernel(inline=True)
 def error(plan, work, weight, value):
-    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into delta  (BP1)."""
+    """value[0] = the loss of the row, whose targets in the output's delta buffer turn into dC/da."""
     top = layer_of(plan, plan.n_layers - 1)
     losses.evaluate_each(plan, work, top.a, top.d, top.ld, 1, weight, 1.0, value)
-    dense.derive(top, work, 0, 1, 0.0)
 
 
-@kernel
+@kernel(inline=True)
 def train_row(plan, params, work, weight, value, rate):
     """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
     for k in range(plan.n_layers):
         forward(layer_of(plan, k), params, work, True)
     error(plan, work, weight, value)
     for down in range(plan.n_layers):
-        k = plan.n_layers - 1 - down
-        step(layer_of(plan, k), params, work, rate)
-        if layer_of(plan, k).d_in >= 0 and k > 0:
-            dense.derive(layer_of(plan, k - 1), work, 0, 1, 0.0)
+        layer = layer_of(plan, plan.n_layers - 1 - down)
+        dense.derive(layer, work, 0, 1, 0.0)
+        step(layer, params, work, rate)
 
 
 @kernel(inline=True)

@@ -108,7 +108,20 @@ MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
 )
 
 
-@kernel
+@kernel(inline=True)
+def powers(a, b, t):
+    """a^t and b^t by repeated squaring, side by side: as Numba does it for one, to the last bit."""
+    if t > 0x10000:
+        return math.pow(a, float(t)), math.pow(b, float(t))
+    x, y = 1.0, 1.0
+    while t != 0:
+        odd = t & 1
+        x, y = (x * a if odd else x), (y * b if odd else y)
+        a, b, t = a * a, b * b, t >> 1
+    return x, y
+
+
+@kernel(inline=True)
 def coefficients(plan, learning_rate, t, product, out):
     """Fill `out` for step t (from 1): step sizes and corrected epsilon, once per batch and not once per parameter.
 
@@ -138,8 +151,9 @@ def coefficients(plan, learning_rate, t, product, out):
         out[DECAY] = 0.0
         out[SHRINK] = 1.0 - learning_rate * plan.weight_decay
     if rule == ADAM or rule == ADAMW or rule == NADAM:
-        correction1 = 1.0 - beta1**t
-        correction2 = math.sqrt(1.0 - beta2**t)
+        power1, power2 = powers(beta1, beta2, t)
+        correction1 = 1.0 - power1
+        correction2 = math.sqrt(1.0 - power2)
         # m / c1 / (sqrt(v) / c2 + eps) = (c2 / c1) m / (sqrt(v) + eps c2)
         out[RATE] = -learning_rate * correction2 / correction1
         if plan.eps_inside != 0:
@@ -169,7 +183,7 @@ step = step_by_code(
 )
 
 
-@kernel
+@kernel(inline=True)
 def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
     """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]; `numbers` is the step's."""
     step(plan.rule, plan.n_params, numbers, params, grad, state, g0, start, stop, (l1, l2, scale))

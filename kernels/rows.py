@@ -28,13 +28,15 @@ def forward(call, net, rows, part, block, in_place, ahead):
     for k in range(call.layers):
         layer = layer_of(plan, k)
         if k == 0 and call.sparse != 0:
-            dense.forward_sparse(layer, net.params, net.work, rows, first, block, training)
+            dense.forward_sparse(layer, net.params, net.work, rows, first, block)
         else:
             a = Matrix(net.work, layer.a_in + block.row * layer.ld_in, layer.ld_in)
             if k == 0 and in_place:
                 a = Matrix(rows.x, first * layer.fan_in, layer.fan_in)
             next_row = first + ahead if k == 0 and rows.order.size > 0 else -1
-            dense.forward(layer, net.params, net.work, a, block, rows, next_row, training)
+            dense.forward(layer, net.params, net.work, a, block, rows, next_row)
+        # f follows while the rows are in the nearest cache.
+        dense.activate(layer, net.work, block.row, block.m, training)
         drop(call, net, part, block, layer.a, layer.ld, k)
 
 
@@ -53,17 +55,15 @@ def loss(call, net, rows, sums, part, block):
 @kernel(inline=True)
 def backward(call, net, part, block):
     """delta f'(z) for the output; delta W' and f'(z) for each layer below it. The inputs' is for who asks for it."""
-    work, row, m = net.work, block.row, block.m
     last = net.plan.n_layers - 1
-    dense.derive(layer_of(net.plan, last), work, row, m, 0.0)
     for down in range(last + 1):
         k = last - down
         layer = layer_of(net.plan, k)
+        rate = dropout(call, net, k) if k < last else 0.0
+        dense.derive(layer, net.work, block.row, block.m, rate)
         if layer.d_in >= 0:
-            dense.propagate(layer, net.params, work, block)
+            dense.propagate(layer, net.params, net.work, block)
             drop(call, net, part, block, layer.d_in, layer.ld_in, k - 1)
-            if k > 0:
-                dense.derive(layer_of(net.plan, k - 1), work, row, m, dropout(call, net, k - 1))
 
 
 @kernel(inline=True)

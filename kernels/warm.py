@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, network
+from . import compiled, network, plain
 from . import plan as p
 
 
@@ -37,6 +37,9 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         say(f"training and prediction, {dtype}")
         none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
         network.run(job, params, none, work, none, index, index, none, number[:0], order, number, none)
+        say(f"predictions from plain arrays, {dtype}")
+        plain.forward(row, 1, row, row, False, 0, work, 0, 0)
+        plain.forward_sparse(row, index, index, row, row, False, 0, work, 0, 0)
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)

@@ -23,6 +23,36 @@ class OneRow(Timed):
         self.net.predict(self.x)
 
 
+class LargeOneRow(Timed):
+    """One row through a large network of `MLPRegressor`, whose weights are plain arrays that a user may change."""
+
+    params = [["784-2048-2048-10"] if QUICK else ["784-2048-2048-10", "1048576-16-1, sparse"]]
+    param_names = ["network"]
+
+    def setup(self, name):
+        """A fit of no account; the sparse row has 100 entries."""
+        import warnings
+
+        import scipy.sparse
+
+        import fastbp
+
+        warnings.simplefilter("ignore")  # of the one epoch
+        sizes = [int(units) for units in name.partition(",")[0].split("-")]
+        net = fastbp.MLPRegressor(hidden_layer_sizes=sizes[1:-1], max_iter=1, random_state=0, n_threads=1)
+        x = randn(2, sizes[0]) if "sparse" not in name else None
+        if x is None:
+            x = scipy.sparse.random(
+                2, sizes[0], 100 / sizes[0], format="csr", dtype="float32", random_state=0
+            )
+        self.net, self.x = net.fit(x, randn(2, sizes[-1], seed=1)), x[:1]
+        self.time_predict()
+
+    def time_predict(self, *_):
+        """One call."""
+        self.net.predict(self.x)
+
+
 class Rows(Timed):
     """Many rows at once, by the engine."""
 

@@ -1,6 +1,6 @@
 """Training as a whole: one step and one epoch of each workload, `fit`, quality beside time, memory."""
 
-from . import DTYPES, QUICK, Benchmark, Timed, make_run, randn, workloads
+from . import DTYPES, QUICK, Benchmark, Timed, make_engine, make_run, randn, workloads
 
 NAMES = list(workloads.WORKLOADS)
 SMALL = NAMES[:4]
@@ -184,3 +184,64 @@ class SmallFit(Timed):
     def time_fit(self, epochs):
         """Batches of 32, no progress bar."""
         self.net.fit(self.x, self.y, epochs=epochs, batch_size=32, seed=0, n_threads=1, verbose=0)
+
+
+class SmallSteps(Timed):
+    """Sixty-four steps of a small network in one call: mostly what a step costs besides its arithmetic."""
+
+    params = [["4-8-1", "10-16-1", "20-32-1"], DTYPES]
+    param_names = ["network", "dtype"]
+
+    def setup(self, name, dtype):
+        """Batches of 8, 16 and 32 rows, Adam with a rate that changes next to nothing."""
+        import numpy as np
+
+        from . import Objective, Rule, Session
+
+        sizes = [int(units) for units in name.split("-")]
+        batch = min(sizes[1], 32)
+        engine = make_engine(sizes, "tanh", dtype)
+        self.session = Session(engine, Objective("mse"), Rule("adam"), batch_size=batch, n_threads=1)
+        rows = 64 * batch
+        self.x, self.y = randn(rows, sizes[0], dtype=dtype), randn(rows, 1, dtype=dtype, seed=1)
+        self.order = np.random.default_rng(2).permutation(rows)
+        self.time_steps()
+
+    def time_steps(self, *_):
+        """One pass over the rows, shuffled."""
+        self.session.run(self.x, self.y, self.order, 1e-9)
+
+
+class SmallEstimator(Timed):
+    """scikit-learn's classes of ours on 100 rows of 20 columns for one epoch, and `partial_fit` of one row."""
+
+    params = [["binary", "five classes", "regressor"]]
+    param_names = ["target"]
+
+    def setup(self, target):
+        """The rows, and a first fit of both kinds."""
+        import warnings
+
+        import numpy as np
+
+        import fastbp
+
+        warnings.simplefilter("ignore")  # of the one epoch
+        self.x = randn(100, 20)
+        classes = {"binary": 2, "five classes": 5}.get(target)
+        kind = fastbp.MLPClassifier if classes else fastbp.MLPRegressor
+        self.y = np.random.default_rng(1).integers(0, classes, 100) if classes else randn(100, seed=1)
+        self.estimator, self.online = (
+            kind(hidden_layer_sizes=(32,), max_iter=1, random_state=0, n_threads=1) for _ in range(2)
+        )
+        self.time_fit()
+        self.online.fit(self.x, self.y)
+        self.time_partial_fit()
+
+    def time_fit(self, *_):
+        """From the beginning."""
+        self.estimator.fit(self.x, self.y)
+
+    def time_partial_fit(self, *_):
+        """One row."""
+        self.online.partial_fit(self.x[:1], self.y[:1])

@@ -235,6 +235,10 @@ def _report_misnamed(callbacks: list[Any]) -> None:
     """Warn once, if methods are named like hooks and are none."""
     wrong: dict[str, str] = {}
     for callback in callbacks:
+        if vars(type(callback)).get("_late", False) and not any(
+            name.startswith("on_") for name in vars(callback)
+        ):
+            continue  # one of ours: to list all its names takes longer than a short training
         for name in dir(callback):
             if name.startswith("on_") and name not in HOOKS and callable(getattr(callback, name, None)):
                 meant = ELSEWHERE.get(name.removeprefix("on_"))

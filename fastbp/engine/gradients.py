@@ -91,5 +91,6 @@ def _check(name: str, array: Array, shape: tuple[int, ...], layout: Layout, read
     if array.shape != shape or array.dtype != layout.dtype or not array.flags.carray:
         raise ValueError(f"out.{name} must be as an earlier call returned it, but was changed since")
     for other in read:
-        if np.may_share_memory(array, other):
+        # What owns its memory is no view of ours.
+        if other.base is not None and np.may_share_memory(array, other):
             raise ValueError(f"out.{name} must not share memory with X, y or sample_weight")

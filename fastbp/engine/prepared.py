@@ -58,14 +58,14 @@ def step_of(
     outputs, dtype = workspace.layout.n_outputs, workspace.layout.dtype
     job, losses, grad, work = workspace.job, workspace.losses, workspace.grad, workspace.work
     state, rates = workspace.out, np.zeros(1)
-    place = p.LOSS_SUM
+    place, ask = p.LOSS_SUM, workspace.ask
     question = workspace.question(p.TRAIN, 0, n, mass=n, codes=codes, seed=seed, online=online)
 
     def step(x: Any, y: Any, learning_rate: float) -> float | None:
         if not is_like(x, y):
             return None
         targets = to_codes(y, outputs, dtype) if codes else y.ravel()
-        p.ask(job, 0, *question)
+        ask(question)
         rates[0] = learning_rate
         # The sum of a pass that is under way is not this batch's.
         before, losses[place] = losses[place], 0.0
@@ -97,7 +97,7 @@ def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> G
     """
     layout, nothing, free = workspace.layout, workspace.out, [workspace]
     job, losses, work, place = workspace.job, workspace.losses, workspace.work, p.LOSS_SUM
-    p.ask(job, 0, *workspace.question(p.GRADIENT, 0, n, mass=n))
+    workspace.ask(workspace.question(p.GRADIENT, 0, n, mass=n))
 
     def gradient(x: Any, y: Any, out: Gradients | None) -> tuple[float, Gradients] | None:
         if not (is_like(x, y) and all_finite(x) and all_finite(y)):

@@ -24,6 +24,7 @@ from fastbp.optimizers import RULE_NAMES, Rule
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
 MULTIPLIED = 1_000_000  # factors of NAdam's product that are multiplied one by one: a fraction of a second
+LEAST_EPS = {np.dtype(kind): 1e4 * float(np.finfo(kind).tiny) for kind in (np.float32, np.float64)}
 # Places in `numbers` that a workspace takes over from the one before it.
 _RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
 
@@ -140,7 +141,7 @@ class Session:
         plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
         hyper[p.BETA1], hyper[p.BETA2] = rule.beta1, rule.beta2
         # Never quite 0: padding, which never had a gradient, must not become 0 / 0.
-        hyper[p.EPS] = max(rule.eps, 1e4 * float(np.finfo(self.engine.dtype).tiny))
+        hyper[p.EPS] = max(rule.eps, LEAST_EPS[self.engine.dtype])
         hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = (
             rule.momentum,
             rule.weight_decay,

@@ -33,6 +33,7 @@ def _block_size(record: Array) -> int:
     return min(int(record[p.BLOCK_ROWS]), rows) * int(record[p.LDW]) + int(record[p.LD])
 
 
+@functools.lru_cache(maxsize=256)
 def _bytes_of_a_row(layout: Layout) -> int:
     """Return the bytes of all activations and deltas of a row."""
     widths = layout.n_inputs + sum(2 * layer.units for layer in layout.layers)
@@ -169,6 +170,7 @@ class Workspace:
         self.work = aligned_zeros(int(made.plan[p.WORK_SIZE]), layout.dtype)
         self.grad = aligned_zeros(made.grad_size, layout.dtype)
         self.out = self.grad[:0]
+        self._asked: tuple[float, ...] = ()
 
     def total(self, mode: int, params: Array, rows: Rows, team: int = 1) -> float:
         """Return the weighted mean loss of all rows; in mode GRADIENT the gradient is left in `grad`."""
@@ -181,6 +183,12 @@ class Workspace:
     def stop(self) -> None:
         """Make the running call give up its batch before it updates anything; the next call works again."""
         self.sync[sync.STOP] = 1
+
+    def ask(self, question: tuple[float, ...]) -> None:
+        """Write a question into the job, unless it stands there."""
+        if question is not self._asked:
+            p.ask(self.job, 0, *question)
+            self._asked = question
 
     def question(
         self,
@@ -198,7 +206,7 @@ class Workspace:
         codes: bool = False,
         online: bool = False,
     ) -> tuple[float, ...]:
-        """Return what a call asks the kernel for: the numbers that `plan.ask` writes into the job."""
+        """Return what a call asks the kernel for: the numbers that `ask` writes into the job."""
         # A row is computed alike in a block of any height, so every thread of a team can get a block.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         height = max(TILE_ROWS, min(self._row_block, share))
@@ -259,7 +267,7 @@ class Workspace:
             codes=rows.codes,
             online=online,
         )
-        p.ask(self.job, 0, *question)
+        self.ask(question)
         arguments = (
             self.job,
             params,

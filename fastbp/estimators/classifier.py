@@ -19,10 +19,9 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_class_weight, compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
-from fastbp.estimators.checks import checked_class_weight, checked_labels, checked_numbers, checked_weights
+from fastbp.estimators.checks import checked_class_weight, checked_labels, checked_weights, labels_in
 from fastbp.estimators.choices import SOLVER, lists_names
 from fastbp.estimators.convert import ConvertMixin
 from fastbp.estimators.parameters import FTOL, Array, DType
@@ -429,27 +428,20 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         known = None if reset else getattr(self, "classes_", None)
         if classes is not None:
             known = np.asarray(checked_labels(classes, "classes", known))
-        X, y = checked_numbers(X, "X"), checked_labels(y, known=known)
+        y = checked_labels(y, known=known)
         first_call = incremental and _check_partial_fit_first_call(self, classes)
         if first_call:
             multilabel = type_of_target(y).startswith("multilabel")
             self._label_binarizer = LabelBinarizer().fit(y if multilabel else classes)
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            dtype=self._input_dtypes(),
-            reset=reset,
-        )
+        X, y = self._validate_fit(X, y, reset=reset)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        labels = labels_in(y)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
+            self._label_binarizer = LabelBinarizer().fit(y) if labels is None else _binarizer(labels)
             self.classes_ = self._label_binarizer.classes_
         else:
-            self._check_labels(unique_labels(y))
+            self._check_labels(unique_labels(y) if labels is None else labels)
         return X, self._encode(y)
 
     def _check_labels(self, present: Array) -> None:
@@ -469,6 +461,10 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         if self._label_binarizer.y_type_ == "multiclass" and y.ndim == 1:
             codes: Array = np.searchsorted(self.classes_, y)
             return codes
+        if self._label_binarizer.y_type_ == "binary" and type(y) is np.ndarray and y.ndim == 1:
+            # A fit on one class has one entry in classes_, and no row of another.
+            second = y == self.classes_[1] if len(self.classes_) == 2 else np.zeros(len(y), bool)
+            return second.reshape(-1, 1)
         indicator = self._label_binarizer.transform(y)
         dense: Array = indicator.toarray() if scipy.sparse.issparse(indicator) else indicator
         return dense.astype(bool)
@@ -482,7 +478,9 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             y = np.asarray(y)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(unique_labels(y), self.classes_, assume_unique=True)
+        labels = labels_in(y)
+        labels = unique_labels(y) if labels is None else labels
+        unknown = np.setdiff1d(labels, self.classes_, assume_unique=True)
         if len(unknown):
             raise ValueError(
                 f"validation data: y has classes {unknown} that are not in classes_ {self.classes_}."
@@ -531,3 +529,12 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             raw.argmax(axis=1) == target if target.ndim == 1 else ((expit(raw) > 0.5) == target).all(axis=1)
         )
         return float(np.average(hits, weights=sample_weight))
+
+
+def _binarizer(labels: Array) -> LabelBinarizer:
+    """Return what `LabelBinarizer().fit` makes of a column with these labels."""
+    binarizer = LabelBinarizer()
+    binarizer.y_type_ = "multiclass" if len(labels) > 2 else "binary"
+    binarizer.sparse_input_ = False
+    binarizer.classes_ = labels
+    return binarizer

@@ -14,7 +14,6 @@ from sklearn import neural_network
 from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils import check_array, column_or_1d
 from sklearn.utils._param_validation import Interval
-from sklearn.utils.validation import validate_data
 
 from fastbp.estimators.base import BaseMLP
 from fastbp.estimators.checks import checked_numbers, checked_weights
@@ -386,16 +385,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
     def _validate_input(
         self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
     ) -> tuple[Any, Array]:
-        X, y = validate_data(
-            self,
-            checked_numbers(X, "X"),
-            checked_numbers(y, "y"),
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=True,
-            dtype=self._input_dtypes(),
-            reset=reset,
-        )
+        X, y = self._validate_fit(X, checked_numbers(y, "y"), reset=reset, y_numeric=True)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y.reshape(-1, 1) if y.ndim == 1 else y

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import validate_data
 
-from fastbp.estimators.checks import checked_weights
+from fastbp.arrays import all_finite
+from fastbp.estimators.checks import checked_numbers, checked_weights
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
-from fastbp.estimators.predict import PredictMixin, as_rows
+from fastbp.estimators.predict import SMALL, PredictMixin, as_rows
 from fastbp.notices import warn
 from fastbp.objectives import Objective
 from fastbp.validation import shown
@@ -71,6 +73,31 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     def _as_target(self, y: Array) -> Array:
         """Return binarized y in the form `_validate_input` gives."""
         return y
+
+    def _validate_fit(self, X: Any, y: Any, *, reset: bool, **checks: Any) -> tuple[Any, Any]:
+        """Return X and y checked as scikit-learn's `validate_data` does, which takes 200 us for small arrays."""
+        dtypes = self._input_dtypes()
+        if (
+            is_plain_target(y)
+            and self._is_plain(X)
+            and X.shape[0] == len(y)
+            and (X.dtype in dtypes if isinstance(dtypes, tuple) else X.dtype == dtypes)
+            and (reset or X.shape[1] == self.n_features_in_)
+        ):
+            if reset:
+                self.n_features_in_ = X.shape[1]
+            return X, y
+        X, y = validate_data(
+            self,
+            checked_numbers(X, "X"),
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            dtype=dtypes,
+            reset=reset,
+            **checks,
+        )
+        return X, y
 
     # -- stochastic solvers ----------------------------------------------------------------------------------------
 
@@ -189,12 +216,6 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return int(min(self.batch_size, n))
 
-    def _layout(self, dtype: DType) -> Layout:
-        from fastbp.engine.layout import layout_of
-
-        layers = self._layers([coef.shape[1] for coef in self.coefs_])
-        return layout_of(self.coefs_[0].shape[0], layers, dtype)
-
     def _split(
         self,
         X: Any,
@@ -205,6 +226,8 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     ) -> tuple[Any, Array, Array | None, Validation]:
         """Hold out rows for the validation score, by scikit-learn's own function and generator."""
         stratify = y if self._stratified() and self.n_outputs_ == 1 else None
+        if stratify is not None and 1 not in (np.count_nonzero(y), np.count_nonzero(~y)):
+            stratify = y[:, 0]  # of a matrix scikit-learn makes a text per row; its message shows it
         arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
         parts = train_test_split(
             *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
@@ -288,6 +311,16 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     ) -> tuple[float, Array]:
         """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
         return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
+
+
+def is_plain_target(y: Any) -> bool:
+    """Whether y is an array that scikit-learn's checks would return as it is: numbers, finite, or text."""
+    return (
+        type(y) is np.ndarray
+        and y.ndim in (1, 2)
+        and 0 < y.size <= SMALL
+        and (y.dtype.kind in "biuU" or (y.dtype.char in "fd" and all_finite(y)))
+    )
 
 
 def one_validation_set(validation_set: Any, X_val: Any, y_val: Any, sample_weight_val: Any) -> Any:

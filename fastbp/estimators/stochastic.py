@@ -140,7 +140,7 @@ class StochasticLoop(Loop):
     def passes(self, count: int) -> Iterable[tuple[float, float]] | None:
         """Train `count` epochs in one compiled call; see `Loop.passes`."""
         run, session, n = self.run, self.session, self.rows.n
-        before = self.order, self.rng.get_state(legacy=False)
+        before = self.order, self.rng.get_state(legacy=False) if count > 1 else {}
         orders = EMPTY_ORDER
         if self.estimator.shuffle:
             orders = np.empty((count, n), np.int64)

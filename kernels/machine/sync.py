@@ -216,8 +216,10 @@ def finished(team, block, blocks):
 @kernel(inline=True)
 def advance(team, phase, stopped):
     """Open the phase after `phase`, and note for all alike whether the call was asked to stop."""
-    publish(team.sync, STOPPED, stopped)
-    if team.size != 1:
+    if team.size == 1:
+        team.sync[STOPPED] = stopped
+    else:
+        publish(team.sync, STOPPED, stopped)
         _open(team.sync, phase + 1)
 
 

@@ -20,7 +20,7 @@ FLOORS = {
         {"machine", "tuples"},
         {"elementary", "matmul", "plan", "random"},
         {"activations", "gather", "losses", "optimizers"},
-        {"dense"},
+        {"dense", "plain"},
         {"one", "rows", "weights"},
         {"compiled", "network"},
         {"warm"},

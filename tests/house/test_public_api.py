@@ -57,6 +57,18 @@ def test_submodule_names(module, names):
         assert callable(getattr(importlib.import_module(module), name))
 
 
+def test_every_line_of_the_stub_is_a_name():
+    """It is read as text: a line of another form would be left out, or be a name that does not exist."""
+    stub = Path(fastbp.__file__).with_suffix(".pyi").read_text(encoding="utf-8")
+    lines = [
+        line for line in stub.partition("\n\n")[2].splitlines() if line and not line.startswith("__version__")
+    ]
+    pattern = re.compile(r"from (fastbp(?:\.\w+)?) import (\w+) as (\w+)")
+    matches = [pattern.fullmatch(line) for line in lines]
+    assert all(match and match[2] == match[3] for match in matches)
+    assert sorted([*(match[2] for match in matches), "__version__"]) == fastbp.__all__
+
+
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = fastbp.no_such_name

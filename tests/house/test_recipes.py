@@ -102,13 +102,15 @@ def passed(report, name):
 
 
 def test_a_recipe_touches_few_files():
-    """The specification, the kernel's table, a row of spellings; a class that users type has its place beside them."""
+    """The specification, the kernel's table, a row of spellings; for users a class, and a line that it is public."""
     touched = {recipe: list(dict.fromkeys(file for _, _, file, _ in steps(recipe))) for recipe in RECIPES}
     for recipe, table in zip(RECIPES, ("activations", "losses", "optimizers"), strict=True):
         three = ["fastbp/reference.py", f"kernels/{table}.py", f"fastbp/spellings/{table}.py"]
         assert touched[recipe][:3] == three
-    assert touched["optimizer"][3:] == ["fastbp/optimizers.py", "fastbp/__init__.py"]
+    assert touched["optimizer"][3:] == ["fastbp/optimizers.py", "fastbp/__init__.pyi"]
     assert len(touched["activation"]) == len(touched["loss"]) == 3
+    (line,) = (code for _, _, file, code in steps("optimizer") if file == "fastbp/__init__.pyi")
+    assert len(line.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -124,7 +126,7 @@ def test_what_is_new_is_known_everywhere(project):
         assert activations.CODES["log_sigmoid"] in activations.MOVES_ZERO
         assert "log_sigmoid" not in activations.NEEDS_Z
         assert fb.objectives.get("Lorentzian").name == "cauchy"
-        assert fb.optimizers.get("lion") == fb.Lion()
+        assert fb.optimizers.get("lion") == fb.Lion() and "Lion" in fb.__all__ and "Lion" in dir(fb)
         for estimator in fb.MLPClassifier, fb.MLPRegressor:
             assert '"log_sigmoid"' in estimator.__doc__ and '"lion"' in estimator.__doc__
             estimator(activation="log_sigmoid", solver="lion")._validate_params()
