@@ -164,10 +164,12 @@ def weight_gradients(layer, x, row, work, target, t0, begin, end, m):
 def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end, m, accumulate):
     """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k.
 
-    The sum is over m rows, from `row` of the part on, which is row `first` of the order.
+    The sum is over m rows, from `row` of the part on, which is row `first` of the order. The columns of a row rise, and
+    so do the blocks that a thread takes in a phase: rows.cursors holds the first entry of each row of the part that may
+    belong to this block. Looking for it anew in each of a thousand blocks would take longer than the sums.
     """
     o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
-    x, indices, indptr = rows.x, rows.indices, rows.indptr
+    x, indices, indptr, cursors = rows.x, rows.indices, rows.indptr, rows.cursors
     if not accumulate:
         for j in range(g0, g0 + (end - begin) * ldw):
             grad[j] = 0.0
@@ -179,12 +181,24 @@ def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end,
                 for k in range(indptr[source], indptr[source + 1]):
                     grad[g0 + (j - begin) * ldw + indices[k]] += x[k] * work[d + j]
         else:
-            for k in range(indptr[source], indptr[source + 1]):
-                i = indices[k]
-                if begin <= i < end:
-                    for j in range(0, o, lanes(work)):
-                        g = g0 + (i - begin) * ldw + j
-                        store(grad, g, load(grad, g) + load(work, d + j) * x[k])
+            k, stop = cursors[row + r], indptr[source + 1]
+            # Other threads took the blocks between the last one of this thread and this one.
+            while k < stop and indices[k] < begin:
+                k += 1
+            while k < stop and indices[k] < end:
+                for j in range(0, o, lanes(work)):
+                    g = g0 + (indices[k] - begin) * ldw + j
+                    store(grad, g, load(grad, g) + load(work, d + j) * x[k])
+                k += 1
+            cursors[row + r] = k
+
+
+@kernel(inline=True)
+def begin_rows(rows, first, m):
+    """Set the cursors of m rows of the order, from row `first` on, to the rows' first entries."""
+    for r in range(m):
+        source = rows.order[first + r] if rows.order.size > 0 else first + r
+        rows.cursors[r] = rows.indptr[source]
 
 
 @kernel(inline=True)

@@ -75,12 +75,15 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     passes = numbers[PASSES:ROWS]
     values = numbers[ROWS : ROWS + plan.part]
     weights = numbers[ROWS + plan.part : ROWS + 2 * plan.part]
-    sums = Sums(totals_at(job, end), passes, coefficients, values, weights, numbers[ROWS + 2 * plan.part :])
+    ahead = ROWS + 2 * plan.part
+    blocks = numbers[ahead : ahead + 2 * plan.n_blocks]
+    sums = Sums(totals_at(job, end), passes, coefficients, values, weights, blocks)
     # `out` is the state if this call trains; otherwise nothing looks at a state.
     net = Net(plan, params, grad, out, work)
-    rows = Rows(x, indices, indptr, y, weight, order)
     sync = job[SYNC:PLAN]
     team = Team(sync, call.team, fetch_add(sync, MEMBERS, np.int64(1)) if call.team > 1 else 0)
+    cursors = job[end + ahead + 2 * plan.n_blocks + team.member * plan.part :]
+    rows = Rows(x, indices, indptr, y, weight, order, cursors)
     # Some copies T are read by the backward pass only. The modes are in order: TRAIN and GRADIENT have one.
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
     if call.mode == TRAIN and call.online != 0:

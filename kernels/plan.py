@@ -11,7 +11,7 @@ of `fan_in`; the padding is zero and stays zero. T is a copy in the other orient
 product reads W, the backward product W', both row by row.
 
 A job is what `network.run` needs beside the arrays of the caller and of the network: what the call is asked for, the
-words that its threads meet at, a plan, and the numbers that add up while it runs.
+words that its threads meet at, a plan, the numbers that add up while it runs, and cursors into CSR rows.
 """
 
 import struct
@@ -106,8 +106,12 @@ ask = struct.Struct(
 ).pack_into
 
 
-def make_job(n_layers, part, n_blocks):
-    """Return the memory of a job, all zeros, and views of its parts: job, sync, plan, numbers."""
+def make_job(n_layers, part, n_blocks, threads):
+    """Return the memory of a job, all zeros, and views of its parts: job, sync, plan, numbers.
+
+    Behind the numbers each of the threads has a cursor for each row of a part.
+    """
     end = PLAN + HEADER + n_layers * RECORD
-    job = np.zeros(end + ROWS + 2 * part + 2 * n_blocks, np.int64)
-    return job, job[SYNC:PLAN], job[PLAN:end], job[end:].view(np.float64)
+    cursors = end + ROWS + 2 * part + 2 * n_blocks
+    job = np.zeros(cursors + threads * part, np.int64)
+    return job, job[SYNC:PLAN], job[PLAN:end], job[end:cursors].view(np.float64)

@@ -20,7 +20,10 @@ class Net(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """The caller's data set, flat (CSR: x holds the entries), and the order of its rows; empty: as they lie."""
+    """The caller's data set, flat (CSR: x holds the entries), and the order of its rows; empty: as they lie.
+
+    `cursors` has a place of this thread's for each row of a part: the entry of CSR that it has come to.
+    """
 
     x: np.ndarray
     indices: np.ndarray
@@ -28,6 +31,7 @@ class Rows(NamedTuple):
     y: np.ndarray
     weight: np.ndarray
     order: np.ndarray
+    cursors: np.ndarray
 
 
 class Sums(NamedTuple):

@@ -9,7 +9,7 @@ from . import plan as p
 def _smallest(dtype):
     """Return a job with a plan of one unit with one input, and the arrays that it needs."""
     row = 64 // np.dtype(dtype).itemsize
-    job, _, plan, _ = p.make_job(1, 1, 0)
+    job, _, plan, _ = p.make_job(1, 1, 0, 1)
     plan[[p.N_LAYERS, p.BATCH, p.PART, p.N_OUT]] = 1
     plan[p.N_PARAMS], plan[p.WORK_SIZE] = 2 * row, 4 * row
     layer = plan[p.HEADER :]

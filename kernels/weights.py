@@ -164,6 +164,8 @@ def piece_of(net, number, member):
 def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
     blocks = net.plan.n_blocks
+    if call.sparse != 0:
+        dense.begin_rows(rows, part.first, part.m)
     k = claim(team, phase, blocks, -1)
     while k < blocks:
         piece = piece_of(net, k, team.member)

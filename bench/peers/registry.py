@@ -92,6 +92,17 @@ SUITES = {
             threads=(1,),
         ),
         Suite(
+            "sparse",
+            "The scikit-learn class on a text: 20k sparse rows, 50k columns, 100 hidden units, batch 200",
+            ("adam", "lbfgs"),
+            "samples/s",
+            (
+                Peer(OURS, "text:Ours", ("fastbp",)),
+                Peer("sklearn", "text:Theirs", ("sklearn",)),
+            ),
+            threads=(1,),
+        ),
+        Suite(
             "many-models",
             "256 independent 20-32-1 models, 2k rows each, batch 32, Adam, 5 epochs",
             ("256x20-32-1",),

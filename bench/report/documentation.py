@@ -18,6 +18,7 @@ def other_sentences(results: tables.Results) -> list[str]:
     lines = []
     for suite, what in (
         ("classes", "scikit-learn's class with the same call, {name}"),
+        ("sparse", "scikit-learn's class on 20 000 sparse rows, {name}"),
         ("startup", "process start to the end of the first epoch, {name}"),
         ("latency", "one row from Python"),
         ("predict", "100 000 rows through 784-100-10"),

@@ -1,5 +1,7 @@
 """Training as a whole: one step and one epoch of each workload, `fit`, quality beside time, memory."""
 
+import numpy as np
+
 from . import DTYPES, QUICK, Benchmark, Timed, make_engine, make_run, randn, workloads
 
 NAMES = list(workloads.WORKLOADS)
@@ -40,6 +42,38 @@ class Epoch(Timed):
     def time_epoch(self, *_):
         """All batches of one shuffled order."""
         self.session.run(self.x, self.y, self.orders[0], self.rate)
+
+
+class Text(Timed):
+    """Sparse rows such as word counts, whose first layer has many weights and few entries."""
+
+    params = [DTYPES]
+    param_names = ["dtype"]
+
+    def setup(self, dtype):
+        """Rows, a session, and a first step and gradient to load the kernels."""
+        from bench.peers.text import make_text
+
+        from . import Engine, Layer, Objective, Rule, Session
+
+        rows, words = (400, 2_000) if QUICK else (4_000, 20_000)
+        self.x, self.y = make_text(rows, words, dtype)
+        self.objective = Objective("cross_entropy")
+        engine = Engine(words, [Layer(100, "relu"), Layer(20)], dtype)
+        for weights in engine.weights:
+            weights[...] = randn(*weights.shape, dtype=dtype) * 0.05
+        self.session = Session(engine, self.objective, Rule("adam"), batch_size=200, n_threads=1)
+        self.order = np.random.default_rng(0).permutation(rows)
+        self.time_epoch()
+        self.time_gradient()
+
+    def time_epoch(self, *_):
+        """All batches of one shuffled order, with Adam."""
+        self.session.run(self.x, self.y, self.order, 1e-3)
+
+    def time_gradient(self, *_):
+        """The gradient of all rows: what an iteration of L-BFGS takes."""
+        self.session.engine.value_and_grad(self.x, self.y, self.objective)
 
 
 class Quality(Benchmark):

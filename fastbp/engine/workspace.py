@@ -161,7 +161,8 @@ class Workspace:
         made = _blueprint(layout, self.batch, self.part, objective, inputs, gradient, by_block, threads)
         self.layers = len(layout.layers)
         self._row_block = made.row_block
-        self.job, self.sync, self.plan, self.numbers = p.make_job(self.layers, self.part, layout.n_blocks)
+        made_job = p.make_job(self.layers, self.part, layout.n_blocks, threads)
+        self.job, self.sync, self.plan, self.numbers = made_job
         self.plan[:] = made.plan
         self.hyper = self.plan.view(np.float64)  # the fields that are no integers
         # The same numbers: one of them is read in a third of the time.

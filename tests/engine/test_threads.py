@@ -102,7 +102,7 @@ def test_again_and_again(name, dtype, teams):
 
 @pytest.mark.parametrize(("sparse", "weighted"), [(True, False), (False, True), (True, True)])
 def test_sparse_and_weighted_too(sparse, weighted, dtype, teams):
-    for name in ("adam", "narrow"):
+    for name in ("adam", "narrow", "blocks", "clipped"):
         alone = train(name, dtype, 1, sparse=sparse, weighted=weighted)
         for n_threads in (2, 3, 7):
             assert_same_bits(train(name, dtype, n_threads, sparse=sparse, weighted=weighted), alone)

@@ -36,7 +36,7 @@ def test_a_name_is_the_place_of_its_number(record, size):
 
 
 def test_what_a_call_is_asked_for():
-    job, *_ = plan.make_job(1, 1, 1)
+    job, *_ = plan.make_job(1, 1, 1, 1)
     call = plan.GRADIENT, 3, 2**40, 7, 5, 2**63 - 1, 2, 64, 0, 1, 0, 0.1
     plan.ask(job, 0, *call)
     assert asked(job) == call
@@ -45,9 +45,9 @@ def test_what_a_call_is_asked_for():
 
 def test_parts_of_a_job_lie_side_by_side():
     """Views of one array, which kernels find at the same places."""
-    job, sync, words, numbers = plan.make_job(3, 7, 4)
+    job, sync, words, numbers = plan.make_job(3, 7, 4, 2)
     assert words.size == plan.HEADER + 3 * plan.RECORD
-    assert plan.SYNC + sync.size + words.size + numbers.size == job.size
+    assert plan.SYNC + sync.size + words.size + numbers.size + 2 * 7 == job.size
     assert numbers.size == plan.ROWS + 2 * 7 + 2 * 4
     words[plan.N_LAYERS] = 3
     fields = words.view(np.float64)
