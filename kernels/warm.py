@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, network
+from . import compiled, many, network
 from . import plan as p
 
 
@@ -37,6 +37,10 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         say(f"training and prediction, {dtype}")
         none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
         network.run(job, params, none, work, none, index, index, none, number[:0], order, number, none)
+        say(f"many small models, {dtype}")
+        task = np.array([int(name == "groups") for name in many.TASK.fields], np.int64)
+        task = np.concatenate([task, plan])
+        many.train(task, none, none, none, none, none, none, order, order, none, none, number)
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)

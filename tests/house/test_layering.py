@@ -22,7 +22,7 @@ FLOORS = {
         {"activations", "gather", "losses", "optimizers"},
         {"dense"},
         {"one", "rows", "weights"},
-        {"compiled", "network"},
+        {"compiled", "many", "network"},
         {"warm"},
         {"kernels"},
     ],
@@ -33,6 +33,7 @@ FLOORS = {
         {"jit", "lanes"},
         {"simd"},
         {"loops", "peak", "records", "squares", "sync", "tile"},
+        {"patch"},
         {"machine"},
     ],
     "fastbp": [
