@@ -38,6 +38,9 @@ _HOME = {
     "load": "formats",
     "Dense": "layers",
     "Dropout": "layers",
+    "Stack": "many",
+    "fit_many": "many",
+    "predict_many": "many",
     "SGD": "optimizers",
     "Adagrad": "optimizers",
     "Adam": "optimizers",
@@ -91,6 +94,9 @@ if TYPE_CHECKING:
     from fastbp.formats import load as load
     from fastbp.layers import Dense as Dense
     from fastbp.layers import Dropout as Dropout
+    from fastbp.many import Stack as Stack
+    from fastbp.many import fit_many as fit_many
+    from fastbp.many import predict_many as predict_many
     from fastbp.optimizers import SGD as SGD
     from fastbp.optimizers import Adagrad as Adagrad
     from fastbp.optimizers import Adam as Adam

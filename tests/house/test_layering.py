@@ -49,7 +49,7 @@ FLOORS = {
         {"callbacks"},
         {"training"},
         {"estimators", "sequential"},
-        {"formats"},
+        {"formats", "many"},
         {"explaining", "plot"},
         {"cli"},
         {"fastbp"},
