@@ -28,7 +28,7 @@ MOST_BYTES = 20480
 # So has the workspace of the rows of a part.
 PART_BYTES, LEAST_ROWS = 16384, 8
 # How many numbers a second a core computes, about; for the length of a call.
-SPEED = 3e10
+SPEED = 2e10
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,23 +92,16 @@ class Shared:
         return self.made[key][1]
 
 
-@contextlib.contextmanager
-def about(index: int, n: int) -> Iterator[None]:
-    """Name the net that an error is about, if there are several.
+def about(error: TypeError | ValueError, index: int, n: int) -> TypeError | ValueError:
+    """Return an error that names the net that it is about, if there are several.
 
-    >>> with about(3, 5):
-    ...     raise ValueError("y has 2 rows, but X has 3")
-    Traceback (most recent call last):
-    ...
-    ValueError: nets[3]: y has 2 rows, but X has 3
+    >>> about(ValueError("y has 2 rows, but X has 3"), 3, 5)
+    ValueError('nets[3]: y has 2 rows, but X has 3')
     """
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        if n == 1:
-            raise
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"nets[{index}]: {error}") from error
+    if n == 1:
+        return error
+    kind = TypeError if isinstance(error, TypeError) else ValueError
+    return kind(f"nets[{index}]: {error}")
 
 
 class Data:
@@ -135,6 +128,7 @@ class Data:
     ) -> None:
         self._layouts, self._objective, self._memo = layouts, objective, Shared()
         n = len(layouts)
+        self._before: tuple[Layout, tuple[Any, Any, Any], Source] | None = None
         self._span = 0  # rows of each net in a data set of all of them
         if not self._joined(x, y, sample_weight):
             self._x = _per_net(x, listed(x, 2), n, "x")
@@ -166,9 +160,12 @@ class Data:
 
     def source(self, i: int) -> Source:
         """Return the checked rows that net i takes its own from."""
-        layout = self._layouts[i]
+        layout, given = self._layouts[i], (self._x[i], self._y[i], self._weights[i])
+        before = self._before
+        if before is not None and layout is before[0] and all(map(operator.is_, given, before[1])):
+            return before[2]
         check_output(layout.layers[-1].activation, self._objective)
-        x, y, weight = self._x[i], self._y[i], self._weights[i]
+        x, y, weight = given
         inputs: dict[int, Any] = self._memo.get((x, layout.dtype), dict)
         if layout.n_inputs not in inputs:
             inputs[layout.n_inputs] = checked(layout, x)
@@ -176,6 +173,7 @@ class Data:
         kind = (layout.n_inputs, layout.n_outputs, layout.dtype)
         if kind not in made:
             made[kind] = label(layout, inputs[layout.n_inputs], y, weight, self._objective)
+        self._before = layout, given, made[kind]
         return made[kind]
 
     def base(self, i: int) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbp import objectives, optimizers
@@ -235,28 +236,47 @@ def _tasks(
     own, differ = _own_callbacks(callbacks, n)
     given = Data(layouts, *data, objective)
     known: dict[Any, Fit] = {}
-    tasks = []
-    for i in range(n):
-        with about(i, n):
-            mine = [column[i] for column in columns]
-            key = tuple(value if type(value) in (int, float) else id(value) for value in mine)
-            if key not in known:
-                optimizer, rate, epochs, batch_size, number = mine
-                known[key] = Fit(
-                    objective=objective,
-                    optimizer=_optimizer(optimizer, rate),
-                    epochs=epochs,
-                    batch_size=batch_size,
-                    seed=None if number is None else check_count(number, "seed", 0),
-                    verbose=0,
-                    **for_all,
-                )
+    alike = not any(isinstance(value, list | tuple | np.ndarray) for value in (*settings.values(), seed))
+    tasks: list[Task] = []
+    made: Fit | None = None
+    seen: set[tuple[int, int]] = set()
+    i = 0
+    try:
+        for i in range(n):
+            if made is None or not alike:
+                made = _settings(known, [column[i] for column in columns], objective, for_all)
             source = given.source(i)
             chosen, held_out = given.rows(i, source), given.validation_rows(i, source)
-            task = Task(i, layouts[i], source, given.base(i), chosen, held_out, known[key], own(i))
-            task.check(callbacks=i == 0 or differ)
+            task = Task(i, layouts[i], source, given.base(i), chosen, held_out, made, own(i))
+            # What was right for one net is right for all of the same kind.
+            if source.weights.size or (id(made), task.n) not in seen:
+                task.check_steps()
+                seen.add((id(made), task.n))
+            if i == 0 or differ:
+                task.check_callbacks()
             tasks.append(task)
+    except (TypeError, ValueError) as error:
+        raise about(error, i, n) from error
     return tasks
+
+
+def _settings(
+    known: dict[Any, Fit], mine: list[Any], objective: objectives.Objective, for_all: dict[str, Any]
+) -> Fit:
+    """Return the settings of a net; the same object for the same ones."""
+    key = tuple(value if type(value) in (int, float) else id(value) for value in mine)
+    if key not in known:
+        optimizer, rate, epochs, batch_size, number = mine
+        known[key] = Fit(
+            objective=objective,
+            optimizer=_optimizer(optimizer, rate),
+            epochs=epochs,
+            batch_size=batch_size,
+            seed=None if number is None else check_count(number, "seed", 0),
+            verbose=0,
+            **for_all,
+        )
+    return known[key]
 
 
 def _optimizer(optimizer: Any, learning_rate: Any) -> optimizers.Optimizer:

@@ -29,37 +29,40 @@ from fastbp.training.checkpoints import positions
 
 # A group that is not full pays if at least one in so many lanes is used.
 LEAST_SHARE = 2
+PIECES = 4  # for each thread: who has a slower core does fewer of them
 
 
 def grouped(tasks: Sequence[Task]) -> tuple[list[list[Task]], list[Task]]:
     """Return lists of tasks that can be trained side by side, and the tasks for models one by one."""
     kinds: dict[Any, list[Task]] = {}
     alone: list[Task] = []
+    known: dict[tuple[int, ...], Any] = {}
     for task in tasks:
-        key = _kind(task)
+        same = (id(task.layout), id(task.source), id(task.settings), task.n)
+        if same not in known:
+            known[same] = _kind(task)
+        key = None if task.callbacks or task.validation is not None else known[same]
         (alone if key is None else kinds.setdefault(key, [])).append(task)
     groups = []
-    for same in kinds.values():
-        side = lanes_of(same[0].layout.dtype)
-        whole = len(same) // side * side
-        if LEAST_SHARE * (len(same) - whole) >= side:
-            whole = len(same)
+    for alike in kinds.values():
+        side = lanes_of(alike[0].layout.dtype)
+        whole = len(alike) // side * side
+        if LEAST_SHARE * (len(alike) - whole) >= side:
+            whole = len(alike)
         if whole:
-            groups.append(same[:whole])
-        alone += same[whole:]
+            groups.append(alike[:whole])
+        alone += alike[whole:]
     return groups, sorted(alone, key=lambda task: task.number)
 
 
 def _kind(task: Task) -> Any:
-    """Return what all models of a group have in common; None for a model that is trained alone."""
+    """Return what all models of a group have in common; None for one that is trained alone, watched or not."""
     shape, source, settings = shape_of(task.layout), task.source, task.settings
     if (
         shape is None
         or not isinstance(source, Rows)
         or source.sparse
         or source.weights.size
-        or task.validation is not None
-        or task.callbacks
         or settings.max_grad_norm is not None
     ):
         return None
@@ -75,11 +78,12 @@ def _kind(task: Task) -> Any:
     )
 
 
-def parts(tasks: list[Task]) -> list[list[Task]]:
-    """Cut a list of tasks into pieces of whole groups that take about as long as a chunk."""
+def parts(tasks: list[Task], threads: int) -> list[list[Task]]:
+    """Cut a list of tasks into pieces of whole groups: some for each thread, none longer than a chunk if possible."""
     side, first = lanes_of(tasks[0].layout.dtype), tasks[0]
     seconds = side * first.samples * (first.layout.flops_per_row + 50.0) / SPEED
-    count = side * max(1, int(CHUNK_SECONDS / seconds))
+    share = -(-len(tasks) // (side * PIECES * threads))
+    count = side * max(1, min(share, int(CHUNK_SECONDS / seconds)))
     return [tasks[begin : begin + count] for begin in range(0, len(tasks), count)]
 
 
@@ -138,7 +142,8 @@ class Group:
         steps = -(-n // batch)
         plan = Plan(shape, settings.objective, settings.optimizer.rule(), batch)
         start = self._read()
-        penalized = any(layer.l1 or layer.l2 for task in tasks for layer in task.layout.layers)
+        layouts = {id(task.layout): task.layout for task in tasks}.values()
+        penalized = any(layer.l1 or layer.l2 for layout in layouts for layer in layout.layers)
         lanes = Lanes(plan, start, [task.layout.layers for task in tasks] if penalized else None)
         x, y, codes, base = _data(tasks)
         orders = _orders(tasks, self._generators, batch < n and settings.shuffle)
@@ -180,9 +185,7 @@ class Group:
                 theta[k] = start[k]
                 failed.append(task)
                 continue
-            self._histories[task.number] = History(
-                {"loss": columns[0][k], "learning_rate": columns[1][k], "epoch_seconds": seconds}
-            )
+            self._histories[task.number] = History.of(columns[0][k], columns[1][k], seconds)
         if failed:
             self._write(theta)
         return failed
@@ -249,8 +252,9 @@ def _orders(tasks: list[Task], generators: Generators, shuffled: bool) -> Callab
 def _schedules(tasks: list[Task], steps: int) -> Callable[[int, int], Array]:
     """Return rates(epoch, count): the learning rates of the steps of so many epochs, (steps, tasks), or (1, tasks)."""
     epochs = tasks[0].settings.epochs
+    kinds = {id(task.settings): task.settings for task in tasks}
     bound: dict[int, Schedule] = {
-        id(task.settings): task.settings.optimizer.schedule.bind(steps, epochs) for task in tasks
+        key: settings.optimizer.schedule.bind(steps, epochs) for key, settings in kinds.items()
     }
     of_task = [bound[id(task.settings)] for task in tasks]
     if all(isinstance(schedule, ConstantSchedule) for schedule in bound.values()):

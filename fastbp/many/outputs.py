@@ -54,8 +54,10 @@ def outputs_of(
         return prepared[kind]
 
     for i, net in enumerate(members if several else kinds):
-        with about(i, n):
+        try:
             inputs(net, i)
+        except (TypeError, ValueError) as error:
+            raise about(error, i, n) from error
     count = prepared["rows"]
     result = np.empty((n if combine is None else 0, count, outputs), dtype)
     threads = check_threads(n_threads) or teams.default_threads()

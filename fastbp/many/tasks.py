@@ -56,15 +56,16 @@ class Task:
         """How long it takes, about."""
         return self.samples * (self.layout.flops_per_row + 1000.0)
 
-    def check(self, callbacks: bool) -> None:
-        """Raise what would be raised when the training begins; of its `callbacks`, too."""
-        n = self.learned
+    def check_steps(self) -> None:
+        """Raise what is wrong with the number of steps."""
+        n, settings = self.learned, self.settings
         if n == 0:
             raise ValueError("every row has weight 0: there is nothing to learn from")
-        settings = self.settings
         settings.optimizer.schedule.bind(-(-n // min(settings.batch_size or n, n)), settings.epochs)
-        if callbacks:
-            CallbackList(self.callbacks, Run(None, np.zeros(0)))
+
+    def check_callbacks(self) -> None:
+        """Raise what is wrong with the callbacks."""
+        CallbackList(self.callbacks, Run(None, np.zeros(0)))
 
 
 class Generators:

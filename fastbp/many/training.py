@@ -26,7 +26,7 @@ def train_all(
 ) -> list[History]:
     """Train every member by its task; after an exception other than KeyboardInterrupt all are as they were before."""
     work = _Work(members, tasks)
-    pieces = work.pieces()
+    pieces = work.pieces(threads)
     # The longest first, so that no core is idle at the end.
     pieces.sort(key=lambda item: -item[0])
     samples = sum(task.samples for task in tasks)
@@ -49,13 +49,13 @@ class _Work:
         self.control, self.generators = Control(), Generators()
         self.histories: list[Any] = [None] * len(tasks)
 
-    def pieces(self) -> list[tuple[float, Piece]]:
+    def pieces(self, threads: int) -> list[tuple[float, Piece]]:
         """Return the work, each piece with how long it takes, about; nothing is trained yet."""
         members = self.members
         groups, alone = grouped(self.tasks)
         found: list[tuple[float, Piece]] = []
         for same in groups:
-            for part in parts(same):
+            for part in parts(same, threads):
                 group = Group(members, part, self.generators, self.histories, self._alone)
                 found.append((group.work, group))
         if isinstance(members, Stack):

@@ -41,6 +41,18 @@ class History:
         for name in ("loss", "val_loss", "epoch_seconds", "learning_rate"):
             self.logs.setdefault(name, [])
 
+    @classmethod
+    def of(cls, loss: list[float], learning_rate: list[float], seconds: list[float]) -> History:
+        """Return a history without validation; the first two lists are kept, the third is copied."""
+        history = cls.__new__(cls)
+        history.logs = {
+            "loss": loss,
+            "val_loss": [],
+            "epoch_seconds": seconds.copy(),
+            "learning_rate": learning_rate,
+        }
+        return history
+
     @property
     def loss(self) -> list[float]:
         """Mean training loss of each epoch."""
