@@ -89,49 +89,74 @@ def product(X, W, S, C, M, N, K):
 
 
 @kernel(inline=True)
-def source(task, data, group, place, lane):
-    """Return which row of the data the model in a lane sees at a place of the order."""
-    side = data.base.size // task.groups
+def source(task, data, first, place, lane, side):
+    """Return which row of the data the model in a lane sees at a place of the order; `first` is its group's first."""
     own = data.order[place * side + lane] if task.own != 0 else data.order[place]
-    return own + data.base[group * side + lane]
+    return own + data.base[first + lane]
 
 
 @kernel
 def gather(task, net, data, group, first, m):
     """Copy m rows of the order, from place `first` on, to the input of the first layer and the delta of the last."""
+    if task.same != 0:
+        gather_same(task, net, data, group, first, m)
+    else:
+        gather_own(task, net, data, group, first, m)
     plan, work, side = net.plan, net.work, lanes(net.work)
-    bottom, top = layer_of(plan, 0), layer_of(plan, plan.n_layers - 1)
-    i, ld, o, turned = bottom.fan_in, bottom.ld_in, top.fan_out, plan.panel * side
+    top = layer_of(plan, plan.n_layers - 1)
+    o = top.fan_out
     for r in range(m):
         target = (top.d + r * o) * side
-        a0 = (bottom.a_in + r * ld) * side
         if task.codes != 0:
             for j in range(o):
                 store(work, target + j * side, fill(work, 0.0))
-        if task.same != 0:
-            row = source(task, data, group, first + r, 0)
-            for j in range(i):
-                store(work, a0 + j * side, fill(work, data.x[row * i + j]))
+        if task.same != 0 and task.codes == 0:
+            row = source(task, data, group * side, first + r, 0, side) * o
+            for j in range(o):
+                store(work, target + j * side, fill(work, data.y[row + j]))
+            continue
+        for lane in range(side):
+            row = source(task, data, group * side, first + r, lane, side)
             if task.codes != 0:
-                store(work, target + int(data.y[row]) * side, fill(work, 1.0))
+                work[target + int(data.y[row]) * side + lane] = 1.0
             else:
                 for j in range(o):
-                    store(work, target + j * side, fill(work, data.y[row * o + j]))
-        else:
-            for lane in range(side):
-                row = source(task, data, group, first + r, lane)
+                    work[target + j * side + lane] = data.y[row * o + j]
+
+
+@kernel(inline=True)
+def gather_same(task, net, data, group, first, m):
+    """Each number of m rows of x in all lanes."""
+    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    i, ld = bottom.fan_in, bottom.ld_in
+    for r in range(m):
+        row = source(task, data, group * side, first + r, 0, side)
+        for j in range(i):
+            store(work, (bottom.a_in + r * ld + j) * side, fill(work, data.x[row * i + j]))
+
+
+@kernel(inline=True)
+def gather_own(task, net, data, group, first, m):
+    """m rows of x of each model, turned by squares: as many short ones at once as a vector holds."""
+    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    i, ld, turned = bottom.fan_in, bottom.ld_in, net.plan.panel * side
+    # Rows of the input lie side by side if a vector holds two or more; else each is padded to whole vectors.
+    count, span = (side // i, side) if ld < side else (1, ld)
+    r = 0
+    while r < m:
+        for lane in range(side):
+            for q in range(min(count, m - r)):
+                row = source(task, data, group * side, first + r + q, lane, side) * i
+                place = turned + lane * span + q * i
                 j = 0
                 while j + side <= i:
-                    store(work, turned + lane * ld + j, load(data.x, row * i + j))
+                    store(work, place + j, load(data.x, row + j))
                     j += side
                 if j < i:
-                    store(work, turned + lane * ld + j, load_first(data.x, row * i + j, i - j))
-                if task.codes != 0:
-                    work[target + int(data.y[row]) * side + lane] = 1.0
-                else:
-                    for j in range(o):
-                        work[target + j * side + lane] = data.y[row * o + j]
-            transpose_squares(work, turned, ld, work, a0, side, side, ld)
+                    # What is written behind a short row is overwritten by the next one.
+                    store(work, place + j, load_first(data.x, row + j, i - j))
+        transpose_squares(work, turned, span, work, (bottom.a_in + r * ld) * side, side, side, span)
+        r += count
 
 
 @kernel

@@ -78,17 +78,19 @@ class Plan:
         self.words = plan = np.zeros(p.HEADER + n * p.RECORD, np.int64)
         self.hyper = hyper = plan.view(np.float64)
         records = plan[p.HEADER :].reshape(n, p.RECORD)
-        turned = -(-shape.n_inputs // side) * side
+        # Rows of the input are padded to whole vectors, unless one holds two or more of them.
+        padded = -(-shape.n_inputs // side) * side
+        turned = shape.n_inputs if 2 * shape.n_inputs <= side else padded
         widths = [turned, *(o * (3 if name in activations.NEEDS_Z else 2) for o, name, _ in shape.layers)]
         row_bytes = sum(widths) * VECTOR_BYTES
         part = min(batch_size, max(LEAST_ROWS, PART_BYTES // row_bytes))
         plan[p.N_LAYERS], plan[p.N_OUT], plan[p.BATCH], plan[p.PART] = n, shape.outputs, batch_size, part
         plan[p.N_PARAMS] = shape.size * side
-        # Vector 0 stays zero. Rows that are turned take as many vectors as a row of the input.
+        # Vector 0 stays zero. Rows that are turned take as many vectors as a padded row, and reach one further.
         plan[p.PARTIAL], plan[p.SLOT], plan[p.PANEL] = 1, 2, 2 + optimizers.N_COEFFICIENTS
-        place = int(plan[p.PANEL]) + turned
+        place = int(plan[p.PANEL]) + padded + 1
         fan_in, a_in, ld_in, d_in, w = shape.n_inputs, place, turned, -1, 0
-        place += part * turned
+        place += part * turned + side  # whole squares are written
         for record, (o, name, bias) in zip(records, shape.layers, strict=True):
             record[p.FAN_IN], record[p.FAN_OUT], record[p.ACTIVATION] = fan_in, o, activations.CODES[name]
             record[p.W], record[p.B] = w, w + fan_in * o if bias else -1
