@@ -242,8 +242,9 @@ def _report_misnamed(callbacks: list[Any]) -> None:
     """Warn once, if methods are named like hooks and are none."""
     wrong: dict[str, str] = {}
     for callback in callbacks:
+        kind: type = type(callback)
         own = [name for name in getattr(callback, "__dict__", ()) if name.startswith("on_")]
-        for name in (*_named_like_hooks(type(callback)), *own):
+        for name in (*_named_like_hooks(kind), *own):
             if name not in HOOKS and callable(getattr(callback, name, None)):
                 meant = ELSEWHERE.get(name.removeprefix("on_"))
                 close = [meant] if meant else difflib.get_close_matches(name, HOOKS, n=1)
