@@ -21,8 +21,9 @@ if os.path.isfile(_KERNELS):
 
 # Where each name is defined: lines `from fastbp.layers import Dense as Dense` of the stub, which type checkers read.
 # What comes from `fastbp` itself is a room.
-with open(os.path.join(os.path.dirname(__file__), "__init__.pyi"), encoding="utf-8") as _stub:
-    _LINES = [line.split() for line in _stub if line.startswith("from ")]
+# Read by the loader, which finds it in a zipped application too.
+_STUB = __loader__.get_data(os.path.join(os.path.dirname(__file__), "__init__.pyi")).decode()
+_LINES = [line.split() for line in _STUB.splitlines() if line.startswith("from ")]
 _HOME = {words[3]: words[1] for words in _LINES if words[1] != __name__}
 _SUBMODULES = frozenset(words[3] for words in _LINES if words[1] == __name__)
 

@@ -27,6 +27,9 @@ from fastbp.estimators import MLPRegressor as MLPRegressor
 from fastbp.formats import load as load
 from fastbp.layers import Dense as Dense
 from fastbp.layers import Dropout as Dropout
+from fastbp.many import Stack as Stack
+from fastbp.many import fit_many as fit_many
+from fastbp.many import predict_many as predict_many
 from fastbp.optimizers import SGD as SGD
 from fastbp.optimizers import Adagrad as Adagrad
 from fastbp.optimizers import Adam as Adam

@@ -80,7 +80,15 @@ class Initializer:
 
     def __call__(self, fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw W of shape (fan_in, fan_out), float64."""
-        shape = (fan_in, fan_out)
+        return self.draw((fan_in, fan_out), rng)
+
+    def draw(self, shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw W of many models, float64, of shape (..., fan_in, fan_out): one after the other.
+
+        >>> get("normal").draw((5, 2, 3), np.random.default_rng(0)).shape
+        (5, 2, 3)
+        """
+        fan_in, fan_out = shape[-2:]
         if self.name == "zeros":
             return np.zeros(shape)
         if self.name == "normal":

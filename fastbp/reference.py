@@ -765,6 +765,60 @@ def train_step(
     return unflatten(RULES[rule](flatten(layers), grad, state, t, lr, **hyper), layers), value
 
 
+def fit(
+    layers: Sequence[Layer],
+    X: Sequence[Row],
+    Y: Sequence[Any],
+    orders: Sequence[Sequence[int]],
+    batch_size: int,
+    lr: float,
+    loss: str = "half_squared_error",
+    rule: str = "sgd",
+    **hyper: Any,
+) -> tuple[list[Layer], Row]:
+    """A pass over the rows of each order, in batches. Returns layers, and the mean loss of the rows of each pass.
+
+    >>> layers, losses = fit([Layer([[0.0]], [0.0])], [[1.0], [1.0]], [[2.0], [2.0]], [[0, 1], [1, 0]], 1, 0.5)
+    >>> losses
+    [1.0, 0.0]
+    """
+    state: dict[int, State] = {}
+    trained, losses, t = list(layers), [], 0
+    for order in orders:
+        total = 0.0
+        for first in range(0, len(order), batch_size):
+            batch = order[first : first + batch_size]
+            t += 1
+            trained, value = train_step(
+                trained, [X[r] for r in batch], [Y[r] for r in batch], state, t, lr, loss, rule, **hyper
+            )
+            total += value * len(batch)
+        losses.append(total / len(order))
+    return trained, losses
+
+
+def fit_many(
+    models: Sequence[Sequence[Layer]],
+    X: Sequence[Row],
+    Y: Sequence[Any],
+    orders: Sequence[Sequence[Sequence[int]]],
+    batch_size: int,
+    lrs: Row,
+    loss: str = "half_squared_error",
+    rule: str = "sgd",
+    **hyper: Any,
+) -> list[tuple[list[Layer], Row]]:
+    """`fit` for each model, with its own orders and learning rate: to train many models is to train each.
+
+    >>> models = [[Layer([[0.0]], [0.0])], [Layer([[1.0]], [0.0])]]
+    >>> fitted = fit_many(models, [[1.0]], [[2.0]], [[[0], [0]]] * 2, 1, [0.5, 0.1])
+    >>> [[round(loss, 4) for loss in losses] for _, losses in fitted]
+    [[2.0, 0.0], [0.5, 0.32]]
+    """
+    pairs = zip(models, orders, lrs, strict=True)
+    return [fit(layers, X, Y, own, batch_size, lr, loss, rule, **hyper) for layers, own, lr in pairs]
+
+
 def example() -> tuple[list[Layer], Row, Row]:
     """The worked example: 3 inputs, 2 hidden units, 1 output, all sigmoid, no biases; with its x and y."""
     hidden = Layer([[0.4, -0.4], [0.1, 0.4], [-0.2, 0.6]], None, "sigmoid")

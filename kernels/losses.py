@@ -11,7 +11,7 @@ import math
 from .elementary import exp, log, sigmoid, softplus, tanh
 from .machine.jit import kernel
 from .machine.lanes import absolute, copysign, equal, select
-from .machine.loops import score_by_code
+from .machine.loops import score_by_code, score_by_lane
 from .machine.simd import fill, first, lanes, largest, load, scratch, store, total, traced
 from .machine.simd import select as choose
 from .machine.squares import transpose_squares
@@ -122,7 +122,10 @@ TABLE = {
 CODES = {name: code for code, name in enumerate(TABLE)}
 CROSS_ENTROPY = CODES["cross_entropy"]
 # score(code, work, p0, y0, ld, m, o, weights, values, settings): see machine/loops.py.
-score = score_by_code({CODES[name]: pair for name, pair in TABLE.items() if pair})
+_PAIRS = {CODES[name]: pair for name, pair in TABLE.items() if pair}
+score = score_by_code(_PAIRS)
+# score_lanes(code, work, p0, y0, count, s0, settings): a model per lane.
+score_lanes = score_by_lane(_PAIRS)
 
 _exp = traced(exp)
 _log = traced(log)
@@ -267,3 +270,44 @@ def evaluate(plan, work, p0, y0, ld, m, weights, scale, values):
         cross_entropy_turned(plan, work, p0, y0, ld, m, weights, scale, values)
     else:
         evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values)
+
+
+@kernel
+def cross_entropy_lanes(plan, work, p0, y0, m, s0, factor):
+    """`cross_entropy` of many models, a model per lane: work[s0:] += -sum_j y log softmax(p), y = factor (...)."""
+    o, side = plan.n_out, lanes(work)
+    low, high = fill(work, plan.low), fill(work, plan.high)
+    acc = load(work, s0)
+    for r in range(m):
+        p_row, y_row = p0 + r * o * side, y0 + r * o * side
+        top = load(work, p_row)
+        for j in range(1, o):
+            p = load(work, p_row + j * side)
+            top = choose(p > top, p, top)
+        mass = fill(work, 0.0)
+        target = fill(work, 0.0)
+        for j in range(o):
+            mass = mass + _exp(load(work, p_row + j * side) - top)
+            target = target + load(work, y_row + j * side)
+        logarithm = _log(mass) + top
+        for j in range(o):
+            p, y = load(work, p_row + j * side), load(work, y_row + j * side)
+            v = logarithm - p
+            v = choose(v < low, low, choose(v > high, high, v))
+            acc = acc + choose(_equal(y, 0.0), 0.0, v * y) * plan.value_scale
+            store(work, y_row + j * side, (_exp(p - top) / mass * target - y) * factor)
+    store(work, s0, acc)
+
+
+@kernel
+def evaluate_lanes(plan, work, p0, y0, m, s0, scale):
+    """Value and delta of m rows of many models, a model per lane: see `evaluate`.
+
+    work[s0:] gains the sum of the values; predictions and targets of a row lie side by side, a vector for each output.
+    """
+    factor = scale * plan.slope_scale
+    if plan.loss == CROSS_ENTROPY:
+        cross_entropy_lanes(plan, work, p0, y0, m, s0, factor)
+        return
+    settings = (factor, plan.value_scale, plan.parameter, plan.full, plan.low, plan.high)
+    score_lanes(plan.loss, work, p0, y0, m * plan.n_out * lanes(work), s0, settings)

@@ -16,7 +16,7 @@ import numpy as np
 from .machine.jit import kernel
 from .machine.lanes import copysign, equal, fma, select, sqrt
 from .machine.loops import step_by_code
-from .machine.simd import fill, lanes, load, total, traced
+from .machine.simd import fill, lanes, load, store, total, traced
 from .machine.simd import fma as multiply_add
 
 # Places in the array of a step's coefficients, which `coefficients` fills once per batch. A rule takes those that it
@@ -173,20 +173,34 @@ def _penalized(theta, grad, l1, l2):
 
 
 # step(code, size, numbers, params, grad, state, g0, start, stop, factors): see machine/loops.py.
-step = step_by_code(
-    {
-        CODES[name]: (rule, len(SLOTS[name]), list(inspect.signature(rule).parameters))
-        for name, rule in TABLE.items()
-    },
-    PLACE,
-    _penalized,
-)
+_RULES = {
+    CODES[name]: (rule, len(SLOTS[name]), list(inspect.signature(rule).parameters))
+    for name, rule in TABLE.items()
+}
+step = step_by_code(_RULES, PLACE, _penalized)
+# The same with coefficients and factors of each lane: a model per lane.
+step_lanes = step_by_code(_RULES, PLACE, _penalized, by_lane=True)
 
 
 @kernel(inline=True)
 def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
     """theta[start:stop] after one step of the plan's rule with the gradient grad[g0:]; `numbers` is the step's."""
     step(plan.rule, plan.n_params, numbers, params, grad, state, g0, start, stop, (l1, l2, scale))
+
+
+@kernel
+def coefficients_of_lanes(plan, unit, rates, r0, numbers, n0):
+    """numbers[n0:] = a vector of each coefficient: those in `unit`, of learning rate 1, for the rates at rates[r0:]."""
+    side = lanes(rates)
+    for k in range(N_COEFFICIENTS):
+        store(numbers, n0 + k * side, fill(rates, unit[k]))
+    rate = load(rates, r0)
+    if plan.rule == MOMENTUM_RULE and plan.velocity != 0:
+        store(numbers, n0 + WEIGHT * side, rate * unit[WEIGHT])
+    else:
+        store(numbers, n0 + RATE * side, rate * unit[RATE])
+    store(numbers, n0 + SECOND * side, rate * unit[SECOND])
+    store(numbers, n0 + SHRINK * side, rate * (unit[SHRINK] - 1.0) + 1.0)
 
 
 _penalized_gradient = traced(_penalized)

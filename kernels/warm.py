@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, network, plain
+from . import compiled, many, network, plain
 from . import plan as p
 
 
@@ -40,6 +40,10 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         say(f"predictions from plain arrays, {dtype}")
         plain.forward(row, 1, row, row, False, 0, work, 0, 0)
         plain.forward_sparse(row, index, index, row, row, False, 0, work, 0, 0)
+        say(f"many small models, {dtype}")
+        task = np.array([int(name == "groups") for name in many.TASK.fields], np.int64)
+        task = np.concatenate([task, plan])
+        many.train(task, none, none, none, none, none, none, order, order, none, none, number)
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)

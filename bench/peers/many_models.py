@@ -1,4 +1,4 @@
-"""256 independent small models, each with its own rows, trained for five epochs: hyper-parameter sweeps, ensembles."""
+"""Many independent small models, each with its own rows, trained for five epochs: hyper-parameter sweeps, ensembles."""
 
 from __future__ import annotations
 
@@ -13,17 +13,25 @@ from bench.peers.subject import Case
 from bench.peers.workloads import ADAM, Array, Workload, initial_parameters, loss_of, make_data, make_orders
 
 EPOCHS = 5
+# (models, rows of each, units of the hidden layer, rows of a batch) by the name of a case.
+CASES = {
+    "256x20-32-1": (256, 2016, (20, 32, 1), 32),
+    "1024x10-16-1": (1024, 512, (10, 16, 1), 16),
+    "4096x4-8-1": (4096, 200, (4, 8, 1), 8),
+}
 
 
 class Many(ABC):
-    """Base: data of shape (models, rows, 20), targets (models, rows), one order of the rows per epoch for all."""
+    """Base: data of shape (models, rows, inputs), targets (models, rows), one order of the rows per epoch for all."""
 
     check_runs = 1
 
     def __init__(self, case: Case) -> None:
-        models, rows = (8, 64) if case.quick else (256, 2016)
+        models, rows, sizes, batch = CASES[case.name]
+        if case.quick:
+            models, rows = 8, 64
         self.case = case
-        self.workload = Workload("small", (20, 32, 1), "relu", "mse", 32, "adam", 1e-3, rows)
+        self.workload = Workload("small", sizes, "relu", "mse", batch, "adam", 1e-3, rows)
         sets = [make_data(self.workload.sizes, "mse", rows, case.dtype, seed) for seed in range(models)]
         self.x = np.stack([x for x, _ in sets])
         self.y = np.stack([y for _, y in sets])
@@ -32,7 +40,7 @@ class Many(ABC):
             np.stack([weights[level] if kind == 0 else biases[level] for weights, biases in starts])
             for level in range(2)
             for kind in range(2)
-        ]  # W1 (models, 20, 32), b1 (models, 32), W2, b2
+        ]  # W1 (models, inputs, units), b1 (models, units), W2, b2
         self.orders = make_orders(rows, EPOCHS)
         self.work = float(models * rows * EPOCHS)
         self.build()
@@ -73,40 +81,40 @@ class Many(ABC):
 
 
 class Fastbp(Many):
-    """One Sequential and one Session per model, models handed to ordinary Python threads."""
+    """`fastbp.fit_many` on a list of models."""
 
     def build(self) -> None:
-        """Make the networks."""
+        """Make the networks; a first call loads the kernels."""
         import fastbp
 
-        self.nets = [
-            fastbp.Sequential([fastbp.Dense(32, "relu"), fastbp.Dense(1)], n_inputs=20, dtype=self.case.dtype)
-            for _ in self.x
-        ]
+        inputs, units, _ = self.workload.sizes
+        layers = [fastbp.Dense(units, "relu"), fastbp.Dense(1)]
+        self.nets = [fastbp.Sequential(layers, n_inputs=inputs, dtype=self.case.dtype) for _ in self.x]
+        self.optimizer = fastbp.Adam(self.workload.learning_rate, **ADAM)
+        # The orders of all epochs are one pass without shuffling, so that its batches are those of the others.
+        self.rows = self.orders.reshape(-1)
+        self.train()
 
     def reset(self) -> None:
-        """New sessions."""
-        from fastbp.engine.session import Session
-        from fastbp.objectives import Objective
-        from fastbp.optimizers import Rule
-
-        self.sessions = []
+        """Initial parameters; every call starts a new optimizer."""
         for i, net in enumerate(self.nets):
             W1, b1, W2, b2 = (values[i] for values in self.start)
             net.set_weights([W1, W2], [b1, b2])
-            self.sessions.append(
-                Session(net.engine, Objective("mse"), Rule("adam", **ADAM), batch_size=32, n_threads=1)
-            )
-
-    def _one(self, i: int) -> None:
-        x, y = self.x[i], self.y[i][:, None]
-        for order in self.orders:
-            self.sessions[i].run(x, y, order, self.workload.learning_rate)
 
     def train(self) -> None:
-        """Map over the models."""
-        with ThreadPoolExecutor(self.case.threads) as pool:
-            list(pool.map(self._one, range(len(self.x))))
+        """One call."""
+        import fastbp
+
+        fastbp.fit_many(
+            self.nets,
+            self.x,
+            self.y,
+            rows=self.rows,
+            shuffle=False,
+            optimizer=self.optimizer,
+            batch_size=self.workload.batch_size,
+            n_threads=self.case.threads,
+        )
 
     def parameters(self) -> list[Array]:
         """Stacked."""
@@ -137,9 +145,9 @@ class ScikitLearn(Many):
         from sklearn.neural_network import MLPRegressor
 
         options = {
-            "hidden_layer_sizes": (32,),
+            "hidden_layer_sizes": self.workload.sizes[1:-1],
             "alpha": 0.0,
-            "batch_size": 32,
+            "batch_size": self.workload.batch_size,
             "learning_rate_init": 1e-3,
             "tol": 0.0,
             "n_iter_no_change": 1_000_000_000,
@@ -188,12 +196,13 @@ class NumpyHand(Many):
     def _share(self, thread: int, models: slice) -> None:
         theta, m, v = ([p[models] for p in group] for group in (self.theta, self.m, self.v))
         W1, b1, W2, b2 = theta
+        batch = self.workload.batch_size
         for order in self.orders:
-            for start in range(0, len(order), 32):
-                index = order[start : start + 32]
+            for start in range(0, len(order), batch):
+                index = order[start : start + batch]
                 x, y = self.x[models][:, index], self.y[models][:, index]
                 a = np.maximum(x @ W1 + b1[:, None], 0)
-                delta = (a @ W2 + b2[:, None] - y[..., None]) * (2 / 32)
+                delta = (a @ W2 + b2[:, None] - y[..., None]) * (2 / batch)
                 below = (delta @ W2.transpose(0, 2, 1)) * (a > 0)
                 grads = [
                     x.transpose(0, 2, 1) @ below,
@@ -274,7 +283,7 @@ class TorchVmap(Many):
         """One step of all models at a time."""
         with self.torch.no_grad():
             for order in self.orders:
-                for index in self.torch.from_numpy(order).split(32):
+                for index in self.torch.from_numpy(order).split(self.workload.batch_size):
                     self.step(self.theta, self.m, self.v, self.t, self.tx[:, index], self.ty[:, index])
 
     def parameters(self) -> list[Array]:
@@ -321,7 +330,7 @@ class JaxVmap(Many):
 
         self.all_models = jax.jit(all_models)
         self.parts = [(jnp.asarray(self.x[s]), jnp.asarray(self.y[s])) for s in self.shares()]
-        self.batches = jnp.asarray(self.orders.reshape(-1, 32).astype(np.int32))
+        self.batches = jnp.asarray(self.orders.reshape(-1, self.workload.batch_size).astype(np.int32))
 
     def reset(self) -> None:
         """Initial parameters of each share."""

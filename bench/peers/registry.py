@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from bench.peers import chains
+from bench.peers import chains, many_models
 from bench.peers.workloads import WORKLOADS
 
 
@@ -104,8 +104,8 @@ SUITES = {
         ),
         Suite(
             "many-models",
-            "256 independent 20-32-1 models, 2k rows each, batch 32, Adam, 5 epochs",
-            ("256x20-32-1",),
+            "Independent small models, each with its own rows, Adam, 5 epochs",
+            tuple(many_models.CASES),
             "samples/s",
             (
                 Peer(OURS, "many_models:Fastbp", ("fastbp",)),

@@ -22,7 +22,7 @@ def other_sentences(results: tables.Results) -> list[str]:
         ("startup", "process start to the end of the first epoch, {name}"),
         ("latency", "one row from Python"),
         ("predict", "100 000 rows through 784-100-10"),
-        ("many-models", "256 small models, {name}"),
+        ("many-models", "small models in one call, {name}"),
         ("simplechains", "SimpleChains' example {name}"),
     ):
         for case in tables.cases(results, suite):

@@ -228,8 +228,6 @@ class SmallSteps(Timed):
 
     def setup(self, name, dtype):
         """Batches of 8, 16 and 32 rows, Adam with a rate that changes next to nothing."""
-        import numpy as np
-
         from . import Objective, Rule, Session
 
         sizes = [int(units) for units in name.split("-")]
@@ -256,8 +254,6 @@ class SmallEstimator(Timed):
         """The rows, and a first fit of both kinds."""
         import warnings
 
-        import numpy as np
-
         import fastbp
 
         warnings.simplefilter("ignore")  # of the one epoch
@@ -279,3 +275,45 @@ class SmallEstimator(Timed):
     def time_partial_fit(self, *_):
         """One row."""
         self.online.partial_fit(self.x[:1], self.y[:1])
+
+
+class Many(Timed):
+    """`fit_many` on one thread: small models with their own 200 rows each, five epochs."""
+
+    params = [["20-32-1", "10-16-1", "4-8-1"]]
+    param_names = ["network"]
+
+    def setup(self, name):
+        """As many models as take about as long; a learning rate that changes next to nothing."""
+        import fastbp
+
+        inputs, units, _ = (int(size) for size in name.split("-"))
+        self.batch = units
+        n = 64 if units == 32 else 512
+        layers = [fastbp.Dense(units, "relu"), fastbp.Dense(1)]
+        self.nets = [fastbp.Sequential(layers, n_inputs=inputs, seed=i) for i in range(n)]
+        self.x, self.y = randn(n, 200, inputs), randn(n, 200, 1, seed=1)
+        self.net, self.optimizer = self.nets[0], fastbp.Adam(1e-9)
+        self.time_list()
+
+    def time_list(self, *_):
+        """A list of models."""
+        self._fit(self.nets)
+
+    def time_stack(self, *_):
+        """As many of one architecture, first weights included."""
+        self._fit(self.net, n=len(self.nets))
+
+    def _fit(self, nets, **given):
+        import fastbp
+
+        fastbp.fit_many(
+            nets,
+            self.x,
+            self.y,
+            optimizer=self.optimizer,
+            epochs=5,
+            batch_size=self.batch,
+            n_threads=1,
+            **given,
+        )

@@ -108,20 +108,11 @@ class ProgressBar(Callback):
 
     def on_fit_begin(self, run: Run | None = None) -> None:
         """Draw the bar."""
-        from tqdm.auto import tqdm
-
         self._run = run
         samples = run.samples if run is not None else 0
-        self._bar = tqdm(
-            total=samples * run.epochs or None if run is not None else None,
-            initial=samples * run.epoch + run.samples_done if run is not None else 0,
-            unit=" samples",
-            unit_scale=True,
-            **_width(self.file or sys.stderr),
-            file=self.file,
-            # None: no bar unless the file is a terminal.
-            disable=False if self.file is None and in_notebook() else None,
-        )
+        total = samples * run.epochs if run is not None else 0
+        done = samples * run.epoch + run.samples_done if run is not None else 0
+        self._bar = bar_of(total, done, self.file)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Name the epoch."""
@@ -153,6 +144,22 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.close()
             self._bar = self._run = None
+
+
+def bar_of(samples: int, done: int = 0, file: TextIO | None = None) -> Any:
+    """Return a bar over so many samples (0: nobody knows), shown on a terminal or in a notebook only."""
+    from tqdm.auto import tqdm
+
+    return tqdm(
+        total=samples or None,
+        initial=done,
+        unit=" samples",
+        unit_scale=True,
+        **_width(file or sys.stderr),
+        file=file,
+        # None: no bar unless the file is a terminal.
+        disable=False if file is None and in_notebook() else None,
+    )
 
 
 def in_notebook() -> bool:

@@ -159,6 +159,23 @@ class Rows:
         """Yield rows and the order in which to train on them, in whole batches."""
         yield self, order
 
+    def chosen(self, order: Array) -> Iterator[Rows]:
+        """Yield a copy of the rows of `order`."""
+        twin = self._like()
+        twin.n = len(order)
+        if self.sparse:
+            counts = self.indptr[order + 1] - self.indptr[order]
+            twin.indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+            begins = np.repeat(self.indptr[order] - twin.indptr[:-1], counts)
+            entries = begins + np.arange(len(begins))
+            twin.values, twin.indices = self.values[entries], self.indices[entries]
+        else:
+            twin.values = flat(self.values.reshape(self.n, -1)[order])
+        twin.y = flat(self.targets[order])
+        twin.weights = self.weights[order] if self.weights.size else NO_WEIGHTS
+        twin.mass = float(twin.weights.sum()) if twin.weights.size else float(twin.n)
+        yield twin
+
     def weighted(self, sample_weight: Array | None) -> Rows:
         """Return the same rows with other weights; nothing is copied."""
         twin = self._like()

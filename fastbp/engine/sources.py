@@ -60,6 +60,10 @@ class MappedRows:
             rows = self._rows(order[block])
             yield rows, np.arange(len(rows))
 
+    def chosen(self, order: Array) -> Iterator[Rows]:
+        """Yield copies of the rows of `order`, block by block."""
+        return (rows for rows, _ in self.pieces(order, 1))
+
     def weighted(self, sample_weight: Array | None) -> MappedRows:
         """Return the same rows with other weights."""
         return MappedRows(self.layout, self.x, self.targets, sample_weight, self.objective)
@@ -79,6 +83,36 @@ class MappedRows:
 
 
 Source = Rows | MappedRows
+
+
+class Selection:
+    """Some rows of a source, to be evaluated on; they are copied when they are needed, and not kept.
+
+    Parameters
+    ----------
+    data : Rows or MappedRows
+    order : ndarray of int64
+    """
+
+    def __init__(self, data: Source, order: Array) -> None:
+        self.data, self.order = data, order
+        self.weights = data.weights[order] if data.weights.size else data.weights
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.order)
+
+    @property
+    def targets(self) -> Array:
+        """Targets or class codes of the rows."""
+        return self.data.targets[self.order]
+
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the rows in their order."""
+        return self.data.chosen(self.order)
+
+
+ValidationSource = Source | Selection
 
 
 class Stream:
@@ -135,12 +169,23 @@ def prepare(
     TypeError, ValueError
         Says what came and what was expected, in which argument.
     """
-    dtype = layout.dtype
     objectives.check_output(layout.layers[-1].activation, objective)
-    inputs = to_inputs(x, layout.n_inputs, dtype, name=f"{prefix}X", layer=first_layer(layout))
-    n = int(inputs.shape[0])
-    if n == 0:
+    return label(layout, checked(layout, x, prefix), y, sample_weight, objective, prefix)
+
+
+def checked(layout: Layout, x: Any, prefix: str = "") -> Any:
+    """Convert inputs and check them against the network, as `prepare` does."""
+    inputs = to_inputs(x, layout.n_inputs, layout.dtype, name=f"{prefix}X", layer=first_layer(layout))
+    if inputs.shape[0] == 0:
         raise ValueError(f"{prefix}X has 0 rows")
+    return inputs
+
+
+def label(
+    layout: Layout, inputs: Any, y: Any, sample_weight: Any, objective: Objective, prefix: str = ""
+) -> Source:
+    """Convert and check targets and weights of inputs that are `checked`."""
+    dtype, n = layout.dtype, int(inputs.shape[0])
     targets = objectives.to_targets(y, objective, n, layout.n_outputs, dtype, name=f"{prefix}y")
     weights = to_weights(sample_weight, n, dtype, f"{prefix}sample_weight")
     if _is_foreign(inputs, layout):

@@ -40,6 +40,11 @@ def training_lock() -> AbstractContextManager[Any]:
     return lock
 
 
+def held(lock: Any) -> bool:
+    """Whether this thread is inside a `training_lock`: another one that waits for it would wait for ever."""
+    return bool(lock._is_owned())
+
+
 def _alone_after_fork() -> None:
     """In a child: calls and trainings of the parent's other threads are not under way here, and they hold no lock."""
     global _active, _active_lock

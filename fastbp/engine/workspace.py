@@ -115,12 +115,12 @@ def _blueprint(
     for place, layer in zip(hyper[p.HEADER :].reshape(n, p.RECORD), layout.layers, strict=True):
         place[p.DROPOUT], place[p.L1], place[p.L2] = layer.dropout, layer.l1, 2.0 * layer.l2
     hyper[p.INPUT_DROPOUT] = layout.input_dropout
-    _place_objective(plan, hyper, objective or Objective(), layout.n_outputs)
+    place_objective(plan, hyper, objective or Objective(), layout.n_outputs)
     plan.flags.writeable = False
     return Blueprint(TILE_ROWS * tiles, plan, grad_size)
 
 
-def _place_objective(plan: Array, hyper: Array, objective: Objective, outputs: int) -> None:
+def place_objective(plan: Array, hyper: Array, objective: Objective, outputs: int) -> None:
     """Write what the kernels must know of the loss."""
     if objective.name not in losses.CODES:
         raise ValueError(f"unknown loss {objective.name!r}; known are {', '.join(OBJECTIVE_NAMES)}")

@@ -8,13 +8,13 @@ import numpy as np
 
 from fastbp import metrics as figures
 from fastbp.engine.engine import Engine
-from fastbp.engine.sources import Source
+from fastbp.engine.sources import ValidationSource
 from fastbp.objectives import Objective
 
 
 def evaluate(
     engine: Engine,
-    data: Source,
+    data: ValidationSource,
     objective: Objective,
     metrics: Mapping[str, figures.Metric],
     n_threads: int | None,

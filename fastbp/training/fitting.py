@@ -15,9 +15,11 @@ from fastbp.callbacks.hooks import as_list
 from fastbp.callbacks.reports import EpochLines, in_notebook
 from fastbp.engine.layout import Layout
 from fastbp.engine.loading import load_kernels
-from fastbp.engine.sources import Source, Stream, prepare
+from fastbp.engine.memory import Array
+from fastbp.engine.sources import Source, Stream, ValidationSource, prepare
 from fastbp.training.history import History
 from fastbp.training.model_loop import ModelLoop
+from fastbp.training.orders import Draws
 from fastbp.training.settings import Fit
 from fastbp.training.trainer import Model, Trainer
 
@@ -37,7 +39,18 @@ def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
         if settings.validation_split:
             data, validation = _split(data, settings.validation_split)
         data = _class_weighted(data, settings)
-    rng = np.random.default_rng(settings.seed)
+    return train(loop_of(net, data, validation, settings, np.random.default_rng(settings.seed)))
+
+
+def loop_of(
+    net: Model,
+    data: Source | Stream,
+    validation: ValidationSource | None,
+    settings: Fit,
+    rng: Draws,
+    rows: Array | None = None,
+) -> ModelLoop:
+    """Return the loop of a fit on checked data, or on the `rows` of them; nothing is trained or allocated yet."""
     trainer = Trainer(
         net,
         settings.objective,
@@ -46,12 +59,17 @@ def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
         seed=int(rng.integers(2**31)),
         n_threads=settings.n_threads,
     )
-    loop = ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng)
+    return ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng, rows)
+
+
+def train(loop: ModelLoop) -> History:
+    """Train; after an exception other than KeyboardInterrupt the model is as it was before."""
+    engine = loop.trainer.engine
     load_kernels(engine)
     before = engine.theta.copy()
     try:
-        if settings.resume_from is not None:
-            loop.resume(settings.resume_from)
+        if loop.settings.resume_from is not None:
+            loop.resume(loop.settings.resume_from)
         loop.train()
     except KeyboardInterrupt:
         raise

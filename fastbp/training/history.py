@@ -24,6 +24,8 @@ class History:
         Loss on the validation data after each epoch; empty without them.
     epoch_seconds, learning_rate : list of float
         Duration of the epoch (with validation, without callbacks), and rate of its last batch.
+    error : DivergenceError or None
+        Why `fastbp.fit_many` gave the model the weights back that it had before.
 
     >>> history = History({"loss": [2.0, 1.0], "accuracy": [0.5, 0.75]})
     >>> len(history), history.loss, history.val_loss, history.accuracy
@@ -32,10 +34,24 @@ class History:
 
     __module__ = "fastbp"
 
+    error: Exception | None = None
+
     def __init__(self, logs: Mapping[str, list[float]] | None = None) -> None:
         self.logs: dict[str, list[float]] = {name: list(values) for name, values in (logs or {}).items()}
         for name in ("loss", "val_loss", "epoch_seconds", "learning_rate"):
             self.logs.setdefault(name, [])
+
+    @classmethod
+    def of(cls, loss: list[float], learning_rate: list[float], seconds: list[float]) -> History:
+        """Return a history without validation; the first two lists are kept, the third is copied."""
+        history = cls.__new__(cls)
+        history.logs = {
+            "loss": loss,
+            "val_loss": [],
+            "epoch_seconds": seconds.copy(),
+            "learning_rate": learning_rate,
+        }
+        return history
 
     @property
     def loss(self) -> list[float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import weakref
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
@@ -12,8 +13,9 @@ import numpy as np
 
 import fastbp.formats._schema as schema
 from fastbp.callbacks.hooks import Logs, Run
+from fastbp.engine.memory import Array
 from fastbp.engine.rows import Rows
-from fastbp.engine.sources import Source, Stream
+from fastbp.engine.sources import Source, Stream, ValidationSource
 from fastbp.engine.workspace import EMPTY_ORDER
 from fastbp.formats._container import contents
 from fastbp.optimizers import MOST_STEPS
@@ -22,6 +24,7 @@ from fastbp.training import checkpoints
 from fastbp.training.evaluation import evaluate
 from fastbp.training.history import History
 from fastbp.training.loop import Loop
+from fastbp.training.orders import Draws
 from fastbp.training.settings import Fit
 from fastbp.training.trainer import Trainer
 from fastbp.validation import shown
@@ -38,6 +41,19 @@ def _plain(value: Any, name: str) -> None:
             _plain(content, f"{name}[{i}]")
     elif not (value is None or isinstance(value, str | bool)):
         schema.number()(value, name)
+
+
+_EVERY: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
+
+
+def every(n: int) -> Array:
+    """Return the row numbers 0 ... n - 1, one array for all who have it now; not to be written to."""
+    rows = _EVERY.get(n)
+    if rows is None:
+        rows = np.arange(n)
+        rows.flags.writeable = False
+        _EVERY[n] = rows
+    return rows
 
 
 TRAINING = schema.record(
@@ -73,8 +89,10 @@ class ModelLoop(Loop):
     settings : Fit
     callbacks : iterable
         Those of the settings, and those that are always there.
-    rng : numpy.random.Generator
+    rng : numpy.random.Generator or Replay
         Of the orders.
+    rows : ndarray of int64, optional
+        The rows of `data` to train on, one by one; left out: all.
     """
 
     resumable = True
@@ -83,10 +101,11 @@ class ModelLoop(Loop):
         self,
         trainer: Trainer,
         data: Source | Stream,
-        validation: Source | None,
+        validation: ValidationSource | None,
         settings: Fit,
         callbacks: Iterable[Any],
-        rng: np.random.Generator,
+        rng: Draws,
+        rows: Array | None = None,
     ) -> None:
         self.trainer, self.data, self.validation, self.settings = trainer, data, validation, settings
         self.rng = rng
@@ -102,9 +121,9 @@ class ModelLoop(Loop):
         else:
             # A row of weight 0 is no row: a batch of nothing but such rows would have no mean.
             weights = data.weights
-            self.rows = (
-                np.flatnonzero(weights) if weights.size and not weights.all() else np.arange(len(data))
-            )
+            self.rows = every(len(data)) if rows is None else rows
+            if weights.size and not weights[self.rows].all():
+                self.rows = self.rows[weights[self.rows] != 0.0]
             if len(self.rows) == 0:
                 raise ValueError("every row of X has weight 0: there is nothing to learn from")
             self.batch_size = min(settings.batch_size or len(self.rows), len(self.rows))
@@ -175,7 +194,7 @@ class ModelLoop(Loop):
             for k in range(count):
                 orders[k] = order[self.rng.permutation(n)]
         else:
-            orders = EMPTY_ORDER if n == self.data.n else np.tile(order, (count, 1))
+            orders = EMPTY_ORDER if order is every(self.data.n) else np.tile(order, (count, 1))
         steps = -(-n // size)
         schedule, scale = trainer.schedule, run.learning_rate_scale
         rates: float | Times

@@ -6,6 +6,8 @@ Numba function. Each operation has its twin in NumPy for the interpreter mode, a
 NUMBA_BOUNDSCHECK=1.
 """
 
+import functools
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -28,7 +30,7 @@ from .simd import (
 P, F = types.intp, types.float64
 
 
-class _Writer:
+class Writer:
     """What the loops below write their instructions with: vectors of `dtype`, and numbers made into such."""
 
     def __init__(self, context, builder, dtype):
@@ -110,7 +112,7 @@ def map_by_code(functions, slopes):
     def forward(typingctx, code, work, z0, a0, count, training):
         def codegen(context, builder, sig, args):
             code, work, z0, a0, count, training = args
-            w = _Writer(context, builder, sig.args[1].dtype)
+            w = Writer(context, builder, sig.args[1].dtype)
             z_base, a_base = (w.pointer(sig.args[1], work, start, count) for start in (z0, a0))
 
             def write(pair):
@@ -152,7 +154,7 @@ def multiply_by_code(slopes, others):
     def backward(typingctx, code, work, z0, a0, d0, count, scale):
         def codegen(context, builder, sig, args):
             code, work, z0, a0, d0, count, scale = args
-            w = _Writer(context, builder, sig.args[1].dtype)
+            w = Writer(context, builder, sig.args[1].dtype)
             z_base, a_base, d_base = (w.pointer(sig.args[1], work, start, count) for start in (z0, a0, d0))
             factor = w.spread(scale)
 
@@ -206,7 +208,7 @@ def score_by_code(pairs):
     def score(typingctx, code, work, p0, y0, ld, m, o, weights, values, settings):
         def codegen(context, builder, sig, args):
             code, work, p0, y0, ld, m, o, weights, values, settings = args
-            w = _Writer(context, builder, sig.args[1].dtype)
+            w = Writer(context, builder, sig.args[1].dtype)
             factor, value_scale, *others = cgutils.unpack_tuple(builder, settings)
             span = builder.and_(builder.add(o, w.word(w.width - 1)), w.word(-w.width))
             reach = builder.add(builder.mul(builder.sub(m, w.word(1)), ld), span)
@@ -243,11 +245,64 @@ def score_by_code(pairs):
     return score
 
 
-def step_by_code(rules, places, penalized):
+def score_by_lane(pairs):
+    """Return score(code, work, p0, y0, count, s0, settings), a loss of many models, a model per lane.
+
+    work[s0:] += value_scale value(p, y) over `count` numbers, each value kept in [low, high]; y = factor slope(p, y).
+    settings = (factor, value_scale, parameter, full, low, high).
+
+    Parameters
+    ----------
+    pairs : dict
+        As those of `score_by_code`.
+    """
+
+    def twin(code, work, p0, y0, count, s0, settings):
+        value, slope = pairs[code]
+        factor, value_scale, c, full, low, high = (fill_twin(work, v) for v in settings)
+        acc = load_twin(work, s0)
+        for j in range(0, count, lanes_of(work)):
+            p, y = load_twin(work, p0 + j), load_twin(work, y0 + j)
+            v = value(p, y, c, full)
+            acc = fma(select(v < low, low, select(v > high, high, v)), value_scale, acc)
+            store_twin(work, y0 + j, slope(p, y, c) * factor)
+        store_twin(work, s0, acc)
+
+    @operation(twin=twin)
+    def score(typingctx, code, work, p0, y0, count, s0, settings):
+        def codegen(context, builder, sig, args):
+            code, work, p0, y0, count, s0, settings = args
+            w = Writer(context, builder, sig.args[1].dtype)
+            p_base, y_base = (w.pointer(sig.args[1], work, start, count) for start in (p0, y0))
+            s_base = w.pointer(sig.args[1], work, s0, w.word(w.width))
+            numbers = cgutils.unpack_tuple(builder, settings)
+            factor, value_scale, c, full, low, high = (w.spread(v) for v in numbers)
+
+            def write(pair):
+                value, slope = pair
+                acc = cgutils.alloca_once_value(builder, w.load(s_base, w.word(0)).value)
+                with w.vectors(count) as (j, _):
+                    p, y = w.load(p_base, j), w.load(y_base, j)
+                    v = value(p, y, c, full)
+                    v = select(v < low, low, select(v > high, high, v))
+                    builder.store(fma(v, value_scale, Lanes(builder, builder.load(acc))).value, acc)
+                    w.store(y_base, j, slope(p, y, c) * factor)
+                w.store(s_base, w.word(0), Lanes(builder, builder.load(acc)))
+
+            w.branch(code, pairs, write)
+            return context.get_dummy_value()
+
+        return types.void(P, work, P, P, P, P, settings), codegen
+
+    return score
+
+
+def step_by_code(rules, places, penalized, by_lane=False):
     """Return step(code, size, numbers, params, grad, state, g0, start, stop, factors): params[start:stop] after a step.
 
     Their gradient is grad[g0:], penalized and scaled by factors = (l1, l2, scale). `size` is the length of one state
-    array, `numbers` the step's coefficients.
+    array, `numbers` the step's coefficients. If they differ `by_lane`, `numbers` and `factors` are arrays that hold a
+    vector of each.
 
     Parameters
     ----------
@@ -261,13 +316,13 @@ def step_by_code(rules, places, penalized):
 
     def twin(code, size, numbers, params, grad, state, g0, start, stop, factors):
         rule, slots, names = rules[code]
-        kind = params.dtype.type
-        l1, l2, scale = (kind(v) for v in factors)
-        given = {name: kind(numbers[places[name]]) for name in names if name in places}
+        number = functools.partial(_vector_twin if by_lane else _number_twin, params.dtype)
+        l1, l2, scale = (number(factors, k) for k in range(3))
+        given = {name: number(numbers, places[name]) for name in names if name in places}
         for j in range(start, stop, lanes_of(params)):
             theta = load_twin(params, j)
             g = penalized(theta, load_twin(grad, g0 + j - start), l1, l2) * scale
-            g = fma(theta, kind(numbers[places["decay"]]), g)
+            g = fma(theta, number(numbers, places["decay"]), g)
             old = [load_twin(state, k * size + j) for k in range(slots)]
             theta, *new = rule(theta, g, *old, **given)
             store_twin(params, j, theta)
@@ -278,15 +333,23 @@ def step_by_code(rules, places, penalized):
     def step(typingctx, code, size, numbers, params, grad, state, g0, start, stop, factors):
         def codegen(context, builder, sig, args):
             code, size, numbers, params, grad, state, g0, start, stop, factors = args
-            w = _Writer(context, builder, sig.args[3].dtype)
+            w = Writer(context, builder, sig.args[3].dtype)
             span = builder.sub(stop, start)
             theta_base = w.pointer(sig.args[3], params, start, span)
             grad_base = w.pointer(sig.args[4], grad, g0, span)
-            number_base = w.pointer(sig.args[2], numbers, w.word(0), w.word(len(places)))
-            l1, l2, scale = (w.spread(v) for v in cgutils.unpack_tuple(builder, factors))
+            wide = w.width if by_lane else 1
+            number_base = w.pointer(sig.args[2], numbers, w.word(0), w.word(wide * len(places)))
+            if by_lane:
+                factor_base = w.pointer(sig.args[9], factors, w.word(0), w.word(3 * wide))
+                l1, l2, scale = (w.load(factor_base, w.word(k * wide)) for k in range(3))
+            else:
+                l1, l2, scale = (w.spread(v) for v in cgutils.unpack_tuple(builder, factors))
 
             def coefficient(name):
-                return w.spread(builder.load(builder.gep(number_base, [w.word(places[name])])))
+                place = w.word(wide * places[name])
+                if by_lane:
+                    return w.load(number_base, place)
+                return w.spread(builder.load(builder.gep(number_base, [place])))
 
             def write(entry):
                 rule, slots, names = entry
@@ -308,6 +371,16 @@ def step_by_code(rules, places, penalized):
         return types.void(P, P, numbers, params, grad, state, P, P, P, factors), codegen
 
     return step
+
+
+def _number_twin(dtype, numbers, place):
+    """Return one of the numbers, rounded to `dtype`."""
+    return dtype.type(numbers[place])
+
+
+def _vector_twin(dtype, numbers, place):
+    """Return one of the vectors."""
+    return load_twin(numbers, place * lanes_of(numbers))
 
 
 def count_with(function):

@@ -18,6 +18,7 @@ import fastbp
 NAMES = """
     MLPClassifier MLPRegressor
     Sequential Dense Dropout Trainer History
+    fit_many predict_many Stack
     SGD Adagrad RMSProp Adam AdamW NAdam Rprop
     ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
     EarlyStopping Checkpoint ReduceLROnPlateau ProgressBar CSVLogger TerminateOnNaN TimeLimit

@@ -60,6 +60,10 @@ value: float = trainer.step(x, y)
 net.save("m.safetensors")
 twin: fb.Sequential = net.copy()
 count: int = twin.n_parameters
+histories: list[fb.History] = fb.fit_many([net, twin], x, y, learning_rate=[0.1, 0.2], rows=[None, [0, 1]])
+stack: fb.Stack = fb.fit_many(net, x, y, n=10, epochs=2)
+member: fb.Sequential = stack[3]
+votes: np.ndarray = fb.predict_many([net, twin], x, combine="mean")
 """
 
 MISTAKES = [

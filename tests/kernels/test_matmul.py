@@ -227,9 +227,7 @@ def test_every_vector_width(width):
     if width == target.VECTOR_BYTES:
         pytest.skip("the width of this run")
     here = Path(__file__).parent
-    names = (
-        "machine/simd machine/squares machine/tile matmul elementary activations losses optimizers network"
-    )
+    names = "machine/simd machine/squares machine/tile matmul elementary activations losses optimizers network many"
     files = [str((here / name).with_name(f"test_{Path(name).name}.py")) for name in names.split()]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow", *files],

@@ -1,0 +1,313 @@
+"""Many small models of one architecture, a model per lane: one vector holds the same number of each of them.
+
+    train       groups of `lanes` models, one after the other
+      batch     a batch of a group, in parts that stay in the first cache
+        gather  x and targets of the rows, each model's own or one row for all
+        forward, backward    x W, x' delta and delta W' by one routine (machine/patch.py)
+
+A model has its own rows, learning rate and penalties; architecture, loss, rule and the sizes of the batches are one for
+all. What network.py spends on calls, on padding and on sums across lanes is nothing here, so small models train several
+times as fast; with more weights than stay in the first cache, network.py is faster. Results equal its own but for
+rounding: sums of losses, and of the gradient of more than SUM_ROWS rows, are made in another order.
+
+Reference: `fit_many` of fastbp/reference.py.
+
+All arrays of models are "lane-minor": number k of the model in lane l is at [k * lanes + l]. The plan is plan.py's; its
+places count vectors: `w`, `b` and those in `work`. `panel` is room for rows to be turned, `partial` the sum of the
+losses, `slot` the step's coefficients. work[0] is zero.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import activations, losses, optimizers
+from .machine.jit import entry, kernel
+from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, Grid, patch, patch_column, patch_element, patch_row
+from .machine.records import Record, record_at
+from .machine.simd import fill, lanes, load, load_first, store
+from .machine.squares import transpose_squares
+from .plan import layer_of, network_at
+from .tuples import Net
+
+# What a call is asked for: how many groups of models; passes over how many rows each; whether each model has its `own`
+# order, and whether all models of a group see the `same` row at a time; class codes for targets; steps before.
+_FIELDS = ("groups", "passes", "n_rows", "own", "same", "codes", "steps")
+TASK = Record("Task", {name: place for place, name in enumerate(_FIELDS)}, len(_FIELDS))
+task_at = record_at(TASK)
+# Where the plan begins, behind the task in the same array.
+PLAN = len(_FIELDS)
+
+
+class Data(NamedTuple):
+    """The rows of all models, flat, the order they are seen in, and the row 0 of each model."""
+
+    x: np.ndarray
+    y: np.ndarray
+    order: np.ndarray
+    base: np.ndarray
+
+
+@kernel(inline=True)
+def product(X, W, S, C, M, N, K):
+    """C = S + X W for M rows and N columns of vectors."""
+    r = 0
+    while r + PATCH_ROWS <= M:
+        row = Grid(X.data, X.start + r * X.down, X.down, X.right)
+        c = 0
+        while c + PATCH_COLUMNS <= N:
+            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+            patch(row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K)
+            c += PATCH_COLUMNS
+        while c < N:
+            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+            patch_column(
+                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
+            )
+            c += 1
+        r += PATCH_ROWS
+    while r < M:
+        row = Grid(X.data, X.start + r * X.down, X.down, X.right)
+        c = 0
+        while c + PATCH_COLUMNS <= N:
+            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+            patch_row(
+                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
+            )
+            c += PATCH_COLUMNS
+        while c < N:
+            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+            patch_element(
+                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
+            )
+            c += 1
+        r += 1
+
+
+@kernel(inline=True)
+def source(task, data, first, place, lane, side):
+    """Return which row of the data the model in a lane sees at a place of the order; `first` is its group's first."""
+    own = data.order[place * side + lane] if task.own != 0 else data.order[place]
+    return own + data.base[first + lane]
+
+
+@kernel
+def gather(task, net, data, group, first, m):
+    """Copy m rows of the order, from place `first` on, to the input of the first layer and the delta of the last."""
+    if task.same != 0:
+        gather_same(task, net, data, group, first, m)
+    else:
+        gather_own(task, net, data, group, first, m)
+    plan, work, side = net.plan, net.work, lanes(net.work)
+    top = layer_of(plan, plan.n_layers - 1)
+    o = top.fan_out
+    for r in range(m):
+        target = (top.d + r * o) * side
+        if task.codes != 0:
+            for j in range(o):
+                store(work, target + j * side, fill(work, 0.0))
+        if task.same != 0 and task.codes == 0:
+            row = source(task, data, group * side, first + r, 0, side) * o
+            for j in range(o):
+                store(work, target + j * side, fill(work, data.y[row + j]))
+            continue
+        for lane in range(side):
+            row = source(task, data, group * side, first + r, lane, side)
+            if task.codes != 0:
+                work[target + int(data.y[row]) * side + lane] = 1.0
+            else:
+                for j in range(o):
+                    work[target + j * side + lane] = data.y[row * o + j]
+
+
+@kernel(inline=True)
+def gather_same(task, net, data, group, first, m):
+    """Each number of m rows of x in all lanes."""
+    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    i, ld = bottom.fan_in, bottom.ld_in
+    for r in range(m):
+        row = source(task, data, group * side, first + r, 0, side)
+        for j in range(i):
+            store(work, (bottom.a_in + r * ld + j) * side, fill(work, data.x[row * i + j]))
+
+
+@kernel(inline=True)
+def gather_own(task, net, data, group, first, m):
+    """m rows of x of each model, turned by squares: as many short ones at once as a vector holds."""
+    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    i, ld, turned = bottom.fan_in, bottom.ld_in, net.plan.panel * side
+    # Rows of the input lie side by side if a vector holds two or more; else each is padded to whole vectors.
+    count, span = (side // i, side) if ld < side else (1, ld)
+    r = 0
+    while r < m:
+        for lane in range(side):
+            for q in range(min(count, m - r)):
+                row = source(task, data, group * side, first + r + q, lane, side) * i
+                place = turned + lane * span + q * i
+                j = 0
+                while j + side <= i:
+                    store(work, place + j, load(data.x, row + j))
+                    j += side
+                if j < i:
+                    # What is written behind a short row is overwritten by the next one.
+                    store(work, place + j, load_first(data.x, row + j, i - j))
+        transpose_squares(work, turned, span, work, (bottom.a_in + r * ld) * side, side, side, span)
+        r += count
+
+
+@kernel
+def forward(net, m):
+    """z = a W + b, a = f(z), layer by layer, for m rows."""
+    work, side = net.work, lanes(net.work)
+    for k in range(net.plan.n_layers):
+        layer = layer_of(net.plan, k)
+        i, o = layer.fan_in, layer.fan_out
+        z = (layer.a if layer.z < 0 else layer.z) * side
+        x = Grid(work, layer.a_in * side, layer.ld_in * side, side)
+        # Without a bias sums start from the zeros at the begin of the workspace.
+        start = Grid(work, 0, 0, 0)
+        if layer.b >= 0:
+            start = Grid(net.params, layer.b * side, 0, side)
+        product(
+            x, Grid(net.params, layer.w * side, o * side, side), start, Grid(work, z, o * side, side), m, o, i
+        )
+        if layer.activation != 0:
+            activations.forward(layer.activation, work, z, layer.a * side, m * o * side, True)
+
+
+@kernel
+def add_rows(work, d, grad, b, m, o, accumulate):
+    """db = sum over m rows of delta, added to what is there if `accumulate`."""
+    side = lanes(work)
+    for j in range(o):
+        acc = load(grad, (b + j) * side) if accumulate else fill(work, 0.0)
+        for r in range(m):
+            acc = acc + load(work, (d + r * o + j) * side)
+        store(grad, (b + j) * side, acc)
+
+
+@kernel
+def backward(net, m, accumulate):
+    """delta f'(z), dW = x' delta, db = sum of delta, and delta W' for the layer below, from the last layer on."""
+    work, grad, side = net.work, net.grad, lanes(net.work)
+    zeros = Grid(work, 0, 0, 0)
+    for down in range(net.plan.n_layers):
+        layer = layer_of(net.plan, net.plan.n_layers - 1 - down)
+        i, o = layer.fan_in, layer.fan_out
+        d, w = layer.d * side, layer.w * side
+        if layer.activation != 0:
+            z = (layer.a if layer.z < 0 else layer.z) * side
+            activations.backward(layer.activation, work, z, layer.a * side, d, m * o * side, 1.0)
+        slopes = Grid(grad, w, o * side, side)
+        before = slopes if accumulate else zeros
+        turned = Grid(work, layer.a_in * side, side, layer.ld_in * side)
+        product(turned, Grid(work, d, o * side, side), before, slopes, i, o, m)
+        if layer.b >= 0:
+            add_rows(work, layer.d, grad, layer.b, m, o, accumulate)
+        if layer.d_in >= 0:
+            below = Grid(work, layer.d_in * side, i * side, side)
+            product(Grid(work, d, o * side, side), Grid(net.params, w, side, o * side), zeros, below, m, i, o)
+
+
+@kernel
+def penalty(net, factors, out, times):
+    """Add `times` the penalty l1 sum |W| + l2 / 2 sum W^2 of each model to `out`."""
+    side = lanes(net.params)
+    for k in range(net.plan.n_layers):
+        layer = layer_of(net.plan, k)
+        if layer.l1 != 0.0 or layer.l2 != 0.0:
+            for lane in range(side):
+                l1, l2 = factors[3 * k * side + lane], factors[(3 * k + 1) * side + lane]
+                cost = 0.0
+                for j in range(layer.fan_in * layer.fan_out):
+                    theta = net.params[(layer.w + j) * side + lane]
+                    cost += l1 * abs(theta) + 0.5 * l2 * theta * theta
+                out[lane] += cost * times
+
+
+@kernel
+def update(net, factors):
+    """One step of the plan's rule for all models of a group; weights are penalized, biases are not."""
+    plan, side = net.plan, lanes(net.params)
+    code, size = plan.rule, plan.n_params
+    numbers = net.work[plan.slot * side : (plan.slot + optimizers.N_COEFFICIENTS) * side]
+    free = factors[3 * plan.n_layers * side :]
+    for k in range(plan.n_layers):
+        layer = layer_of(plan, k)
+        w0, w1 = layer.w * side, (layer.w + layer.fan_in * layer.fan_out) * side
+        own = factors[3 * k * side : 3 * (k + 1) * side]
+        optimizers.step_lanes(code, size, numbers, net.params, net.grad, net.state, w0, w0, w1, own)
+        if layer.b >= 0:
+            b0, b1 = layer.b * side, (layer.b + layer.fan_out) * side
+            optimizers.step_lanes(code, size, numbers, net.params, net.grad, net.state, b0, b0, b1, free)
+
+
+@kernel
+def batch(task, net, data, factors, total, group, first, m):
+    """One step with the m rows from place `first` of the order on; its loss times m is added to `total`."""
+    plan, work, side = net.plan, net.work, lanes(net.work)
+    top, acc = layer_of(plan, plan.n_layers - 1), plan.partial * side
+    store(work, acc, fill(work, 0.0))
+    done = 0
+    while done < m:
+        height = min(plan.part, m - done)
+        gather(task, net, data, group, first + done, height)
+        forward(net, height)
+        losses.evaluate_lanes(plan, work, top.a * side, top.d * side, height, acc, 1.0 / m)
+        backward(net, height, done > 0)
+        done += height
+    for lane in range(side):
+        total[lane] += work[acc + lane]
+    penalty(net, factors, total, float(m))
+    update(net, factors)
+
+
+@entry
+def train(job, params, state, grad, work, x, y, order, base, rates, factors, numbers):
+    """Train groups of models for some passes over their rows, in place; returns NAdam's product of momenta.
+
+    Parameters
+    ----------
+    job : int64, TASK, and from PLAN on a plan; its `n_params` is the length of one array of the state of a group
+    params, state : (groups, ...) lane-minor, flat
+    grad : as the parameters of one group
+    work : see the head of this file
+    x, y : the data, flat; class codes as numbers
+    order : int64, (passes, rows), or (groups, passes, rows, lanes) if each model has its own
+    base : int64, (groups, lanes), is added to the row numbers of the order
+    rates : (groups, lanes), or (steps, groups, lanes)
+    factors : (groups, layers + 1, 3, lanes): l1, l2 and 1 of each layer, then those of biases
+    numbers : float64: the product before; room for the coefficients of all steps; (groups, passes, lanes), which gains
+        the sum of loss times rows of each pass
+    """
+    task, plan = task_at(job, 0), network_at(job, PLAN)
+    side, n, count = lanes(params), task.n_rows, optimizers.N_COEFFICIENTS
+    steps = (n + plan.batch - 1) // plan.batch
+    units, sums = numbers[1:], numbers[1 + steps * task.passes * count :]
+    momenta = numbers[0]
+    for s in range(steps * task.passes):
+        unit = units[s * count : (s + 1) * count]
+        momenta = optimizers.coefficients(plan, 1.0, task.steps + s + 1, momenta, unit)
+    data = Data(x, y, order, base)
+    size, room = params.size // task.groups, state.size // task.groups
+    width = 3 * (plan.n_layers + 1) * side
+    stride = task.groups * side if rates.size > task.groups * side else 0
+    for g in range(task.groups):
+        net = Net(plan, params[g * size : (g + 1) * size], grad, state[g * room : (g + 1) * room], work)
+        own = factors[g * width : (g + 1) * width]
+        for e in range(task.passes):
+            total = sums[(g * task.passes + e) * side : (g * task.passes + e + 1) * side]
+            start = ((g if task.own != 0 else 0) * task.passes + e) * n
+            done, s = 0, e * steps
+            while done < n:
+                m = min(plan.batch, n - done)
+                unit, r0 = units[s * count : (s + 1) * count], s * stride + g * side
+                optimizers.coefficients_of_lanes(plan, unit, rates, r0, work, plan.slot * side)
+                batch(task, net, data, own, total, g, start + done, m)
+                done += m
+                s += 1
+    return momenta
