@@ -45,6 +45,9 @@ _HOME = {
     "NAdam": "optimizers",
     "RMSProp": "optimizers",
     "Rprop": "optimizers",
+    "Loss": "own",
+    "Rule": "own",
+    "check_grad": "own",
     "ConstantSchedule": "schedules",
     "CosineDecay": "schedules",
     "ExponentialDecay": "schedules",
@@ -98,6 +101,9 @@ if TYPE_CHECKING:
     from fastbp.optimizers import NAdam as NAdam
     from fastbp.optimizers import RMSProp as RMSProp
     from fastbp.optimizers import Rprop as Rprop
+    from fastbp.own import Loss as Loss
+    from fastbp.own import Rule as Rule
+    from fastbp.own import check_grad as check_grad
     from fastbp.schedules import ConstantSchedule as ConstantSchedule
     from fastbp.schedules import CosineDecay as CosineDecay
     from fastbp.schedules import ExponentialDecay as ExponentialDecay

@@ -109,16 +109,38 @@ def error(plan, work, weight, value):
 
 
 @kernel
-def train_row(plan, params, work, weight, value, rate):
-    """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
-    for k in range(plan.n_layers):
-        forward(layer_of(plan, k), params, work, True)
-    error(plan, work, weight, value)
+def felt(layer, params, work, out):
+    """Error felt by the inputs, delta W' of the first layer, for the row in the workspace; `out` has no padding."""
+    d0, w0, ldw = layer.d, layer.w, layer.ldw
+    i, o = layer.fan_in, layer.fan_out
+    if layer.transposed != 0:
+        for k in range(i):
+            out[k] = 0.0
+        for j in range(o):
+            for k in range(i):
+                out[k] += work[d0 + j] * params[w0 + j * ldw + k]
+    else:
+        for k in range(i):
+            out[k] = dot(work, d0, params, w0 + k * ldw, o)
+
+
+@kernel(inline=True)
+def descend(plan, params, work, rate):
+    """Each layer's step, from the output's delta in the workspace down."""
     for down in range(plan.n_layers):
         k = plan.n_layers - 1 - down
         step(layer_of(plan, k), params, work, rate)
         if layer_of(plan, k).d_in >= 0 and k > 0:
             dense.derive(layer_of(plan, k - 1), work, 0, 1, 0.0)
+
+
+@kernel
+def train_row(plan, params, work, weight, value, rate):
+    """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
+    for k in range(plan.n_layers):
+        forward(layer_of(plan, k), params, work, True)
+    error(plan, work, weight, value)
+    descend(plan, params, work, rate)
 
 
 @kernel(inline=True)

@@ -16,7 +16,7 @@ import numpy as np
 from .machine.jit import kernel
 from .machine.lanes import copysign, equal, fma, select, sqrt
 from .machine.loops import step_by_code
-from .machine.simd import fill, lanes, load, total, traced
+from .machine.simd import fill, lanes, load, store, total, traced
 from .machine.simd import fma as multiply_add
 
 # Places in the array of a step's coefficients, which `coefficients` fills once per batch. A rule takes those that it
@@ -176,6 +176,13 @@ def update(plan, numbers, params, grad, g0, state, start, stop, l1, l2, scale):
 
 
 _penalized_gradient = traced(_penalized)
+
+
+@kernel
+def penalize(params, grad, start, stop, l1, l2):
+    """grad + l2 theta + l1 sign(theta): what `update` makes of a gradient before anything else."""
+    for j in range(start, stop, lanes(params)):
+        store(grad, j, _penalized_gradient(load(params, j), load(grad, j), l1, l2))
 
 
 # Vectors that are summed in their own precision; such sums are added in float64.

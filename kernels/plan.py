@@ -68,9 +68,9 @@ LAYER = _record("Layer", "FAN_IN", "DROPOUT", "L2")
 # layer_of(plan, k): layer k of the network whose record `plan` is.
 layer_of = record_behind(NETWORK, LAYER, "n_layers")
 
-# What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
-# several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the call makes
-# several, from row 0 on, each with its own part of the order; else 0.
+# What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout, or that there
+# is none; whether several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the
+# call makes several, from row 0 on, each with its own part of the order; else 0.
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
 # Switches: CSR rows, class codes for targets, rows one by one.
 SPARSE, CODES, ONLINE = range(8, 11)
@@ -80,6 +80,7 @@ MASS = 11
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)
 TRAIN, GRADIENT, VALUE, PREDICT = range(4)
+NO_DROPOUT = -1
 
 # What a call adds up: losses times rows, batches done, NAdam's product of momenta. The others are of the call alone:
 # batches before it, the sum after its last finished batch, the factor of clipping.

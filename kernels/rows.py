@@ -10,13 +10,13 @@ Reference: `forward`, LOSSES and `backward` in fastbp/reference.py.
 from . import dense, gather, losses, optimizers, random
 from .machine.jit import kernel
 from .machine.sync import STOP, STOPPED, advance, claim, finished, read, wait
-from .plan import GRADIENT, PREDICT, TRAIN, VALUE, layer_of
+from .plan import GRADIENT, PREDICT, VALUE, layer_of
 from .tuples import Block, Matrix
 
 
 @kernel(inline=True)
 def forward(call, net, rows, part, block, in_place, ahead):
-    """z = a W + b and a = f(z), layer by layer, for a block of rows; dropout of a while training.
+    """z = a W + b and a = f(z), layer by layer, for a block of rows; dropout of a if the call has a seed.
 
     The first layer reads its rows of x `in_place`, or a copy; meanwhile those that are `ahead` in the order are
     prefetched.
@@ -68,8 +68,8 @@ def backward(call, net, part, block):
 
 @kernel(inline=True)
 def dropout(call, net, k):
-    """Return the rate of dropout of layer k's output, or of the inputs for k = -1: 0 if not training."""
-    if call.mode != TRAIN:
+    """Return the rate of dropout of layer k's output, or of the inputs for k = -1: 0 if the call has no seed."""
+    if call.seed < 0:
         return 0.0
     return layer_of(net.plan, k).dropout if k >= 0 else net.plan.input_dropout
 

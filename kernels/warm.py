@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, network
+from . import compiled, network, outside
 from . import plan as p
 
 
@@ -37,6 +37,8 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         say(f"training and prediction, {dtype}")
         none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
         network.run(job, params, none, work, none, index, index, none, number[:0], order, number, none)
+        outside.penalize(job, params, np.zeros_like(params), 1.0)
+        outside.apply(job, params, np.zeros_like(params), none, 0.0)
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)
@@ -44,3 +46,5 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         compiled.predict(state, row.reshape(1, 1), row.reshape(1, 1))
         compiled.train_one(state, row, row, 0.0)
         compiled.value_and_grad_one(state, row, row, np.zeros_like(params))
+        compiled.pullback_one(state, row, row, np.zeros_like(params), row.copy())
+        compiled.train_one_from(state, row, row, 0.0)

@@ -18,7 +18,8 @@ from fastbp.kernels.machine import sync
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.objectives import GIVEN, OBJECTIVE_NAMES, Objective
+from fastbp.own import Loss
 
 # A larger batch goes through in parts of so many rows, or of so many bytes.
 PART_ROWS, PART_BYTES = 512, 1 << 19
@@ -121,6 +122,9 @@ def _blueprint(
 
 def _place_objective(plan: Array, hyper: Array, objective: Objective, outputs: int) -> None:
     """Write what the kernels must know of the loss."""
+    if objective == GIVEN:
+        plan[p.LOSS] = losses.GIVEN
+        return
     if objective.name not in losses.CODES:
         raise ValueError(f"unknown loss {objective.name!r}; known are {', '.join(OBJECTIVE_NAMES)}")
     plan[p.LOSS] = losses.CODES[objective.name]
@@ -152,6 +156,9 @@ class Workspace:
 
         `gradient` makes room for the whole gradient; `by_block`, if a batch is a single part, for one block per thread.
         """
+        # The kernels know no loss of the user's: its slopes are given to them. Nor shall a blueprint keep it alive.
+        if isinstance(objective, Loss):
+            objective = GIVEN
         self.layout = layout
         self.batch = max(1, batch)
         self.threads = threads
@@ -191,7 +198,7 @@ class Workspace:
         mass: float,
         span: int = 0,
         layers: int = 0,
-        seed: int = 0,
+        seed: int = p.NO_DROPOUT,
         team: int = 1,
         alone: bool = True,
         sparse: bool = False,
@@ -231,7 +238,7 @@ class Workspace:
         order: Array = EMPTY_ORDER,
         rates: Array = NO_RATES,
         layers: int = 0,
-        seed: int = 0,
+        seed: int = p.NO_DROPOUT,
         online: bool = False,
         team: int = 1,
         apart: bool = False,
@@ -239,8 +246,9 @@ class Workspace:
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
-        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. `apart` is for calls that
-        may take long: they run in another thread, and this one goes on to receive signals.
+        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. Without a `seed` there is
+        no dropout. `apart` is for calls that may take long: they run in another thread, and this one goes on to receive
+        signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
