@@ -59,10 +59,13 @@ class Loss(Objective):
 
     Notes
     -----
-    The value of a row must depend on this row only. Functions compiled with Numba's ``njit`` are taken as well. What a
-    function raises goes through, and the model is as it was before the step. It is an error that names the row if a
-    function returns NaN or infinity, unless the outputs of the row are infinite, NaN, or so large that their squares
-    are: then the training has diverged, and that is reported as ever.
+    The value of a row must depend on this row only. Functions compiled with Numba's ``njit`` are called inside the
+    compiled loop, on all threads, with the same bits for any number of them, if they return arrays of floats, and `y`
+    has as many columns as the network has outputs.
+
+    What a function raises goes through, and the model is as it was before the step. It is an error that names the row
+    if a function returns NaN or infinity, unless the outputs of the row are infinite, NaN, or so large that their
+    squares are: then the training has diverged, and that is reported as ever.
 
     Targets may have more or fewer columns than the network has outputs: `y` can carry whatever the loss needs to know.
 

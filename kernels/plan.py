@@ -43,14 +43,16 @@ WANT_INPUTS, CLIPPED = range(12, 14)
 SLOT, PANEL, PANEL_SIZE = range(14, 17)
 # Place in `work` where the gradient of some rows is summed before it is added to that of the rows before.
 PARTIAL = 17
+# The address of a loss of the user's.
+JUDGE = 18
 # Hyper-parameters of the rules.
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(18, 25)
-ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(25, 29)
+BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(19, 26)
+ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(26, 30)
 # Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
-MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(29, 32)
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(30, 33)
 # The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
-PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(32, 38)
-HEADER = 38
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(33, 39)
+HEADER = 39
 NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
 network_at = record_at(NETWORK)
 

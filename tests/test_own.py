@@ -1,7 +1,10 @@
 """Losses and update rules of the user's own: the same as the built-in ones, wherever those go; and what is refused."""
 
 import copy
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import fastbp as fb
 from fastbp import reference
 from fastbp.engine import session
 from tests.entries import targets, with_parameters
-from tests.kernels.oracles import assert_near
+from tests.kernels.oracles import INTERPRETED, assert_near
 
 LOSSES = with_parameters()
 
@@ -142,23 +145,132 @@ def test_sixty_steps_beside_torch(rng):
         assert np.abs(mine - theirs.detach().numpy()).max() < 1e-9
 
 
-def test_compiled_functions(rows_of):
-    """Functions of Numba are called as any other."""
-    x, y = rows_of(40)
-    plain, compiled = make(), make()
-    pair = fb.Loss(njit(_sum_rows), njit(asymmetric_grad), "asymmetric")
-    for net, loss in ((plain, ASYMMETRIC), (compiled, pair)):
-        net.fit(x, y, loss=loss, epochs=2, verbose=0)
-    assert_near(compiled.engine.theta, plain.engine.theta, "float32", 3)
-
-
-def _sum_rows(y, out):
+@njit
+def compiled_value(y, out):
     """`asymmetric_value` in Numba's words."""
     values = np.zeros(len(out))
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
             values[i] += (2.0 if out[i, j] < y[i, j] else 1.0) * (out[i, j] - y[i, j]) ** 2
     return values
+
+
+compiled_grad = njit(asymmetric_grad)
+COMPILED = fb.Loss(compiled_value, compiled_grad, "compiled")
+LARGE = [fb.Dense(300, "relu"), fb.Dropout(0.2), fb.Dense(200, "relu"), fb.Dense(3)]
+
+
+def in_kernel(loss, dtype="float32"):
+    return fb.Trainer(make(dtype), loss).session._address is not None
+
+
+@pytest.mark.parametrize("batch_size", [1, 10, 57])
+def test_compiled_functions(batch_size, dtype, rows_of, rng):
+    """The kernel calls them; the numbers are those of the functions of NumPy."""
+    assert in_kernel(COMPILED, dtype) is not INTERPRETED
+    x, y = rows_of(57, dtype)
+    weight = rng.uniform(0.5, 2.0, 57)
+    for w in (None, weight):
+        plain, compiled = make(dtype), make(dtype)
+        histories = [
+            net.fit(
+                x,
+                y,
+                loss=loss,
+                optimizer=fb.SGD(0.002),
+                epochs=4,
+                batch_size=batch_size,
+                sample_weight=w,
+                verbose=0,
+            )
+            for net, loss in ((plain, ASYMMETRIC), (compiled, COMPILED))
+        ]
+        assert_near(compiled.engine.theta, plain.engine.theta, dtype, 3)
+        assert_near(histories[1].loss, histories[0].loss, dtype, 3)
+    steps = [fb.Trainer(make(dtype), loss).step(x, y) for loss in (ASYMMETRIC, COMPILED)]
+    assert steps[1] == pytest.approx(steps[0], rel=1e-6)
+
+
+def test_compiled_functions_on_any_number_of_threads(rng):
+    x, y = rng.normal(size=(2000, 50)).astype("float32"), rng.normal(size=(2000, 3)).astype("float32")
+    thetas = []
+    for threads in (1, 2, 3):
+        net = fb.Sequential(LARGE, n_inputs=50, seed=0)
+        net.fit(x, y, loss=COMPILED, batch_size=900, epochs=2, n_threads=threads, verbose=0)
+        thetas.append(net.engine.theta)
+    assert np.array_equal(thetas[0], thetas[1])
+    assert np.array_equal(thetas[0], thetas[2])
+
+
+@njit
+def spoiled_grad(y, out):
+    """NaN for a row whose first target is 17, an exception for one of 18."""
+    slopes = 2.0 * (out - y)
+    for i in range(len(y)):
+        if y[i, 0] == 17.0:
+            slopes[i, 1] = np.nan
+        if y[i, 0] == 18.0:
+            raise RuntimeError("the user's own error")
+    return slopes
+
+
+@njit
+def square_value(y, out):
+    values = np.zeros(len(out))
+    for i in range(out.shape[0]):
+        values[i] = ((out[i] - y[i]) ** 2).sum()
+    return values
+
+
+SPOILED = fb.Loss(square_value, spoiled_grad, "spoiled")
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [(17.0, ValueError, "is .*nan.* in row 1200"), (18.0, RuntimeError, "the user's own error")],
+)
+def test_a_fault_of_compiled_functions(target, kind, message, n_threads, rng):
+    """Within an epoch, within several at once, with a team: the error is that of a call from Python."""
+    for n, layers, batch_size, epochs in ((2000, LARGE, 900, 2), (1300, [fb.Dense(3)], 32, 30)):
+        x, y = rng.normal(size=(n, 50)).astype("float32"), rng.normal(size=(n, 3)).astype("float32")
+        y[1200, 0] = target
+        net = fb.Sequential(layers, n_inputs=50, seed=0)
+        before = net.engine.theta.copy()
+        with pytest.raises(kind, match=message):
+            net.fit(x, y, loss=SPOILED, batch_size=batch_size, epochs=epochs, n_threads=n_threads, verbose=0)
+        assert np.array_equal(net.engine.theta, before)
+        trainer = fb.Trainer(net, SPOILED, n_threads=n_threads)
+        trainer.step(x[:1000], y[:1000])
+        before = net.engine.theta.copy()
+        with pytest.raises(kind, match=message.replace("1200", "200")):
+            trainer.step(x[1000:], y[1000:])
+        assert np.array_equal(net.engine.theta, before)
+        trainer.step(x[:1000], y[:1000])
+        assert trainer.steps == 2
+
+
+def test_compiled_functions_that_return_something_else(rows_of):
+    """No kernel takes them. Called from Python, they are told what they must return."""
+    x, y = rows_of(10)
+    total = njit(lambda y, out: ((out - y) ** 2).sum())
+    wrong = fb.Loss(total, compiled_grad, "total")
+    assert not in_kernel(wrong)
+    with pytest.raises(ValueError, match="one number per row"):
+        fb.Trainer(make(), wrong).step(x, y)
+    wide = np.concatenate([y, y], axis=1)
+    net = make()
+    loss = fb.Loss(
+        njit(lambda y, out: ((out - y[:, :3]) ** 2).sum(axis=1)),
+        njit(lambda y, out: 2 * (out - y[:, :3])),
+        "wide",
+    )
+    net.fit(x, wide, loss=loss, epochs=2, verbose=0)
+    other = make()
+    other.fit(
+        x, y, loss=fb.Loss(square_value, njit(lambda y, out: 2 * (out - y)), "narrow"), epochs=2, verbose=0
+    )
+    assert_near(other.engine.theta, net.engine.theta, "float32", 3)
 
 
 def test_targets_of_any_width(rng):
@@ -654,3 +766,60 @@ def test_a_fault_of_a_rule_changes_nothing(update, kind, message, rows_of):
 def test_what_is_no_rule(call, kind, message):
     with pytest.raises(kind, match=message):
         call()
+
+
+# How compiled functions are kept -----------------------------------------------------------------------------
+
+MODULE = """
+import numpy as np
+from numba import njit
+
+FACTOR = {factor}
+
+@njit(cache=True)
+def value(y, out):
+    return FACTOR * ((out - y) ** 2).sum(axis=1)
+
+@njit(cache=True)
+def grad(y, out):
+    return 2 * FACTOR * (out - y)
+"""
+PROGRAM = """
+import numpy as np
+import kept
+import fastbp as fb
+net = fb.Sequential([fb.Dense(1, initializer="zeros")], n_inputs=1, dtype={dtype!r})
+x = np.ones((4, 1), net.dtype)
+from numba.core import event
+with event.install_recorder("numba:compile") as recorder:
+    fb.Trainer(net, fb.Loss(kept.value, kept.grad, "kept"), fb.SGD(0.25)).step(x, x)
+names = [item.data["dispatcher"].py_func.__name__ for _, item in recorder.buffer if item.is_start]
+print("rows" in names, net.weights[0].item())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED, reason="nothing is compiled")
+def test_compiled_functions_are_kept_until_they_change(tmp_path):
+    """By the next process too; not for the other dtype, nor with another number in a global they read."""
+
+    def run(factor, dtype):
+        (tmp_path / "kept.py").write_text(MODULE.format(factor=factor))
+        code = PROGRAM.format(dtype=dtype)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+            env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / f"numba{factor}")},
+        )
+        compiled, weight = done.stdout.split()
+        return compiled, float(weight)
+
+    factor = 1.0 + np.random.default_rng().integers(2**40) / 2**41  # which no earlier run has kept
+    step = pytest.approx(0.5 * factor)
+    assert run(factor, "float64") == ("True", step)
+    assert run(factor, "float64") == ("False", step)
+    assert run(factor, "float32") == ("True", pytest.approx(0.5 * factor, rel=1e-6))
+    assert run(factor / 2, "float64") == ("True", pytest.approx(0.25 * factor))

@@ -58,7 +58,7 @@ class Outside:
     def step(self, rows: Rows, learning_rate: float) -> None:
         """Take a step from dE/d out, which the rows hold in the place of targets."""
         session = self.session
-        with self._given():
+        with self.given():
             if session.rule.own is None:
                 Session.update(session, rows, learning_rate)
             else:
@@ -166,7 +166,7 @@ class Outside:
         return self._whole
 
     @contextmanager
-    def _given(self) -> Iterator[None]:
+    def given(self) -> Iterator[None]:
         """Within it, the session's loss is `GIVEN`."""
         plan = self.session._workspace.plan
         loss = plan[p.LOSS]

@@ -326,10 +326,14 @@ class Session:
             elapsed = time.perf_counter() - started
             self._seconds_per_row = elapsed / piece
             self._pace.note(team, elapsed, piece)
-            done += finished
             if finished < piece:
-                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+                finished += self._fell_short(rows, order, done + finished, rates, size)
+            done += finished
             yield finished, self.loss_sum - before
+
+    def _fell_short(self, rows: Rows, order: Array, place: int, rates: Array, size: int) -> int:
+        """Answer a call that has given up the batch that begins at a place of the order."""
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
 
     def _checked(self, rows: Rows, order: Array, learning_rate: float | Array) -> tuple[Array, bool, Array]:
         """Return the order, whether it is 0, 1, 2, ..., and the learning rates: copies, which are checked.

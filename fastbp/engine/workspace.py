@@ -23,6 +23,7 @@ from fastbp.own import Loss
 
 # A larger batch goes through in parts of so many rows, or of so many bytes.
 PART_ROWS, PART_BYTES = 512, 1 << 19
+FOREIGN_ROWS = 64  # rows of a call of the user's loss: each costs memory that is asked for and given back
 NARROW_BYTES = 512  # all activations of a row: with less, the calls per block are a tenth of the work
 EMPTY_ORDER = np.zeros(0, np.int64)
 NO_RATES = np.zeros(1)
@@ -176,6 +177,12 @@ class Workspace:
         self.work = aligned_zeros(int(made.plan[p.WORK_SIZE]), layout.dtype)
         self.grad = aligned_zeros(made.grad_size, layout.dtype)
         self.out = self.grad[:0]
+        self._foreign = False
+
+    def judge_by(self, address: int) -> None:
+        """Take the loss at an address; see kernels/machine/foreign.py."""
+        self.plan[p.LOSS], self.plan[p.JUDGE] = losses.FOREIGN, address
+        self._foreign = True
 
     def total(self, mode: int, params: Array, rows: Rows, team: int = 1) -> float:
         """Return the weighted mean loss of all rows; in mode GRADIENT the gradient is left in `grad`."""
@@ -209,6 +216,9 @@ class Workspace:
         # A row is computed alike in a block of any height, so every thread of a team can get a block.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         height = max(TILE_ROWS, min(self._row_block, share))
+        if self._foreign:
+            # What the user's function makes of a row may depend on the rows beside it, by a bit.
+            height = min(self._row_block, FOREIGN_ROWS)
         threads = 1 if alone else 2
         return (
             mode,

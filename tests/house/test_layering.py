@@ -32,7 +32,7 @@ FLOORS = {
         {"disk"},
         {"jit", "lanes"},
         {"simd"},
-        {"loops", "peak", "records", "squares", "sync", "tile"},
+        {"foreign", "loops", "peak", "records", "squares", "sync", "tile"},
         {"machine"},
     ],
     "fastbp": [
