@@ -187,6 +187,13 @@ def test_compiled_functions(batch_size, dtype, rows_of, rng):
         ]
         assert_near(compiled.engine.theta, plain.engine.theta, dtype, 3)
         assert_near(histories[1].loss, histories[0].loss, dtype, 3)
+    whole, parts, given = (fb.Trainer(make(dtype), COMPILED) for _ in range(3))
+    for _ in range(2):
+        whole.step(x, y)
+        parts.apply(parts.gradient(x, y)[1])
+        given.step_from(x, asymmetric_grad(y, given.forward(x)) / len(x))
+    assert_near(parts.engine.theta, whole.engine.theta, dtype, 3)
+    assert_near(given.engine.theta, whole.engine.theta, dtype, 3)
     steps = [fb.Trainer(make(dtype), loss).step(x, y) for loss in (ASYMMETRIC, COMPILED)]
     assert steps[1] == pytest.approx(steps[0], rel=1e-6)
 

@@ -72,7 +72,8 @@ class Outside:
         if not isinstance(loss, Loss):
             return self.gradient(rows, out)
         value, rows = judged(loss, rows, self.outputs(rows))
-        return value + self.gradient(rows, out)
+        with self.given():
+            return value + self.gradient(rows, out)
 
     def gradient(self, rows: Rows, out: Array) -> float:
         """Write the gradient of the next step, penalties included, to `out`, laid out as theta; return the loss.
