@@ -37,6 +37,9 @@ from fastbp.optimizers import AdamW as AdamW
 from fastbp.optimizers import NAdam as NAdam
 from fastbp.optimizers import RMSProp as RMSProp
 from fastbp.optimizers import Rprop as Rprop
+from fastbp.own import Loss as Loss
+from fastbp.own import Rule as Rule
+from fastbp.own import check_grad as check_grad
 from fastbp.schedules import ConstantSchedule as ConstantSchedule
 from fastbp.schedules import CosineDecay as CosineDecay
 from fastbp.schedules import ExponentialDecay as ExponentialDecay

@@ -13,7 +13,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,9 @@ from fastbp.spellings.losses import NAMES
 from fastbp.validation import check_choice, check_count, check_number, parse_call, shown
 
 __all__ = [
+    "GIVEN",
     "OBJECTIVE_NAMES",
-    "Loss",
+    "LossLike",
     "Objective",
     "apply_class_weight",
     "check_output",
@@ -40,9 +41,9 @@ OBJECTIVE_NAMES = tuple(sorted(LOSSES))
 
 # What a loss applies to the outputs by itself, and the activations that would do it a second time.
 CONTAINED = {
-    "binary_cross_entropy": ("the sigmoid", ("sigmoid", "hard_sigmoid")),
-    "cross_entropy": ("the softmax", ("sigmoid", "hard_sigmoid")),
-    "poisson": ("exp", ("exp", "softplus")),
+    "sigmoid": ("the sigmoid", ("sigmoid", "hard_sigmoid")),
+    "softmax": ("the softmax", ("sigmoid", "hard_sigmoid")),
+    "exp": ("exp", ("exp", "softplus")),
 }
 
 
@@ -87,20 +88,42 @@ class Objective:
         return parameter.default if parameter else 0.0
 
     @property
+    def contains(self) -> str:
+        """What the loss itself makes of the outputs: "identity", or a key of `CONTAINED`."""
+        return LOSSES[self.name].activation
+
+    @property
+    def targets(self) -> tuple[float, float]:
+        """The least and the greatest target."""
+        return LOSSES[self.name].targets
+
+    @property
     def bounded(self) -> bool:
         """Whether there are finite numbers that are no targets of this loss."""
-        return LOSSES[self.name].targets[0] > -math.inf
+        return self.targets[0] > -math.inf
+
+    @property
+    def any_columns(self) -> bool:
+        """Whether a row may have more or fewer targets than the network has outputs."""
+        return False
 
     @property
     def classifies(self) -> bool:
         """Whether outputs become probabilities of classes: by softmax over them, or by the sigmoid of each."""
-        return LOSSES[self.name].activation in ("softmax", "sigmoid")
+        return self.contains in ("softmax", "sigmoid")
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps, to know the loss again."""
+        return asdict(self)
 
 
-Loss = str | Objective
+# dC/d out itself, in the place of the targets: the caller knows what C is.
+GIVEN = Objective("given")
+
+LossLike = str | Objective
 
 
-def get(loss: Loss) -> Objective:
+def get(loss: LossLike) -> Objective:
     """Return the objective of that name; ``"huber(2.0)"`` and ``"quantile(0.9)"`` carry their parameter.
 
     Names that other libraries have for the same loss are taken, in any case.
@@ -112,7 +135,8 @@ def get(loss: Loss) -> Objective:
         return loss
     if not isinstance(loss, str):
         raise TypeError(
-            f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, got {shown(loss)} ({type(loss).__name__})"
+            f"loss must be one of {', '.join(OBJECTIVE_NAMES)}, or a fastbp.Loss, got {shown(loss)} "
+            f"({type(loss).__name__})"
         )
     return _parsed(loss)
 
@@ -143,9 +167,9 @@ def check_output(activation: str, objective: Objective, name: str = "loss") -> N
     ...
     ValueError: loss='binary_cross_entropy' contains the sigmoid, and the last layer is 'sigmoid': leave the last ...
     """
-    what, doubles = CONTAINED.get(objective.name, ("", ()))
+    what, doubles = CONTAINED.get(objective.contains, ("", ()))
     if activation in doubles:
-        takes = "the logarithm of the rate" if objective.name == "poisson" else "logits"
+        takes = "the logarithm of the rate" if objective.contains == "exp" else "logits"
         raise ValueError(
             f"{name}={objective.name!r} contains {what}, and the last layer is {activation!r}: leave the last layer "
             f"'identity', which gives {takes}, or use a loss that takes the outputs as they are, such as 'mse'"
@@ -161,8 +185,9 @@ def to_targets(
     ----------
     y : array-like
         ``cross_entropy``: class codes 0 ... n_outputs - 1, shape (n,) or (n, 1), of an integer type or of
-        integral floats, not booleans; or rows of probabilities (one-hot), shape (n, n_outputs). Every other
-        loss: numbers of shape (n, n_outputs), or (n,) when there is one output.
+        integral floats, not booleans; or rows of probabilities (one-hot), shape (n, n_outputs). A
+        `fastbp.Loss`: numbers of any shape (n, k), or (n,). Every other loss: numbers of shape (n, n_outputs),
+        or (n,) when there is one output.
     n, n_outputs : int
         Rows of X and outputs of the model.
     dtype : numpy.dtype
@@ -202,8 +227,10 @@ def to_targets(
     if categorical and (array.ndim == 1 or array.shape[1:] == (1,)):
         return _to_codes(array.reshape(-1), n_outputs, name)
     values = to_matrix(y if isinstance(y, np.memmap) else array, dtype, name)
-    if values.ndim == 1 and n_outputs == 1:
+    if values.ndim == 1 and (n_outputs == 1 or objective.any_columns):
         values = values.reshape(-1, 1)
+    if values.ndim == 2 and objective.any_columns:
+        return values
     if values.shape != (n, n_outputs):
         also = (
             f" or ({n},)" if n_outputs == 1 else f" or integer codes of shape ({n},)" if categorical else ""
@@ -212,7 +239,7 @@ def to_targets(
             f"{name} must have shape ({n}, {n_outputs}){also} for loss={objective.name!r}, got {values.shape}"
             + ("; class codes need loss='cross_entropy'" if _may_be_codes(values, n_outputs) else "")
         )
-    low, high = LOSSES[objective.name].targets
+    low, high = objective.targets
     if objective.bounded:
         bounds = f"in [{low:g}, {high:g}]" if np.isfinite(high) else f">= {low:g}"
         _check_range(values, low, high, name, f"loss={objective.name!r} takes targets {bounds}")
@@ -290,7 +317,7 @@ def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
     >>> probabilities(np.array([[0.0, 0.0]]), Objective("cross_entropy"))
     array([[0.5, 0.5]])
     """
-    if objective.name == "cross_entropy":
+    if objective.contains == "softmax":
         powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))  # shifted: exp cannot overflow
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
     small = np.exp(-np.abs(outputs))
@@ -303,8 +330,9 @@ def labels(values: NDArray[Any], objective: Objective) -> NDArray[np.int64]:
     >>> labels(np.array([[0.1, 0.9]]), Objective("cross_entropy"))
     array([1])
     """
-    if objective.name == "cross_entropy":
-        return values.astype(np.int64) if values.ndim == 1 else values.argmax(axis=1).astype(np.int64)
+    if objective.contains == "softmax":
+        codes = values.ndim == 1 or values.shape[1] == 1
+        return (values.reshape(-1) if codes else values.argmax(axis=1)).astype(np.int64)
     return (values >= 0.5).astype(np.int64)
 
 

@@ -27,7 +27,8 @@ class Rule:
     """An update rule as the engine takes it: its name, and the hyper-parameters of all rules but the learning rate.
 
     Formulas are PyTorch's. Two flags choose scikit-learn's instead: with `velocity` the momentum holds steps (v =
-    momentum v - lr g), and without `eps_inside` Adam adds eps before the bias correction of the second moment.
+    momentum v - lr g), and without `eps_inside` Adam adds eps before the bias correction of the second moment. `own` is
+    a `fastbp.Rule`, which takes the place of the formula.
     """
 
     kind: str = "sgd"
@@ -46,6 +47,7 @@ class Rule:
     step_min: float = 1e-6
     step_max: float = 50.0
     initial_accumulator: float = 0.0
+    own: Any = None
 
     @property
     def kernel(self) -> str:

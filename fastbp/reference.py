@@ -478,28 +478,47 @@ def value_and_grad(
     """
     weights = list(sample_weight) if sample_weight is not None else [1.0] * len(X)
     value = penalty(layers)
-    total = [  # starts with the derivative of the penalty: l1 sign(w) + 2 l2 w
-        (
-            [[layer.l1 * sign(w) + 2.0 * layer.l2 * w for w in row] for row in layer.W],
-            layer.b and [0.0] * len(layer.b),
-        )
-        for layer in layers
-    ]
-    felt = []
+    errors = []
     for r, (x, y) in enumerate(zip(X, Y, strict=True)):
         share = weights[r] / sum(weights)
-        mask = masks[r] if masks else None
-        passes = forward(layers, x, mask)
-        y_hat = passes[-1][1]
+        y_hat = forward(layers, x, masks[r] if masks else None)[-1][1]
         value += share * LOSSES[loss].value(y_hat, y, parameter, summed)
-        error = [share * e for e in LOSSES[loss].delta(y_hat, y, parameter, summed)]
-        _, gradients, error_x = backward(layers, x, passes, error, mask)
+        errors.append([share * e for e in LOSSES[loss].delta(y_hat, y, parameter, summed)])
+    gradients, felt = pullback(layers, X, errors, masks)
+    penalized = [  # the derivative of the penalty: l1 sign(w) + 2 l2 w
+        (added([[layer.l1 * sign(w) + 2.0 * layer.l2 * w for w in row] for row in layer.W], dW), db)
+        for layer, (dW, db) in zip(layers, gradients, strict=True)
+    ]
+    return value, penalized, felt
+
+
+def pullback(
+    layers: Sequence[Layer],
+    X: Sequence[Row],
+    errors: Sequence[Row],
+    masks: Sequence[Masks | None] | None = None,
+) -> tuple[list[Gradient], Matrix]:
+    """The gradients of any E of the outputs, and the error felt by the inputs: ``errors[r]`` is dE/d out of row r.
+
+    What E is, nobody needs to know: the gradients are the sums over the rows of what `backward` makes of their
+    errors.
+
+    >>> pullback([Layer([[2.0]], [0.0])], [[1.0], [3.0]], [[1.0], [10.0]])
+    ([([[31.0]], [11.0])], [[2.0], [20.0]])
+    """
+    total: list[Gradient] = [
+        ([[0.0] * len(row) for row in layer.W], layer.b and [0.0] * len(layer.b)) for layer in layers
+    ]
+    felt = []
+    for r, (x, error) in enumerate(zip(X, errors, strict=True)):
+        mask = masks[r] if masks else None
+        _, gradients, error_x = backward(layers, x, forward(layers, x, mask), error, mask)
         total = [
             (added(W, dW), b and added([b], [db or []])[0])
             for (W, b), (dW, db) in zip(total, gradients, strict=True)
         ]
         felt.append(error_x)
-    return value, total, felt
+    return total, felt
 
 
 def added(A: Matrix, B: Matrix) -> Matrix:

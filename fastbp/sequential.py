@@ -14,11 +14,11 @@ from fastbp import initializers, objectives, optimizers, training
 from fastbp.arrays import resolve_dtype, to_matrix
 from fastbp.callbacks import Callback
 from fastbp.engine import Engine, Gradients
-from fastbp.engine.sources import inputs_in_blocks, prepare
+from fastbp.engine.sources import inputs_in_blocks, prepare, with_gradient
 from fastbp.formats._suffixes import save
 from fastbp.layers import Dense, Dropout, layer_from_config, plan_layers
 from fastbp.metrics import Metric, named
-from fastbp.objectives import Loss
+from fastbp.objectives import LossLike
 from fastbp.validation import check_count, check_threads
 
 __all__ = ["Sequential"]
@@ -226,7 +226,7 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        loss: Loss = "mse",
+        loss: LossLike = "mse",
         *,
         metrics: Metric | Iterable[Metric] = (),
         sample_weight: ArrayLike | None = None,
@@ -259,7 +259,7 @@ class Sequential:
         self,
         x: Any,
         y: Any,
-        loss: Loss = "mse",
+        loss: LossLike = "mse",
         *,
         sample_weight: ArrayLike | None = None,
         inputs: bool = False,
@@ -303,12 +303,61 @@ class Sequential:
             engine.prepare(x, y, rows, objective)
         return result
 
+    def pullback(
+        self,
+        x: Any,
+        grad: Any,
+        *,
+        inputs: bool = True,
+        n_threads: int | None = None,
+        out: Gradients | None = None,
+    ) -> Gradients:
+        """Return the gradient of any E of the outputs, from dE/d out; the model stays as it is.
+
+        Parameters
+        ----------
+        x : array-like of shape (n, n_inputs)
+            The rows that `predict` made the outputs of.
+        grad : array-like of shape (n, n_outputs)
+            dE/d out. Penalties (l1, l2) are no part of E.
+        inputs : bool
+            Also the gradient with respect to x; not for sparse x.
+        n_threads : int, optional
+            None: as many as pay. The numbers do not depend on it.
+        out : Gradients, optional
+            From an earlier call, as in `value_and_grad`: overwritten and returned.
+
+        Returns
+        -------
+        Gradients
+            ``.weights`` and ``.biases`` as the model's, ``.inputs`` of shape (n, n_inputs) or None.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit, or NaN and infinity, with their row and column.
+
+        See Also
+        --------
+        Trainer.step_from : The same with an update.
+
+        >>> net = Sequential([Dense(1, initializer="zeros")], n_inputs=1)
+        >>> grads = net.pullback([[1.0], [2.0]], [[1.0], [10.0]])
+        >>> grads.weights[0].item(), grads.biases[0].item(), grads.inputs.ravel()
+        (21.0, 11.0, array([0., 0.], dtype=float32))
+        """
+        engine = self.engine
+        rows = with_gradient(engine.layout, x, grad)
+        return engine.value_and_grad_of(
+            rows, objectives.GIVEN, inputs=inputs, penalty=False, n_threads=n_threads, out=out
+        )[1]
+
     def fit(
         self,
         x: Any,
         y: Any = None,
         *,
-        loss: Loss = "mse",
+        loss: LossLike = "mse",
         optimizer: str | optimizers.Optimizer = "adam",
         epochs: int = 1,
         batch_size: int | None = 32,
@@ -338,10 +387,10 @@ class Sequential:
             batches are trained as they come, and `validation_split`, `sample_weight` and `class_weight` are refused.
         y : array-like
             (n, n_outputs), or (n,) for one output; class codes 0, 1, ... of shape (n,) for ``cross_entropy``.
-        loss : str
-            See `fastbp.objectives`: ``"mse"``, ``"huber(2.0)"``, ...
-        optimizer : Optimizer or str
-            For example ``Adam(1e-3)`` or ``SGD(OneCycle(0.5), momentum=0.9)``.
+        loss : str or Loss
+            See `fastbp.objectives`: ``"mse"``, ``"huber(2.0)"``, ..., or a `Loss` of your own.
+        optimizer : Optimizer, Rule or str
+            For example ``Adam(1e-3)`` or ``SGD(OneCycle(0.5), momentum=0.9)``, or a `Rule` of your own.
         epochs : int
             Passes over the data, those before `resume_from` included.
         batch_size : int or None
@@ -410,7 +459,7 @@ class Sequential:
         )
         return training.fit(self, x, y, settings)
 
-    def compiled(self, loss: Loss = "mse") -> Any:
+    def compiled(self, loss: LossLike = "mse") -> Any:
         """Return the model for the user's own ``@njit`` code: a NamedTuple of arrays that share its parameters.
 
         Parameters
@@ -420,7 +469,8 @@ class Sequential:
 
         See Also
         --------
-        fastbp.kernels.predict_one, fastbp.kernels.value_and_grad_one, fastbp.kernels.train_one
+        fastbp.kernels.predict_one, fastbp.kernels.value_and_grad_one, fastbp.kernels.train_one,
+        fastbp.kernels.pullback_one, fastbp.kernels.train_one_from
         """
         objective = objectives.get(loss)
         objectives.check_output(self.engine.layers[-1].activation, objective)

@@ -7,7 +7,24 @@ f(z); delta = dC/dz; theta and grad all parameters and their gradient, flat.
 if __name__ == "kernels":
     raise ImportError("import this folder as fastbp.kernels, from an installed fastbp")
 
-from .compiled import State, predict, predict_one, train_one, value_and_grad_one  # noqa: E402
+from .compiled import (  # noqa: E402
+    State,
+    predict,
+    predict_one,
+    pullback_one,
+    train_one,
+    train_one_from,
+    value_and_grad_one,
+)
 from .warm import warmup  # noqa: E402
 
-__all__ = ["State", "predict", "predict_one", "train_one", "value_and_grad_one", "warmup"]
+__all__ = [
+    "State",
+    "predict",
+    "predict_one",
+    "pullback_one",
+    "train_one",
+    "train_one_from",
+    "value_and_grad_one",
+    "warmup",
+]

@@ -1,4 +1,4 @@
-"""What a user calls from their own compiled code: predict_one, predict, value_and_grad_one, train_one.
+"""What a user calls from their own compiled code: predictions, gradients and steps of one row.
 
 They take a `State`, plain arrays in a NamedTuple (`net.compiled()`), so any njit function can carry it. Workspace is on
 the stack of the calling thread: nothing is allocated, and calls from `prange` or from several threads do not meet,
@@ -67,6 +67,28 @@ def _predict(plan, params, work, x, out):
     a0 = top.a
     for j in range(top.fan_out):
         out[j] = work[a0 + j]
+
+
+@kernel
+def _given(plan, params, work, grad):
+    """Every layer for the row in the workspace, and dE/d out in the output's delta buffer."""
+    for k in range(plan.n_layers):
+        one.forward(layer_of(plan, k), params, work, True)
+    top = layer_of(plan, plan.n_layers - 1)
+    for j in range(top.fan_out):
+        work[top.d + j] = grad[j]
+
+
+@kernel
+def _gradients(plan, params, work, grad):
+    """Each layer's gradient, if `grad` has room for it, and the deltas, from the output's down to the first layer's."""
+    for down in range(plan.n_layers):
+        layer = layer_of(plan, plan.n_layers - 1 - down)
+        dense.derive(layer, work, 0, 1, 0.0)
+        if grad.size > 0:
+            one.gradient(layer, work, grad)
+        if layer.d_in >= 0:
+            one.propagate(layer, params, work)
 
 
 @entry
@@ -221,10 +243,76 @@ def value_and_grad_one(state, x, y, grad):
     for k in range(plan.n_layers):
         one.forward(layer_of(plan, k), state.params, work, True)
     one.error(plan, work, weight, value)
-    for down in range(plan.n_layers):
-        layer = layer_of(plan, plan.n_layers - 1 - down)
-        dense.derive(layer, work, 0, 1, 0.0)
-        one.gradient(layer, work, grad)
-        if layer.d_in >= 0:
-            one.propagate(layer, state.params, work)
+    _gradients(plan, state.params, work, grad)
     return value[0]
+
+
+@entry
+def pullback_one(state, x, grad, theta_grad, x_grad):
+    """Gradients of any E of the outputs for one row, from dE/d out: with respect to every parameter, and to the inputs.
+
+    Parameters
+    ----------
+    state : State
+        From `Sequential.compiled()`; its loss does not matter.
+    x : array, shape (n_inputs,), dtype of the network
+    grad : array, shape (n_outputs,), dtype of the network
+        dE/d out at the outputs that `predict_one` gives for x.
+    theta_grad : array, shape (theta.size,), dtype of the network
+        Written: dE/d theta in the layout of theta. Of size 0: not wanted.
+    x_grad : array, shape (n_inputs,), dtype of the network
+        Written: dE/d x. Of size 0: not wanted.
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1)], n_inputs=2)
+    >>> net.set_weights([np.array([[3.0], [4.0]])], [np.zeros(1)])
+    >>> theta_grad, x_grad = np.zeros_like(net.engine.theta), np.zeros(2, np.float32)
+    >>> x, one = np.array([1, 2], np.float32), np.ones(1, np.float32)
+    >>> fb.kernels.pullback_one(net.compiled(), x, one, theta_grad, x_grad)
+    >>> x_grad
+    array([3., 4.], dtype=float32)
+    >>> dW, db = net.engine.views(theta_grad)
+    >>> dW[0].ravel(), db[0]
+    (array([1., 2.], dtype=float32), array([1.], dtype=float32))
+    """
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
+    _clear(work)
+    _inputs(plan, work, x)
+    _given(plan, state.params, work, grad)
+    _gradients(plan, state.params, work, theta_grad)
+    if x_grad.size > 0:
+        one.felt(layer_of(plan, 0), state.params, work, x_grad)
+
+
+@entry
+def train_one_from(state, x, grad, lr):
+    """One step of stochastic gradient descent on one row, in place, for any E of the outputs whose dE/d out is given.
+
+    Parameters
+    ----------
+    state : State
+        From `Sequential.compiled()`; its loss does not matter.
+    x : array, shape (n_inputs,), dtype of the network
+    grad : array, shape (n_outputs,), dtype of the network
+        dE/d out at the outputs that `predict_one` gives for x.
+    lr : float
+
+    Examples
+    --------
+    >>> import numpy as np, fastbp as fb
+    >>> net = fb.Sequential([fb.Dense(1)], n_inputs=1)
+    >>> net.set_weights([np.zeros((1, 1))], [np.zeros(1)])
+    >>> one = np.ones(1, np.float32)
+    >>> fb.kernels.train_one_from(net.compiled(), one, -one, 0.25)
+    >>> net.weights[0], net.biases[0]
+    (array([[0.25]], dtype=float32), array([0.25], dtype=float32))
+    """
+    plan = network_at(state.plan, 0)
+    work = scratch(state.params, plan.work_size)
+    _clear(work)
+    _inputs(plan, work, x)
+    _given(plan, state.params, work, grad)
+    one.descend(plan, state.params, work, lr)

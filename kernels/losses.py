@@ -9,6 +9,7 @@ torch.nn.PoissonNLLLoss. Reference: LOSSES in fastbp/reference.py.
 import math
 
 from .elementary import exp, log, sigmoid, softplus, tanh
+from .machine.foreign import judge
 from .machine.jit import kernel
 from .machine.lanes import absolute, copysign, equal, select
 from .machine.loops import score_by_code, score_by_lane
@@ -121,6 +122,10 @@ TABLE = {
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
 CROSS_ENTROPY = CODES["cross_entropy"]
+# No loss: the caller has computed dC/da and passes it in the place of the targets. The values are the caller's, too.
+GIVEN = len(TABLE)
+# A loss of the user's, compiled by Numba (machine/foreign.py).
+FOREIGN = GIVEN + 1
 # score(code, work, p0, y0, ld, m, o, weights, values, settings): see machine/loops.py.
 _PAIRS = {CODES[name]: pair for name, pair in TABLE.items() if pair}
 score = score_by_code(_PAIRS)
@@ -254,22 +259,30 @@ def evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values):
     """`evaluate`, row by row: what a row that never comes in company needs, and rows of many outputs."""
     if plan.loss == CROSS_ENTROPY:
         cross_entropy(plan, work, p0, y0, ld, m, weights, scale, values)
-        return
+        return 0
+    if plan.loss == GIVEN:
+        for r in range(m):
+            values[r] = 0.0
+        return 0
+    if plan.loss == FOREIGN:
+        return judge(plan.judge, work, p0, y0, ld, m, plan.n_out, weights, values, scale)
     factor = scale * plan.slope_scale
     settings = (factor, plan.value_scale, plan.parameter, plan.full, plan.low, plan.high)
     score(plan.loss, work, p0, y0, ld, m, plan.n_out, weights, values, settings)
+    return 0
 
 
 @kernel(inline=True)
 def evaluate(plan, work, p0, y0, ld, m, weights, scale, values):
     """Value and delta of m rows: values, weighted, and y, the padded targets, turns into delta = dC/da.
 
-    Rows of predictions begin at work[p0], those of targets at work[y0], both ld apart.
+    Rows of predictions begin at work[p0], those of targets at work[y0], both ld apart. Returns 0, or 1 if a loss of the
+    user's has failed.
     """
     if plan.loss == CROSS_ENTROPY and plan.n_out <= TURNED_VECTORS * lanes(work):
         cross_entropy_turned(plan, work, p0, y0, ld, m, weights, scale, values)
-    else:
-        evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values)
+        return 0
+    return evaluate_each(plan, work, p0, y0, ld, m, weights, scale, values)
 
 
 @kernel

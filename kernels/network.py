@@ -62,6 +62,8 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     VALUE     The mean loss only.
     PREDICT   The outputs of the last of `layers` in `out`.
 
+    With a seed, GRADIENT and PREDICT have the dropout of the next step; its gradient, and the outputs that it sees.
+
     TRAIN adds each batch's mean loss times its rows to the total `loss_sum`, or times their weight if `mass` is not 0;
     GRADIENT and VALUE the weighted mean. Fewer rows are done than asked for if the weights of a batch sum to 0, or if
     sync[STOP] was set: then the batch in hand is given up before it changed the model.
@@ -157,7 +159,7 @@ def phases(call, net, rows, sums, part, team, phase, out):
     in_place = rows.order.size == 0 and call.sparse == 0
     if call.mode <= GRADIENT and layer_of(net.plan, 0).transposed != 0:
         in_place = False
-    if call.mode == TRAIN and net.plan.input_dropout > 0.0:
+    if call.seed >= 0 and net.plan.input_dropout > 0.0:
         in_place = False
     if rows_phase(call, net, rows, sums, part, team, phase, in_place, out):
         return -1

@@ -106,16 +106,38 @@ def error(plan, work, weight, value):
     losses.evaluate_each(plan, work, top.a, top.d, top.ld, 1, weight, 1.0, value)
 
 
+@kernel
+def felt(layer, params, work, out):
+    """Error felt by the inputs, delta W' of the first layer, for the row in the workspace; `out` has no padding."""
+    d0, w0, ldw = layer.d, layer.w, layer.ldw
+    i, o = layer.fan_in, layer.fan_out
+    if layer.transposed != 0:
+        for k in range(i):
+            out[k] = 0.0
+        for j in range(o):
+            for k in range(i):
+                out[k] += work[d0 + j] * params[w0 + j * ldw + k]
+    else:
+        for k in range(i):
+            out[k] = dot(work, d0, params, w0 + k * ldw, o)
+
+
+@kernel(inline=True)
+def descend(plan, params, work, rate):
+    """Each layer's step, from dC/da of the output in the workspace down."""
+    for down in range(plan.n_layers):
+        layer = layer_of(plan, plan.n_layers - 1 - down)
+        dense.derive(layer, work, 0, 1, 0.0)
+        step(layer, params, work, rate)
+
+
 @kernel(inline=True)
 def train_row(plan, params, work, weight, value, rate):
     """Forward, backward and update for the row and the targets in the workspace; value[0] is the loss before."""
     for k in range(plan.n_layers):
         forward(layer_of(plan, k), params, work, True)
     error(plan, work, weight, value)
-    for down in range(plan.n_layers):
-        layer = layer_of(plan, plan.n_layers - 1 - down)
-        dense.derive(layer, work, 0, 1, 0.0)
-        step(layer, params, work, rate)
+    descend(plan, params, work, rate)
 
 
 @kernel(inline=True)

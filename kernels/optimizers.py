@@ -206,6 +206,13 @@ def coefficients_of_lanes(plan, unit, rates, r0, numbers, n0):
 _penalized_gradient = traced(_penalized)
 
 
+@kernel
+def penalize(params, grad, start, stop, l1, l2):
+    """grad + l2 theta + l1 sign(theta): what `update` makes of a gradient before anything else."""
+    for j in range(start, stop, lanes(params)):
+        store(grad, j, _penalized_gradient(load(params, j), load(grad, j), l1, l2))
+
+
 # Vectors that are summed in their own precision; such sums are added in float64.
 SUM_VECTORS = 512
 

@@ -43,14 +43,16 @@ WANT_INPUTS, CLIPPED = range(12, 14)
 SLOT, PANEL, PANEL_SIZE = range(14, 17)
 # Place in `work` where the gradient of some rows is summed before it is added to that of the rows before.
 PARTIAL = 17
+# The address of a loss of the user's.
+JUDGE = 18
 # Hyper-parameters of the rules.
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(18, 25)
-ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(25, 29)
+BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(19, 26)
+ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(26, 30)
 # Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
-MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(29, 32)
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(30, 33)
 # The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
-PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(32, 38)
-HEADER = 38
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(33, 39)
+HEADER = 39
 NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
 network_at = record_at(NETWORK)
 
@@ -68,9 +70,9 @@ LAYER = _record("Layer", "FAN_IN", "DROPOUT", "L2")
 # layer_of(plan, k): layer k of the network whose record `plan` is.
 layer_of = record_behind(NETWORK, LAYER, "n_layers")
 
-# What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout; whether
-# several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the call makes
-# several, from row 0 on, each with its own part of the order; else 0.
+# What a call is asked for: a mode; rows [begin, end) of the order; how many layers; the seed of dropout, or that there
+# is none; whether several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the
+# call makes several, from row 0 on, each with its own part of the order; else 0.
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
 # Switches: CSR rows, class codes for targets, rows one by one.
 SPARSE, CODES, ONLINE = range(8, 11)
@@ -80,6 +82,7 @@ MASS = 11
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)
 TRAIN, GRADIENT, VALUE, PREDICT = range(4)
+NO_DROPOUT = -1
 
 # What a call adds up: losses times rows, batches done, NAdam's product of momenta. The others are of the call alone:
 # batches before it, the sum after its last finished batch, the factor of clipping.

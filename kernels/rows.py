@@ -7,16 +7,18 @@
 Reference: `forward`, LOSSES and `backward` in fastbp/reference.py.
 """
 
+import numpy as np
+
 from . import dense, gather, losses, optimizers, random
 from .machine.jit import kernel
-from .machine.sync import STOP, STOPPED, advance, claim, finished, read, wait
-from .plan import GRADIENT, PREDICT, TRAIN, VALUE, layer_of
+from .machine.sync import STOP, STOPPED, advance, claim, finished, publish, read, wait
+from .plan import GRADIENT, PREDICT, VALUE, layer_of
 from .tuples import Block, Matrix
 
 
 @kernel(inline=True)
 def forward(call, net, rows, part, block, in_place, ahead):
-    """z = a W + b and a = f(z), layer by layer, for a block of rows; dropout of a while training.
+    """z = a W + b and a = f(z), layer by layer, for a block of rows; dropout of a if the call has a seed.
 
     The first layer reads its rows of x `in_place`, or a copy; meanwhile those that are `ahead` in the order are
     prefetched.
@@ -42,14 +44,14 @@ def forward(call, net, rows, part, block, in_place, ahead):
 
 @kernel(inline=True)
 def loss(call, net, rows, sums, part, block):
-    """The rows' values, and dC/da of the output in the place of its delta."""
+    """The rows' values, and dC/da of the output in the place of its delta; returns 0, or 1 if that failed."""
     plan, first, row, m = net.plan, part.first + block.row, block.row, block.m
     gather.targets(call, net, rows, first, row, m)
     gather.weights(sums, rows, first, row, m)
     top = layer_of(plan, plan.n_layers - 1)
     a0, d0 = top.a + row * top.ld, top.d + row * top.ld
     weights, values = sums.weights[row : row + m], sums.values[row : row + m]
-    losses.evaluate(plan, net.work, a0, d0, top.ld, m, weights, 1.0 / part.mass, values)
+    return losses.evaluate(plan, net.work, a0, d0, top.ld, m, weights, 1.0 / part.mass, values)
 
 
 @kernel(inline=True)
@@ -68,8 +70,8 @@ def backward(call, net, part, block):
 
 @kernel(inline=True)
 def dropout(call, net, k):
-    """Return the rate of dropout of layer k's output, or of the inputs for k = -1: 0 if not training."""
-    if call.mode != TRAIN:
+    """Return the rate of dropout of layer k's output, or of the inputs for k = -1: 0 if the call has no seed."""
+    if call.seed < 0:
         return 0.0
     return layer_of(net.plan, k).dropout if k >= 0 else net.plan.input_dropout
 
@@ -92,18 +94,20 @@ def give(net, part, block, start, ld, width, out):
 
 @kernel(inline=True)
 def through(call, net, rows, sums, part, block, in_place, ahead, out):
-    """Take a block of rows as far as the call asks."""
+    """Take a block of rows as far as the call asks; returns 0, or 1 if the loss failed."""
     forward(call, net, rows, part, block, in_place, ahead)
     if call.mode == PREDICT:
         top = layer_of(net.plan, call.layers - 1)
         give(net, part, block, top.a, top.ld, top.fan_out, out)
-        return
-    loss(call, net, rows, sums, part, block)
+        return 0
+    if loss(call, net, rows, sums, part, block) != 0:
+        return 1
     if call.mode != VALUE:
         backward(call, net, part, block)
         if net.plan.want_inputs != 0:
             bottom = layer_of(net.plan, 0)
             give(net, part, block, bottom.d_in, bottom.ld_in, bottom.fan_in, out)
+    return 0
 
 
 @kernel(inline=True)
@@ -127,8 +131,11 @@ def rows_phase(call, net, rows, sums, part, team, phase, in_place, out):
     k = claim(team, phase, blocks, -1)
     while k < blocks:
         block = Block(k * height, min(height, part.m - k * height), panel)
-        if read(team.sync, STOP) == 0:
-            through(call, net, rows, sums, part, block, in_place, height * team.size, out)
+        if read(team.sync, STOP) == 0 and through(
+            call, net, rows, sums, part, block, in_place, height * team.size, out
+        ):
+            # As if the caller had asked to stop: the batch is given up before anything is updated.
+            publish(team.sync, STOP, np.int64(1))
         if finished(team, k, blocks):
             stopped = read(team.sync, STOP)
             if stopped != 0:

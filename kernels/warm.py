@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, many, network, plain
+from . import compiled, many, network, outside, plain
 from . import plan as p
 
 
@@ -44,6 +44,8 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         task = np.array([int(name == "groups") for name in many.TASK.fields], np.int64)
         task = np.concatenate([task, plan])
         many.train(task, none, none, none, none, none, none, order, order, none, none, number)
+        outside.penalize(job, params, np.zeros_like(params), 1.0)
+        outside.apply(job, params, np.zeros_like(params), none, 0.0)
         say(f"kernels for compiled code, {dtype}")
         state = compiled.State(plan, params)
         compiled.predict_one(state, row, row)
@@ -51,3 +53,5 @@ def warmup(dtypes=("float32", "float64"), progress=None):
         compiled.predict(state, row.reshape(1, 1), row.reshape(1, 1))
         compiled.train_one(state, row, row, 0.0)
         compiled.value_and_grad_one(state, row, row, np.zeros_like(params))
+        compiled.pullback_one(state, row, row, np.zeros_like(params), row.copy())
+        compiled.train_one_from(state, row, row, 0.0)

@@ -133,6 +133,12 @@ def clipping(net, sums):
     square = 0.0
     for number in range(net.plan.n_blocks):
         square += sums.blocks[2 * number + 1]
+    return shortening(net, square)
+
+
+@kernel(inline=True)
+def shortening(net, square):
+    """Return the factor that brings a gradient, of that squared norm, to its largest norm; 1 if it is shorter."""
     scale = net.plan.max_norm / (math.sqrt(square) + 1e-6)
     # NaN compares false and leaves the gradient as it is: divergence must show.
     return scale if scale < 1.0 else 1.0

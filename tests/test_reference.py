@@ -422,3 +422,33 @@ def test_the_engine_takes_the_steps_of_the_specification(kind, max_grad_norm, rn
     for layer, W, b in zip(layers, net.weights, net.biases, strict=True):
         assert np.array(layer.W) == pytest.approx(W, rel=1e-9, abs=1e-12)
         assert np.array(layer.b) == pytest.approx(b, rel=1e-9, abs=1e-12)
+
+
+def test_pullback_by_finite_differences():
+    """Of E = sum of c out, which no loss knows; masks included."""
+    rng = np.random.default_rng(5)
+    layers = [
+        ref.Layer(rng.normal(size=(3, 4)).tolist(), rng.normal(size=4).tolist(), "gelu", l1=0.1),
+        ref.Layer(rng.normal(size=(4, 2)).tolist(), None, "tanh", l2=0.1),
+    ]
+    X, C = rng.normal(size=(5, 3)).tolist(), rng.normal(size=(5, 2)).tolist()
+    masks = [[ref.dropout_mask(rng.integers(0, 2, 4).tolist(), 0.5), None] for _ in X]
+
+    def energy(theta, X):
+        new = ref.unflatten(theta, layers)
+        outputs = [ref.forward(new, x, mask)[-1][1] for x, mask in zip(X, masks, strict=True)]
+        return sum(c * a for row, out in zip(C, outputs, strict=True) for c, a in zip(row, out, strict=True))
+
+    gradients, felt = ref.pullback(layers, X, C, masks)
+    theta, flat = ref.flatten(layers), ref.flatten(gradients)
+    for place in range(len(theta)):
+        sides = [energy([v + sign * 1e-6 * (k == place) for k, v in enumerate(theta)], X) for sign in (1, -1)]
+        assert abs((sides[0] - sides[1]) / 2e-6 - flat[place]) < 1e-7
+    for r in range(5):
+        for i in range(3):
+            moved = [
+                [[v + sign * 1e-6 * ((k, j) == (r, i)) for j, v in enumerate(x)] for k, x in enumerate(X)]
+                for sign in (1, -1)
+            ]
+            slope = (energy(theta, moved[0]) - energy(theta, moved[1])) / 2e-6
+            assert abs(slope - felt[r][i]) < 1e-7

@@ -178,6 +178,53 @@ class OwnLoop(Timed):
         self.trainer.step(self.x, self.y)
 
 
+class Outside(Timed):
+    """Steps of 20-64-64-1, 32 rows, whose loss, gradient or rule is the program's; `OwnLoop` has the step itself."""
+
+    def setup(self):
+        """The rows, and trainers that change next to nothing."""
+        import numpy as np
+
+        import fastbp
+
+        def trainer(loss="half_squared_error", optimizer=None):
+            layers = [fastbp.Dense(64, "relu"), fastbp.Dense(64, "relu"), fastbp.Dense(1)]
+            net = fastbp.Sequential(layers, n_inputs=20, seed=0)
+            return fastbp.Trainer(net, loss, optimizer or fastbp.Adam(1e-9), n_threads=1)
+
+        def momentum(theta, grad, state, step, rate):
+            state["v"] = 0.9 * state["v"] + grad
+            return theta - rate * state["v"]
+
+        own = fastbp.Loss(lambda y, out: 0.5 * ((out - y) ** 2).sum(1), lambda y, out: out - y, "own")
+        self.x, self.y = randn(32, 20), randn(32, 1, seed=1)
+        self.plain, self.own = trainer(), trainer(own)
+        self.ruled = trainer(optimizer=fastbp.Rule(momentum, ["v"], 1e-9))
+        self.flat = np.zeros_like(self.plain.engine.theta)
+        for _ in range(3):
+            self.time_own_loss()
+            self.time_own_rule()
+            self.time_forward_and_step_from()
+            self.time_gradient_and_apply()
+
+    def time_own_loss(self):
+        """A step whose loss is two functions of NumPy."""
+        self.own.step(self.x, self.y)
+
+    def time_own_rule(self):
+        """A step whose rule is a function of NumPy."""
+        self.ruled.step(self.x, self.y)
+
+    def time_forward_and_step_from(self):
+        """Outputs, their gradient in NumPy, the step."""
+        out = self.plain.forward(self.x)
+        self.plain.step_from(self.x, (out - self.y) / 32)
+
+    def time_gradient_and_apply(self):
+        """The gradient into an array of an earlier call, the update."""
+        self.plain.apply(self.plain.gradient(self.x, self.y, self.flat)[1])
+
+
 class Gradient(Timed):
     """`Sequential.value_and_grad` of SimpleChains' example: 24-8-2, 200 rows, float64."""
 

@@ -15,6 +15,7 @@ import numpy as np
 from fastbp.arrays import to_real
 from fastbp.engine import teams
 from fastbp.engine.gradients import Gradients, new_gradients, reuse
+from fastbp.engine.judging import judged, mean_of
 from fastbp.engine.layout import STACK_BYTES, layout_of
 from fastbp.engine.memory import Array, aligned_zeros
 from fastbp.engine.prepared import Gradient, gradient_of, like
@@ -23,7 +24,8 @@ from fastbp.engine.workspace import Workspace
 from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
-from fastbp.objectives import Objective
+from fastbp.objectives import GIVEN, Objective
+from fastbp.own import Loss
 from fastbp.validation import check_threads, shown
 
 PREDICT_ROWS = 256  # rows of one pass of predict, loss and gradient
@@ -279,7 +281,14 @@ class Engine:
         ------
         ValueError
             If the network is so wide that a row's workspace does not belong on a stack.
+        TypeError
+            For a loss of the user's own, which compiled code does not know.
         """
+        if isinstance(objective, Loss):
+            raise TypeError(
+                f"loss={objective!r} is not for compiled code: there, compute dE/d out yourself, and pass it to "
+                "pullback_one or train_one_from"
+            )
         if not self.layout.on_stack:
             raise ValueError(
                 f"the network is too wide for compiled code, whose workspace is on the stack ({STACK_BYTES // 1024} kB)"
@@ -309,10 +318,13 @@ class Engine:
     ) -> float:
         """Return what `loss` returns, for rows that are checked already."""
         rows.check(self.layout)
-        team = self._team(rows.n, n_threads)
-        workspace = self._borrow(rows.n, objective, False, team)
-        value = workspace.total(p.VALUE, self.params, rows, team)
-        self._give_back(workspace, objective, False)
+        if isinstance(objective, Loss):
+            value = mean_of(objective, rows, self.predict(rows, n_threads=n_threads))
+        else:
+            team = self._team(rows.n, n_threads)
+            workspace = self._borrow(rows.n, objective, False, team)
+            value = workspace.total(p.VALUE, self.params, rows, team)
+            self._give_back(workspace, objective, False)
         return value + (self.penalty() if penalty else 0.0)
 
     def loss_of_outputs(self, outputs: Array, y: Array, objective: Objective) -> float:
@@ -393,6 +405,10 @@ class Engine:
         if inputs and rows.sparse:
             raise ValueError("inputs=True needs a dense x: the gradient of a sparse matrix would be dense")
         felt_by = rows.n if inputs else None
+        value = 0.0
+        if isinstance(objective, Loss):
+            value, rows = judged(objective, rows, self.predict(rows, n_threads=n_threads))
+            objective = GIVEN
         grads = (
             new_gradients(self.layout, felt_by)
             if out is None
@@ -402,7 +418,7 @@ class Engine:
         workspace = self._borrow(rows.n, objective, inputs, team)
         workspace.grad = grads.theta
         workspace.out = self._nothing if grads.inputs is None else grads.inputs.reshape(-1)
-        value = workspace.total(p.GRADIENT, self.params, rows, team)
+        value += workspace.total(p.GRADIENT, self.params, rows, team)
         self._give_back(workspace, objective, inputs)
         if penalty:
             value += self.penalty()
@@ -426,6 +442,7 @@ class Engine:
             or rows.weights.size
             or self._penalized
             or objective.bounded
+            or isinstance(objective, Loss)
             or n > PREDICT_ROWS
             or self._team(n, None) > 1
         ):

@@ -31,7 +31,7 @@ class Rows:
     x : ndarray (n, n_inputs), C-contiguous, or CSR matrix; of the layout's dtype
         A CSR matrix in another than the canonical form (rows sorted, no duplicates) is copied and brought into it.
     y : ndarray (n, n_outputs) of the layout's dtype, or (n,) integer class codes, optional
-        Class codes are for the objective ``cross_entropy``.
+        Class codes are for the objective ``cross_entropy``. A `fastbp.Loss` takes any number of columns.
     sample_weight : array-like (n,), optional
         Copied.
     objective : Objective, optional
@@ -47,6 +47,8 @@ class Rows:
         Targets, or class codes as numbers.
     codes : bool
         Whether `y` holds class codes.
+    columns : int
+        Numbers of a row of `y`.
     weights : ndarray (n,), float64, or empty
     mass : float
         Sum of the weights, or the number of rows.
@@ -57,7 +59,19 @@ class Rows:
         Says what came and what was expected. Nothing is converted here: `fastbp.engine.sources` does that.
     """
 
-    __slots__ = ("codes", "indices", "indptr", "layout", "mass", "n", "sparse", "values", "weights", "y")
+    __slots__ = (
+        "codes",
+        "columns",
+        "indices",
+        "indptr",
+        "layout",
+        "mass",
+        "n",
+        "sparse",
+        "values",
+        "weights",
+        "y",
+    )
 
     def __init__(
         self,
@@ -79,6 +93,7 @@ class Rows:
         self.n = n = int(shape[0])
         self.mass = float(n)
         self.codes = False
+        self.columns = layout.n_outputs
         self.weights = NO_WEIGHTS
         if self.sparse:
             self.values, self.indices, self.indptr = _canonical(x)
@@ -113,8 +128,10 @@ class Rows:
         ):
             if y.shape != (n,):
                 raise ValueError(f"y must have one class code per row, {n}, got shape {y.shape}")
-            self.y, self.codes = to_codes(y, outputs, dtype), True
+            self.y, self.codes, self.columns = to_codes(y, outputs, dtype), True, 1
             return
+        if objective is not None and objective.any_columns and y.ndim == 2:
+            outputs = self.columns = int(y.shape[1])
         if y.shape != (n, outputs):
             raise ValueError(f"y must have shape {(n, outputs)}, got {y.shape}")
         if y.dtype != dtype:
@@ -128,7 +145,7 @@ class Rows:
     @property
     def targets(self) -> Array:
         """Targets (n, n_outputs), or class codes (n,)."""
-        return self.y if self.codes else self.y.reshape(self.n, self.layout.n_outputs)
+        return self.y if self.codes else self.y.reshape(self.n, self.columns)
 
     def check(self, layout: Layout, *, labeled: bool = True) -> None:
         """Refuse rows that were made for another network, or without targets unless `labeled` is False."""
@@ -188,6 +205,28 @@ class Rows:
         """Return the first `cut` rows and the others; nothing is copied but row pointers."""
         return self._part(0, cut), self._part(cut, self.n)
 
+    def take(self, index: Array) -> Rows:
+        """Return copies of some rows, in the order of their numbers, which are not checked."""
+        twin = self._like()
+        twin.n = len(index)
+        if self.sparse:
+            begins, lengths = self.indptr[index], self.indptr[index + 1] - self.indptr[index]
+            twin.indptr = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+            places = np.arange(int(twin.indptr[-1])) + np.repeat(begins - twin.indptr[:-1], lengths)
+            twin.values, twin.indices = self.values[places], self.indices[places]
+        else:
+            twin.values = self.values.reshape(self.n, -1)[index].reshape(-1)
+        twin.y = self.y.reshape(self.n, -1)[index].reshape(-1)
+        twin.weights = self.weights[index] if self.weights.size else NO_WEIGHTS
+        twin.mass = float(twin.weights.sum()) if twin.weights.size else float(twin.n)
+        return twin
+
+    def relabeled(self, y: Array) -> Rows:
+        """Return the same rows with other targets, (n, n_outputs) of the layout's dtype, C-contiguous."""
+        twin = self._like()
+        twin.y, twin.codes, twin.columns = y.reshape(-1), False, self.layout.n_outputs
+        return twin
+
     def _like(self) -> Rows:
         twin = object.__new__(Rows)
         for name in Rows.__slots__:
@@ -204,8 +243,7 @@ class Rows:
         else:
             width = self.layout.n_inputs
             twin.values = self.values[begin * width : end * width]
-        width = 1 if self.codes else self.layout.n_outputs
-        twin.y = self.y[begin * width : end * width]
+        twin.y = self.y[begin * self.columns : end * self.columns]
         twin.weights = self.weights[begin:end]
         twin.mass = float(twin.weights.sum()) if twin.weights.size else float(twin.n)
         return twin

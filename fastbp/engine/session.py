@@ -209,11 +209,7 @@ class Session:
 
     def update(self, rows: Rows, learning_rate: float) -> float:
         """Do what `train_batch` does, on rows that are checked already."""
-        workspace, n = self._workspace_for(rows), rows.n
-        if not 1 <= n <= self.batch_size:
-            raise ValueError(
-                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {n}"
-            )
+        workspace, n = self._workspace_for(rows, one_batch=True), rows.n
         if self._fresh:
             self._begin(learning_rate)
         losses = workspace.losses
@@ -257,9 +253,13 @@ class Session:
                 online=self._online,
             )
 
-    def _workspace_for(self, rows: Rows) -> Workspace:
-        """Return the workspace, if it can take these rows."""
-        rows.check(self.engine.layout)
+    def _workspace_for(self, rows: Rows, *, one_batch: bool = False, labeled: bool = True) -> Workspace:
+        """Return the workspace, if it can take these rows; as a single batch, or without targets, if that is said."""
+        rows.check(self.engine.layout, labeled=labeled)
+        if one_batch and not 1 <= rows.n <= self.batch_size:
+            raise ValueError(
+                f"x must have 1 to {self.batch_size} rows, the batch size of the session, got {rows.n}"
+            )
         if rows.sparse and self.engine.layout.input_dropout > 0.0:
             raise ValueError(
                 "dropout of the inputs is not made for sparse x; use a dense x, or drop hidden units"
@@ -283,31 +283,12 @@ class Session:
         order : ndarray (k,), int64
         learning_rate : float, or ndarray (batches,) float64
         """
-        workspace = self._workspace_for(rows)
-        # A copy, which is checked: a row number is an address to the kernel.
-        order = np.array(order, np.int64)
+        workspace, batch = self._workspace_for(rows), self.batch_size
+        order, in_order, rates = self._checked(rows, order, learning_rate)
         size = int(order.size)
-        # If the order is 0, 1, ..., size - 1, the kernel reads the rows in place.
-        in_order = (
-            order.ndim == 1
-            and 0 < size <= rows.n
-            and order[0] == 0
-            and order[-1] == size - 1
-            and bool(np.all(order[1:] > order[:-1]))
-        )
-        if not in_order and (
-            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < rows.n)
-        ):
-            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {rows.n - 1}")
-        order = EMPTY_ORDER if in_order else flat(order)
-        batch = self.batch_size
-        n_batches = -(-size // batch)
-        rates = flat(np.ascontiguousarray(learning_rate, np.float64))
-        if rates.size not in (1, n_batches):
-            raise ValueError(
-                f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}"
-            )
-        if self._fresh and n_batches:
+        if in_order:
+            order = EMPTY_ORDER  # the kernel reads the rows in place
+        if self._fresh and size:
             self._begin(float(rates[0]))
         done = 0
         while done < size:
@@ -334,10 +315,40 @@ class Session:
             elapsed = time.perf_counter() - started
             self._seconds_per_row = elapsed / piece
             self._pace.note(team, elapsed, piece)
-            done += finished
             if finished < piece:
-                raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+                finished += self._fell_short(rows, order, done + finished, rates, size)
+            done += finished
             yield finished, self.loss_sum - before
+
+    def _fell_short(self, rows: Rows, order: Array, place: int, rates: Array, size: int) -> int:
+        """Answer a call that has given up the batch that begins at a place of the order."""
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+
+    def _checked(self, rows: Rows, order: Array, learning_rate: float | Array) -> tuple[Array, bool, Array]:
+        """Return the order, whether it is 0, 1, 2, ..., and the learning rates: copies, which are checked.
+
+        A row number is an address to the kernel.
+        """
+        order = np.array(order, np.int64)
+        size = int(order.size)
+        in_order = (
+            order.ndim == 1
+            and 0 < size <= rows.n
+            and order[0] == 0
+            and order[-1] == size - 1
+            and bool(np.all(order[1:] > order[:-1]))
+        )
+        if not in_order and (
+            order.ndim != 1 or (size and not 0 <= int(order.min()) <= int(order.max()) < rows.n)
+        ):
+            raise ValueError(f"order must be one-dimensional and hold row numbers from 0 to {rows.n - 1}")
+        n_batches = -(-size // self.batch_size)
+        rates = flat(np.ascontiguousarray(learning_rate, np.float64))
+        if rates.size not in (1, n_batches):
+            raise ValueError(
+                f"learning_rate must be one number or one per batch ({n_batches}), got {rates.size}"
+            )
+        return flat(order), in_order, rates
 
     def passes_in_a_call(self, span: int) -> int:
         """Return how many passes over `span` rows one call of the kernel takes about 50 ms for; 0 if not even one."""

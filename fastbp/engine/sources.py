@@ -16,7 +16,7 @@ from fastbp.arrays import to_inputs, to_matrix, to_weights
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array
 from fastbp.engine.rows import Rows
-from fastbp.objectives import Objective
+from fastbp.objectives import GIVEN, Objective
 
 # A map of another dtype is converted in blocks of this size: large enough to read disks well.
 CONVERTED_BYTES = 32 * 2**20
@@ -191,6 +191,30 @@ def label(
     if _is_foreign(inputs, layout):
         return MappedRows(layout, inputs, targets, weights, objective)
     return Rows(layout, inputs, targets, weights, objective)
+
+
+def with_gradient(layout: Layout, x: Any, grad: Any = None) -> Rows:
+    """Convert and check inputs, and dE/d out, (n, n_outputs), in the place of targets if it is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Says what came and what was expected, in which argument; NaN and infinity with their row and column.
+    """
+    inputs = to_inputs(x, layout.n_inputs, layout.dtype, layer=first_layer(layout))
+    if _is_foreign(inputs, layout):
+        inputs = to_matrix(inputs, layout.dtype, "X", finite=False)
+    shape = (int(inputs.shape[0]), layout.n_outputs)
+    if shape[0] == 0:
+        raise ValueError("X has 0 rows")
+    if grad is None:
+        return Rows(layout, inputs)
+    slopes = to_matrix(grad, layout.dtype, "grad")
+    if slopes.shape != shape:
+        raise ValueError(
+            f"grad must have shape {shape}, a number for each output of a row, got {slopes.shape}"
+        )
+    return Rows(layout, inputs, slopes, None, GIVEN)
 
 
 def inputs_in_blocks(layout: Layout, x: Any) -> Iterator[Rows]:

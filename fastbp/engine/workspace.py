@@ -18,10 +18,12 @@ from fastbp.kernels.machine import sync
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.objectives import GIVEN, OBJECTIVE_NAMES, Objective
+from fastbp.own import Loss
 
 # A larger batch goes through in parts of so many rows, or of so many bytes.
 PART_ROWS, PART_BYTES = 512, 1 << 19
+FOREIGN_ROWS = 64  # rows of a call of the user's loss: each costs memory that is asked for and given back
 NARROW_BYTES = 512  # all activations of a row: with less, the calls per block are a tenth of the work
 EMPTY_ORDER = np.zeros(0, np.int64)
 NO_RATES = np.zeros(1)
@@ -122,6 +124,9 @@ def _blueprint(
 
 def place_objective(plan: Array, hyper: Array, objective: Objective, outputs: int) -> None:
     """Write what the kernels must know of the loss."""
+    if objective == GIVEN:
+        plan[p.LOSS] = losses.GIVEN
+        return
     if objective.name not in losses.CODES:
         raise ValueError(f"unknown loss {objective.name!r}; known are {', '.join(OBJECTIVE_NAMES)}")
     plan[p.LOSS] = losses.CODES[objective.name]
@@ -153,6 +158,9 @@ class Workspace:
 
         `gradient` makes room for the whole gradient; `by_block`, if a batch is a single part, for one block per thread.
         """
+        # The kernels know no loss of the user's: its slopes are given to them. Nor shall a blueprint keep it alive.
+        if isinstance(objective, Loss):
+            objective = GIVEN
         self.layout = layout
         self.batch = max(1, batch)
         self.threads = threads
@@ -172,6 +180,12 @@ class Workspace:
         self.grad = aligned_zeros(made.grad_size, layout.dtype)
         self.out = self.grad[:0]
         self._asked: tuple[float, ...] = ()
+        self._foreign = False
+
+    def judge_by(self, address: int) -> None:
+        """Take the loss at an address; see kernels/machine/foreign.py."""
+        self.plan[p.LOSS], self.plan[p.JUDGE] = losses.FOREIGN, address
+        self._foreign = True
 
     def total(self, mode: int, params: Array, rows: Rows, team: int = 1) -> float:
         """Return the weighted mean loss of all rows; in mode GRADIENT the gradient is left in `grad`."""
@@ -200,7 +214,7 @@ class Workspace:
         mass: float,
         span: int = 0,
         layers: int = 0,
-        seed: int = 0,
+        seed: int = p.NO_DROPOUT,
         team: int = 1,
         alone: bool = True,
         sparse: bool = False,
@@ -211,6 +225,9 @@ class Workspace:
         # A row is computed alike in a block of any height, so every thread of a team can get a block.
         share = -(-min(self.part, end - begin) // (team * TILE_ROWS)) * TILE_ROWS
         height = max(TILE_ROWS, min(self._row_block, share))
+        if self._foreign:
+            # What the user's function makes of a row may depend on the rows beside it, by a bit.
+            height = min(self._row_block, FOREIGN_ROWS)
         threads = 1 if alone else 2
         return (
             mode,
@@ -240,7 +257,7 @@ class Workspace:
         order: Array = EMPTY_ORDER,
         rates: Array = NO_RATES,
         layers: int = 0,
-        seed: int = 0,
+        seed: int = p.NO_DROPOUT,
         online: bool = False,
         team: int = 1,
         apart: bool = False,
@@ -248,8 +265,9 @@ class Workspace:
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
-        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. `apart` is for calls that
-        may take long: they run in another thread, and this one goes on to receive signals.
+        While training, a batch counts in the sum of the losses by its rows, or `by_weight`. Without a `seed` there is
+        no dropout. `apart` is for calls that may take long: they run in another thread, and this one goes on to receive
+        signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")

@@ -11,12 +11,14 @@ from sklearn.utils.optimize import _check_optimize_result
 
 from fastbp.callbacks.hooks import Run
 from fastbp.engine.engine import PREDICT_ROWS, Engine
+from fastbp.engine.judging import check_slopes, judged
 from fastbp.engine.rows import Rows
 from fastbp.engine.teams import Pace, for_call, size_for
 from fastbp.engine.workspace import Workspace
 from fastbp.estimators.parameters import Array, Parameters
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
+from fastbp.own import Loss
 from fastbp.training.loop import Loop
 
 # What scipy.optimize.minimize calls a run ended by its callback.
@@ -48,6 +50,9 @@ class Problem:
         layout = rows.layout
         self.engine = Engine(layout.n_inputs, layout.layers, layout.dtype)
         self.rows = rows
+        self._own = objective if isinstance(objective, Loss) else None
+        self._checked = False
+        self._n_threads = n_threads
         # Made once: a gradient of a small network takes only a few microseconds.
         batch = min(PREDICT_ROWS, rows.n)
         team = for_call(size_for(batch * layout.flops_per_row, n_threads), rows.n * layout.flops_per_row)
@@ -63,9 +68,16 @@ class Problem:
     def __call__(self, packed: Array) -> tuple[float, Array]:
         """Return the loss and its gradient, packed, float64, of the packed parameters."""
         self.engine.theta[self.places] = packed
+        loss, rows = 0.0, self.rows
+        if self._own is not None:
+            outputs = self.engine.predict(rows, n_threads=self._n_threads)
+            if not self._checked:
+                check_slopes(self._own, rows, outputs)
+                self._checked = True
+            loss, rows = judged(self._own, rows, outputs)
         team, _ = self._pace.choose()
         begun = time.perf_counter()
-        loss = self._workspace.total(p.GRADIENT, self.engine.params, self.rows, team)
+        loss += self._workspace.total(p.GRADIENT, self.engine.params, rows, team)
         self._pace.note(team, time.perf_counter() - begun)
         gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
         w = packed[: self.n_weights].astype(np.float64, copy=False)

@@ -100,13 +100,13 @@ class StochasticOptimizer:
         Then a new session is made with the old moments.
         """
         from fastbp.engine.engine import Engine
-        from fastbp.engine.session import Session
+        from fastbp.engine.own import new_session
 
         alpha = float(estimator.alpha)
         key = (layout, objective, alpha, estimator.max_grad_norm, estimator.n_threads)
         if self._session is None or key != self._key:
             self.detach()
-            session = Session(
+            session = new_session(
                 Engine(layout.n_inputs, layout.layers, layout.dtype),
                 objective,
                 self.rule(alpha),

@@ -23,6 +23,7 @@ from fastbp.estimators.parameters import FTOL, Array, DType, engine_activation
 from fastbp.estimators.predict import ROWS_AT_ONCE
 from fastbp.estimators.solving import one_validation_set
 from fastbp.objectives import Objective
+from fastbp.own import Loss
 
 SKLEARN_OBJECTIVES = {
     # The value is the mean over the outputs, the gradient that of the sum (scikit-learn's issue 8349).
@@ -58,9 +59,11 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : str, default="squared_error"
+    loss : str or Loss, default="squared_error"
         "squared_error" or "poisson" (output exp); beyond scikit-learn, each the mean over rows and outputs,
         {loss}
+        Or a `fastbp.Loss` of your own, whose value of a row is averaged over the rows. Its activation must be
+        "identity" or "exp"; with "exp" the estimator predicts e^output.
     hidden_layer_sizes : int or sequence of int, default=(100,)
         Units of each hidden layer; `()` for none.
     activation : str or sequence of str, default="relu"
@@ -186,7 +189,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
-        "loss": [LOSS],
+        "loss": [LOSS, Loss],
         "quantile": [Interval(Real, 0, 1, closed="neither")],
         "delta": [Interval(Real, 0, None, closed="neither")],
         "out_activation": [ACTIVATION],
@@ -195,7 +198,7 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         hidden_layer_sizes: int | Sequence[int] = (100,),
         activation: str | Sequence[str] = "relu",
         *,
@@ -407,19 +410,27 @@ class MLPRegressor(ConvertMixin, RegressorMixin, BaseMLP):
 
     def _choose_out_activation(self) -> str:
         chosen = ACTIVATION.find(self.out_activation) or self.out_activation
-        if LOSS.find(self.loss) != "poisson":
+        contained = self.loss.activation if isinstance(self.loss, Loss) else ""
+        if contained in ("sigmoid", "softmax"):
+            raise ValueError(
+                f"loss={self.loss!r} makes classes by {contained}, which a regressor cannot predict."
+            )
+        if LOSS.find(self.loss) != "poisson" and contained != "exp":
             return chosen
         if chosen != "identity":
             raise ValueError(
-                f"out_activation={self.out_activation!r} with loss='poisson', whose output is exp: leave it 'identity'."
+                f"out_activation={self.out_activation!r} with loss={self.loss!r}, whose output is exp: leave it "
+                "'identity'."
             )
         return "exp"
 
     def _raw_activation(self) -> str:
-        # The Poisson loss takes the logarithm of the output, which is what the network then puts out.
+        # Such a loss takes the logarithm of the output, which is what the network then puts out.
         return "identity" if self.out_activation_ == "exp" else engine_activation(self.out_activation_)
 
     def _objective(self, dtype: DType) -> Objective:
+        if isinstance(self.loss, Loss):
+            return self.loss
         name = LOSS.ours(self.loss)
         if name in SKLEARN_OBJECTIVES:
             return SKLEARN_OBJECTIVES[name]

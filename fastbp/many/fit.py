@@ -20,7 +20,7 @@ from fastbp.many.stack import Stack
 from fastbp.many.tasks import Task
 from fastbp.many.training import train_all
 from fastbp.notices import warn
-from fastbp.objectives import Loss
+from fastbp.objectives import LossLike
 from fastbp.schedules import Schedule
 from fastbp.sequential import Sequential
 from fastbp.training import Fit, History
@@ -39,7 +39,7 @@ def fit_many(
     *,
     n: None = None,
     rows: Any = None,
-    loss: Loss = "mse",
+    loss: LossLike = "mse",
     optimizer: str | optimizers.Optimizer | Sequence[str | optimizers.Optimizer] = "adam",
     learning_rate: float | Schedule | Sequence[float | Schedule] | ArrayLike | None = None,
     epochs: int | Sequence[int] = 1,
@@ -60,7 +60,7 @@ def fit_many(
     *,
     n: int | None = None,
     rows: Any = None,
-    loss: Loss = "mse",
+    loss: LossLike = "mse",
     optimizer: str | optimizers.Optimizer | Sequence[str | optimizers.Optimizer] = "adam",
     learning_rate: float | Schedule | Sequence[float | Schedule] | ArrayLike | None = None,
     epochs: int | Sequence[int] = 1,
@@ -80,7 +80,7 @@ def fit_many(
     *,
     n: int | None = None,
     rows: Any = None,
-    loss: Loss = "mse",
+    loss: LossLike = "mse",
     optimizer: Any = "adam",
     learning_rate: Any = None,
     epochs: Any = 1,

@@ -6,7 +6,6 @@ import itertools
 import os
 import weakref
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -285,7 +284,7 @@ class ModelLoop(Loop):
         optimizer = trainer.optimizer.to_config()
         del optimizer["learning_rate"]
         return {
-            "loss": asdict(trainer.objective),
+            "loss": trainer.objective.to_config(),
             "optimizer": optimizer,
             "batch_size": self.batch_size,
             "rows": len(self.rows),

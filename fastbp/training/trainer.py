@@ -8,10 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbp import objectives, optimizers
+from fastbp.arrays import refuse_nonfinite, to_matrix
 from fastbp.engine.engine import Engine
+from fastbp.engine.memory import aligned_zeros
+from fastbp.engine.outside import Outside
+from fastbp.engine.own import new_session
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
-from fastbp.engine.sources import prepare
+from fastbp.engine.sources import prepare, with_gradient
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number, check_threads
 
@@ -36,9 +40,9 @@ class Trainer:
     ----------
     net : Sequential
         Trained in place.
-    loss : str
+    loss : str or Loss
         See `fastbp.objectives`.
-    optimizer : Optimizer or str
+    optimizer : Optimizer, Rule or str
         The trainer holds its state. A schedule per epoch reads `epoch`, which you increment.
     max_grad_norm : float, optional
         Clip the gradient of each batch to this global norm.
@@ -63,6 +67,18 @@ class Trainer:
     >>> x, y = np.ones((4, 1), np.float32), np.full((4, 1), 2, np.float32)
     >>> [round(trainer.step(x, y), 4) for _ in range(3)]
     [4.0, 1.44, 0.5184]
+
+    The same step in parts, if the loss is computed elsewhere:
+
+    >>> out = trainer.forward(x)
+    >>> trainer.step_from(x, 2 * (out - y) / 4)
+
+    Or if the gradient is to be seen or changed:
+
+    >>> loss, gradient = trainer.gradient(x, y)
+    >>> trainer.apply(gradient)
+    >>> round(loss, 4), round(trainer.step(x, y), 4)
+    (0.0672, 0.0242)
     """
 
     __module__ = "fastbp"
@@ -70,7 +86,7 @@ class Trainer:
     def __init__(
         self,
         net: Model,
-        loss: objectives.Loss = "mse",
+        loss: objectives.LossLike = "mse",
         optimizer: str | optimizers.Optimizer = "adam",
         *,
         max_grad_norm: float | None = None,
@@ -98,6 +114,7 @@ class Trainer:
         self._dtype = self.engine.dtype
         self._codes = self.objective.name == "cross_entropy"
         self._session: Session | None = None  # made when the size of a batch is known
+        self._outside: Outside | None = None
 
     def step(self, x: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Train on one batch: forward, backward, update. Returns its loss before the update.
@@ -150,13 +167,142 @@ class Trainer:
             session = self._session
             if session is None or rows.n > session.batch_size:
                 session = self.reserve(rows.n)
-            loss = session.update(rows, self._scheduled(session) if self._rate is None else self._rate)
+            loss = session.update(rows, self._next_rate(session))
             if plain:
                 session.prepare(x, y, rows)
         return loss
 
-    def _scheduled(self, session: Session) -> float:
+    def forward(self, x: Any) -> NDArray[Any]:
+        """Return the outputs that the next step sees, its dropout included; nothing changes.
+
+        Parameters
+        ----------
+        x : array-like of shape (n, n_inputs)
+
+        Returns
+        -------
+        array of shape (n, n_outputs)
+            Of the model's dtype; yours to keep. Without dropout these are the numbers of `Sequential.predict`.
+        """
+        rows = with_gradient(self.engine.layout, x)
+        with self.engine.training_lock:
+            return self._parts(rows.n).outputs(rows)
+
+    def step_from(self, x: Any, grad: Any) -> None:
+        """Train on one batch by dE/d out, for any E that you have computed from `forward`: backward and update.
+
+        Parameters
+        ----------
+        x : array-like of shape (n, n_inputs)
+        grad : array-like of shape (n, n_outputs)
+            dE/d out, and not its mean: what a mean divides by is in it already.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit, or NaN and infinity, with their row and column. Nothing has changed then.
+
+        Notes
+        -----
+        The outputs are computed once more, from `x`, the present weights and the masks of this step. So it does not
+        depend on `forward` having been called: `grad` is taken as the derivative at the outputs of the rows of `x`. The
+        layers' penalties are added, and clipping, schedule and optimizer are those of `step`, whose loss is not used.
+        """
+        rows = with_gradient(self.engine.layout, x, grad)
+        with self.engine.training_lock:
+            parts = self._parts(rows.n)
+            parts.step(rows, self._next_rate(parts.session))
+
+    def gradient(
+        self, x: Any, y: Any, out: NDArray[Any] | None = None, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, NDArray[Any]]:
+        """Return the loss of one batch and the gradient that `step` would use; nothing changes.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As in `step`.
+        out : array, optional
+            From an earlier call: overwritten and returned.
+
+        Returns
+        -------
+        float
+            The mean loss, penalties included.
+        array
+            The gradient of this loss, flat and laid out as ``net.engine.theta``, with the dropout of the next step, not
+            yet clipped. ``net.engine.views(gradient)`` are its weights and biases.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `step`; or `out` does not fit.
+        """
+        rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
+        layout, theta = self.engine.layout, self.engine.theta
+        if out is None:
+            out = aligned_zeros(layout.size, layout.dtype)
+        elif (
+            type(out) is not np.ndarray
+            or out.shape != theta.shape
+            or out.dtype != theta.dtype
+            or not out.flags.carray
+            or any(np.may_share_memory(out, read) for read in (theta, rows.values, rows.y, rows.weights))
+        ):
+            raise ValueError(
+                f"out must be a contiguous {theta.dtype} array of shape {theta.shape} that shares no memory with the "
+                "model or the data, such as an earlier call has returned"
+            )
+        with self.engine.training_lock:
+            return self._parts(rows.n).gradient_of(rows, out), out
+
+    def apply(self, grad: Any) -> None:
+        """Update the model by a gradient, as `step` does by its own: clipped, with the next learning rate.
+
+        Parameters
+        ----------
+        grad : array
+            Of the shape of ``net.engine.theta``, from `gradient`, or ``theta`` of what `Sequential.value_and_grad`
+            returns. The layers' penalties must be in it, the optimizer's weight decay not.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Another shape, no real numbers, or NaN and infinity. Nothing has changed then.
+
+        Notes
+        -----
+        ``trainer.apply(trainer.gradient(x, y)[1])`` leaves the same bits as ``trainer.step(x, y)``. Only a trainer that
+        has seen no batch of more than one row, with plain SGD and without penalties, clipping and dropout, rounds
+        differently: it has a shorter way through the weights, which makes no gradient.
+        """
+        layout = self.engine.layout
+        flat = to_matrix(grad, layout.dtype, "grad", finite=False)
+        if flat.shape != (layout.size,):
+            raise ValueError(
+                f"grad must have the shape of net.engine.theta, {(layout.size,)}, got {flat.shape}"
+            )
+        for number, pair in enumerate(zip(*layout.views(flat), strict=True)):
+            for name, part in zip(("weights", "biases"), pair, strict=True):
+                if part is not None:
+                    refuse_nonfinite(part, f"grad: {name} of layer {number}")
+        with self.engine.training_lock:
+            parts = self._parts(1)
+            parts.apply(flat, self._next_rate(parts.session))
+
+    def _parts(self, rows: int) -> Outside:
+        """Return the parts of a step of so many rows."""
+        session = self.reserve(rows)
+        if self._outside is None:
+            self._outside = Outside(session)
+        return self._outside
+
+    def _next_rate(self, session: Session) -> float:
         """Return the learning rate of the next step."""
+        return self._scheduled(session) if self._rate is None else self._rate
+
+    def _scheduled(self, session: Session) -> float:
+        """Return the learning rate of the next step by the schedule."""
         return self.schedule(self.epoch if self.schedule.per == "epoch" else session.step)
 
     @property
@@ -175,14 +321,14 @@ class Trainer:
 
     @property
     def slots(self) -> dict[str, NDArray[Any]]:
-        """The optimizer's state: live flat arrays, laid out like ``net.engine.theta``."""
+        """The optimizer's state: live flat arrays, laid out like ``net.engine.theta``; of a `Rule`, without padding."""
         return self.session.slots
 
     def reserve(self, rows: int) -> Session:
         """Make room for batches of `rows` rows, and return the session; the optimizer's state is kept."""
         session = self._session
         if session is None:
-            session = self._session = Session(
+            session = self._session = new_session(
                 self.engine,
                 self.objective,
                 self.optimizer.rule(),

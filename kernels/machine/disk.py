@@ -5,6 +5,7 @@ import sys
 import warnings
 
 from numba.core import caching
+from numba.core.runtime.nrt import rtsys
 
 from .cache import cache_dir, fingerprint
 from .interrupts import held_back
@@ -12,7 +13,15 @@ from .pipeline import relies_on
 
 relies_on(caching, "_CacheLocator", "CompileResultCacheImpl", "FunctionCache")
 relies_on(caching.CompileResultCacheImpl, "_locator_classes", "get_filename_base")
-relies_on(caching.FunctionCache, "_impl_class", "_load_overload", "load_overload", "save_overload", "flush")
+relies_on(
+    caching.FunctionCache,
+    "_impl_class",
+    "_index_key",
+    "_load_overload",
+    "load_overload",
+    "save_overload",
+    "flush",
+)
 
 
 class _Locator(caching._CacheLocator):
@@ -69,3 +78,19 @@ class Cache(caching.FunctionCache):
                 super().save_overload(sig, data)
         except OSError as error:
             warnings.warn(f"fastbp could not keep a compiled kernel: {error}", RuntimeWarning, stacklevel=2)
+
+
+class StampedCache(Cache):
+    """A cache for a function around others, which are known by a stamp: a hash of all that they are made of."""
+
+    def __init__(self, function, stamp):
+        super().__init__(function)
+        self._stamp = stamp
+
+    def load_overload(self, sig, target_context):
+        """Return what is kept for these types, or None."""
+        rtsys.initialize(target_context)  # the functions of others make arrays
+        return super().load_overload(sig, target_context)
+
+    def _index_key(self, sig, codegen):
+        return sig, codegen.magic_tuple(), self._stamp

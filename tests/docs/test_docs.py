@@ -25,7 +25,10 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
-@pytest.mark.parametrize("page", ["guides/dropin.rst", "guides/compiled.rst", "guides/many.rst", "index.rst"])
+@pytest.mark.parametrize(
+    "page",
+    ["guides/dropin.rst", "guides/compiled.rst", "guides/many.rst", "guides/models.rst", "index.rst"],
+)
 def test_documented_example_runs(page, tmp_path, monkeypatch):
     """The complete programs of the guides; a block without an import is a sketch."""
     monkeypatch.chdir(tmp_path)

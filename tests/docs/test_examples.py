@@ -56,3 +56,28 @@ def test_tabular_regression(tmp_path):
     assert "equal predictions: True" in text
     if "onnxruntime differs" in text:
         assert number(r"differs by at most ([\d.e+-]+)", text) < 1e-5
+
+
+def test_quantile_band(tmp_path):
+    text = run("own/quantile_band.py", tmp_path)
+    assert number(r"at most ([\d.e+-]+) off finite differences", text) < 1e-4
+    assert 40 < number(r"(\d+) % of the rows lie inside", text) < 60
+    assert number(r"its curves cross at (\d+) of", text) == 0
+    assert number(r"those of two networks at (\d+)", text) > 0
+
+
+def test_lion(tmp_path):
+    text = run("own/lion.py", tmp_path)
+    assert number(r"AdamW +accuracy ([\d.]+)", text) > 0.95
+    assert number(r"Lion +accuracy ([\d.]+)", text) > 0.95
+
+
+def test_physics(tmp_path):
+    text = run("own/physics.py", tmp_path)
+    assert number(r"largest distance from the solution: ([\d.e+-]+)", text) < 0.01
+
+
+def test_policy_and_value(tmp_path):
+    text = run("own/policy_and_value.py", tmp_path)
+    assert number(r"after  30 updates the last 100 poles stood for +(\d+)", text) < 200
+    assert number(r"after 150 updates the last 100 poles stood for +(\d+)", text) > 350

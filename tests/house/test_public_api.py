@@ -20,6 +20,7 @@ NAMES = """
     Sequential Dense Dropout Trainer History
     fit_many predict_many Stack
     SGD Adagrad RMSProp Adam AdamW NAdam Rprop
+    Loss Rule check_grad
     ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
     EarlyStopping Checkpoint ReduceLROnPlateau ProgressBar CSVLogger TerminateOnNaN TimeLimit
     DivergenceError
@@ -47,7 +48,10 @@ def test_name_is_public(name):
 @pytest.mark.parametrize(
     ("module", "names"),
     [
-        ("fastbp.kernels", "predict predict_one train_one value_and_grad_one warmup"),
+        (
+            "fastbp.kernels",
+            "predict predict_one pullback_one train_one train_one_from value_and_grad_one warmup",
+        ),
         ("fastbp.formats", "to_onnx to_torch from_torch to_c save load"),
         ("fastbp.plot", "descent_path loss_curve loss_surface decision_boundary network"),
     ],

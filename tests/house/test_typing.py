@@ -57,6 +57,15 @@ for b in net.biases:
 net.set_weights([W.copy() for W in net.weights], net.biases)
 trainer = fb.Trainer(net, loss="mse", optimizer=fb.SGD(0.1, momentum=0.9))
 value: float = trainer.step(x, y)
+out: np.ndarray = trainer.forward(x)
+trainer.step_from(x, 2 * (out - y[:, None]) / len(x))
+value, flat = trainer.gradient(x, y)
+trainer.apply(flat)
+felt = net.pullback(x, out).inputs
+own = fb.Loss(lambda y, out: ((out - y) ** 2).sum(1), lambda y, out: 2 * (out - y), name="own")
+rule = fb.Rule(lambda theta, grad, state, step, rate: theta - rate * grad, slots=["m"], learning_rate=0.1)
+net.fit(x, y, loss=own, optimizer=rule, verbose=0)
+worst: float = fb.check_grad(own, y[:, None], out)
 net.save("m.safetensors")
 twin: fb.Sequential = net.copy()
 count: int = twin.n_parameters

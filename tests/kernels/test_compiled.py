@@ -19,6 +19,7 @@ from tests.kernels.oracles import (
     MOST_ROWS,
     architectures,
     assert_near,
+    assert_same_parameters,
     compiled,
     random_net,
     rows,
@@ -89,6 +90,51 @@ def test_training(shape, dtype, seed):
         assert_near(w, layer.W, dtype, 3)
         if b is not None:
             assert_near(b, layer.b, dtype, 3)
+
+
+@given(shape=architectures(l1=0.0, l2=0.0), dtype=kinds, seed=seeds)
+def test_pullback(shape, dtype, seed):
+    """From any dE/d out: every gradient, that of the inputs too, or only one of the two."""
+    rng = np.random.default_rng(seed)
+    net = random_net(rng, *shape, dtype)
+    x = rng.normal(size=(1, shape[0])).astype(dtype)
+    error = rng.normal(size=(1, net.engine.n_outputs)).astype(dtype)
+    state = net.engine.compiled()
+    slopes, felt = reference.pullback(net.layers, rows(x), rows(error))
+    grad, x_grad = np.full_like(net.engine.theta, 7.0), np.full(shape[0], 7.0, dtype)
+    kernels.pullback_one(state, x[0], error[0], grad, x_grad)
+    weights, biases = net.engine.views(grad)
+    for w, b, (dW, db) in zip(weights, biases, slopes, strict=True):
+        assert_near(w, dW, dtype, 2.5)
+        if b is not None:
+            assert_near(b, db, dtype, 2.5)
+    assert_near(x_grad, felt[0], dtype, 2.5)
+    one, other, none = np.full_like(grad, 7.0), np.full_like(x_grad, 7.0), np.zeros(0, dtype)
+    kernels.pullback_one(state, x[0], error[0], one, none)
+    kernels.pullback_one(state, x[0], error[0], none, other)
+    assert np.array_equal(one, grad)
+    assert np.array_equal(other, x_grad)
+    kernels.train_one_from(state, x[0], error[0], 0.25)
+    net.layers[:] = [
+        reference.updated(layer, dW, db, 0.25) for layer, (dW, db) in zip(net.layers, slopes, strict=True)
+    ]
+    assert_same_parameters(net.engine, net.layers, dtype, 3)
+
+
+def test_a_given_error_is_that_of_a_loss(dtype, rng):
+    """With y - out for dE/d out, gradient and step are those of half_squared_error, to the last bit."""
+    layers = [Layer(20, "gelu"), Layer(2, "tanh")]
+    nets = [random_net(np.random.default_rng(1), 6, layers, dtype).engine for _ in range(2)]
+    x, y = rng.normal(size=6).astype(dtype), rng.normal(size=2).astype(dtype)
+    states = [net.compiled(Objective("half_squared_error")) for net in nets]
+    out, grads = np.zeros(2, dtype), [np.zeros_like(net.theta) for net in nets]
+    kernels.predict_one(states[0], x, out)
+    kernels.value_and_grad_one(states[0], x, y, grads[0])
+    kernels.pullback_one(states[1], x, out - y, grads[1], np.zeros(0, dtype))
+    assert np.array_equal(*grads)
+    kernels.train_one(states[0], x, y, 0.1)
+    kernels.train_one_from(states[1], x, out - y, 0.1)
+    assert np.array_equal(nets[0].theta, nets[1].theta)
 
 
 @pytest.mark.parametrize("sizes", [(3, 20, 1), (20, 1, 20, 2), (1, 1, 1)], ids=str)
