@@ -138,5 +138,9 @@ class OwnSession(Session):
 
 def new_session(engine: Engine, objective: Objective, rule: Rule, **settings: Any) -> Session:
     """Return a session for these, whoever has made loss and rule; the settings are those of `Session`."""
-    own = isinstance(objective, Loss) or rule.own is not None
-    return (OwnSession if own else Session)(engine, objective, rule, **settings)
+    return (OwnSession if is_own(objective, rule) else Session)(engine, objective, rule, **settings)
+
+
+def is_own(objective: Objective, rule: Rule) -> bool:
+    """Whether the loss or the rule is of the user's making."""
+    return isinstance(objective, Loss) or rule.own is not None

@@ -17,6 +17,7 @@ import numpy as np
 from fastbp.arrays import all_finite
 from fastbp.engine.lanes import SPEED, Lanes, Plan, Shape, lanes_of, shape_of
 from fastbp.engine.memory import Array
+from fastbp.engine.own import is_own
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import CHUNK_SECONDS
 from fastbp.many.stack import Stack
@@ -64,6 +65,7 @@ def _kind(task: Task) -> Any:
         or source.sparse
         or source.weights.size
         or settings.max_grad_norm is not None
+        or is_own(settings.objective, settings.optimizer.rule())
     ):
         return None
     return (
