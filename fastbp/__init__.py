@@ -20,6 +20,8 @@ if os.path.isfile(_KERNELS):
         "developer mode: git config core.symlinks true, delete the file, git checkout -- fastbp/kernels"
     )
 
+from fastbp import forks as _forks  # noqa: E402, F401
+
 # Where each name is defined. Type checkers see it by the imports below.
 _HOME = {
     "Callback": "callbacks",

@@ -7,7 +7,10 @@ f(z); delta = dC/dz; theta and grad all parameters and their gradient, flat.
 if __name__ == "kernels":
     raise ImportError("import this folder as fastbp.kernels, from an installed fastbp")
 
-from .compiled import State, predict, predict_one, train_one, value_and_grad_one  # noqa: E402
-from .warm import warmup  # noqa: E402
+from .machine.interrupts import held_back  # noqa: E402
+
+with held_back():  # here Numba is imported, which no second attempt can make up for
+    from .compiled import State, predict, predict_one, train_one, value_and_grad_one
+    from .warm import warmup
 
 __all__ = ["State", "predict", "predict_one", "train_one", "value_and_grad_one", "warmup"]

@@ -27,7 +27,7 @@ FLOORS = {
         {"kernels"},
     ],
     "kernels/machine": [
-        {"cache", "interrupts", "target"},
+        {"cache", "forks", "interrupts", "target"},
         {"pipeline"},
         {"disk"},
         {"jit", "lanes"},
@@ -38,7 +38,7 @@ FLOORS = {
     "fastbp": [
         {"kernels", "reference"},
         {"spellings"},
-        {"notices", "validation"},
+        {"forks", "notices", "validation"},
         {"arrays"},
         {"container"},
         {"initializers", "objectives", "schedules", "tables"},
