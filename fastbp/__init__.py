@@ -19,6 +19,8 @@ if os.path.isfile(_KERNELS):
         "developer mode: git config core.symlinks true, delete the file, git checkout -- fastbp/kernels"
     )
 
+from fastbp import forks as _forks  # noqa: E402, F401
+
 # Where each name is defined: lines `from fastbp.layers import Dense as Dense` of the stub, which type checkers read.
 # What comes from `fastbp` itself is a room.
 # Read by the loader, which finds it in a zipped application too.

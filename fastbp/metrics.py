@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastbp import objectives
 from fastbp.objectives import OBJECTIVE_NAMES, Objective
+from fastbp.reference import LOSSES
 from fastbp.spellings.losses import NAMES
 
 if TYPE_CHECKING:  # naming a metric loads no engine
@@ -73,8 +74,9 @@ def compute(
     metrics : mapping
         From `named`. A name of scikit-learn (``sklearn.metrics.get_scorer_names()``) is its scorer: larger is
         better. A function gets class codes (not logits) as ``y_pred`` when the loss is ``cross_entropy`` or
-        ``binary_cross_entropy``, otherwise the outputs; with one output both of its arguments have shape
-        (n,).
+        ``binary_cross_entropy``, rates (not their logarithms) when it is ``poisson``, otherwise the outputs; with one
+        output both of its arguments have shape (n,). A metric that is a loss of plain predictions, such as ``mse``,
+        gets probabilities or rates too.
     engine : Engine
         Of the model (for metrics that are losses).
     objective : Objective
@@ -87,9 +89,9 @@ def compute(
     if not metrics:
         return {}
     classes = objective.classifies
-    chances = objectives.probabilities(outputs, objective) if classes else outputs
+    told = objectives.predictions(outputs, objective)
     truth = _flat(objectives.labels(y, objective) if classes else y)
-    answer = _flat(objectives.labels(chances, objective) if classes else outputs)
+    answer = _flat(objectives.labels(told, objective) if classes else told)
     result = {}
     for name, metric in metrics.items():
         try:
@@ -99,10 +101,11 @@ def compute(
                 target = objectives.to_targets(
                     y, Objective(metric), len(outputs), engine.n_outputs, engine.dtype
                 )
-                value = engine.loss_of_outputs(np.ascontiguousarray(outputs), target, Objective(metric))
+                given = told if LOSSES[metric].activation == "identity" else outputs
+                value = engine.loss_of_outputs(np.ascontiguousarray(given), target, Objective(metric))
             else:
                 value = _scorer(metric)(
-                    _answers(answer, chances, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
+                    _answers(answer, told, classes, engine.n_outputs), np.empty((len(truth), 1)), truth
                 )
         except Exception as error:
             raise MetricError(f"metric {name!r}: {type(error).__name__}: {error}") from error

@@ -33,6 +33,7 @@ __all__ = [
     "check_output",
     "get",
     "labels",
+    "predictions",
     "probabilities",
     "to_targets",
 ]
@@ -309,6 +310,20 @@ def _class_table(class_weight: Mapping[Any, Any], n_classes: int) -> dict[int, f
         )
         for code, weight in class_weight.items()
     }
+
+
+def predictions(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:
+    """Turn outputs into what they say to the loss: logits into probabilities, logarithms of rates into rates.
+
+    >>> predictions(np.array([[0.0, 0.0]]), Objective("poisson"))
+    array([[1., 1.]])
+    """
+    if objective.classifies:
+        return probabilities(outputs, objective)
+    if LOSSES[objective.name].activation == "identity":
+        return outputs
+    with np.errstate(over="ignore"):  # a rate that is too large for the dtype is infinite
+        return np.asarray(np.exp(outputs))
 
 
 def probabilities(outputs: NDArray[Any], objective: Objective) -> NDArray[Any]:

@@ -419,7 +419,8 @@ class Sequential:
             None or -1: all cores this process may use, if they make it faster.
         verbose : int
             1: a progress bar on a terminal or in a notebook, a line per epoch on standard error otherwise. 2: a line
-            per epoch. 0: nothing.
+            per epoch. 0: nothing of the training. (Once on a machine a line on standard error says that kernels are
+            being compiled; the environment variable FASTBP_QUIET=1 switches it off.)
         max_grad_norm : float, optional
             Clip the gradient of each batch to this global norm.
         resume_from : path, optional

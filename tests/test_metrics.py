@@ -75,6 +75,44 @@ def test_regression(outputs):
     assert result["worst"] == np.abs(y - p).max()
 
 
+def test_metrics_of_a_poisson_model_get_rates():
+    """Its outputs are logarithms of them."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 4)), rng.poisson(2.0, (80, 1)).astype(float)
+    net = Sequential([Dense(1)], 4, dtype="float64")
+    rates = np.exp(net.predict(x))
+    seen = []
+
+    def look(y_true, y_pred):
+        seen.append(y_pred)
+        return 0.0
+
+    names = ["neg_mean_poisson_deviance", "r2", "mse", "mae", "poisson", look]
+    result = evaluate(net, x, y, "poisson", names)
+    deviance = sklearn_metrics.mean_poisson_deviance(y, rates)
+    assert result["neg_mean_poisson_deviance"] == pytest.approx(-deviance)
+    assert result["r2"] == pytest.approx(sklearn_metrics.r2_score(y, rates))
+    assert result["mse"] == pytest.approx(np.mean((rates - y) ** 2))
+    assert result["mae"] == pytest.approx(np.mean(np.abs(rates - y)))
+    assert result["poisson"] == pytest.approx(result["loss"])
+    np.testing.assert_allclose(seen[0], rates[:, 0])
+    history = net.fit(x, y, loss="poisson", metrics="mse", verbose=0)
+    assert history.mse[-1] == pytest.approx(np.mean((np.exp(net.predict(x)) - y) ** 2))
+
+
+@pytest.mark.parametrize(("loss", "outputs"), [("binary_cross_entropy", 1), ("cross_entropy", 3)])
+def test_losses_of_predictions_get_probabilities(loss, outputs):
+    """As metrics, beside a loss that takes logits: the squared error is that of Brier."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(80, 4)), np.eye(3)[rng.integers(0, 3, 80)][:, :outputs]
+    net = Sequential([Dense(outputs)], 4, dtype="float64")
+    z = net.predict(x)
+    chances = 1 / (1 + np.exp(-z)) if outputs == 1 else np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    result = evaluate(net, x, y, loss, ["mse", loss])
+    assert result["mse"] == pytest.approx(np.mean((chances - y) ** 2))
+    assert result[loss] == pytest.approx(result["loss"])
+
+
 def test_functions_get_classes():
     seen = {}
 

@@ -4,6 +4,8 @@ One small fault at a time is planted into a copy of the checkout: an operator, a
 statement left out. The tests nearest to the file run first, then all of them, until one fails. A fault that none
 notices is printed with its place: a missing test, or a change that changes nothing. A night's job: most faults are
 found in seconds, one that survives costs the whole quick suite. The kernels are mutated too, and compiled anew.
+``--reach FILE`` measures once which tests reach which line, and has those run first, a kernel's in Numba's interpreter
+mode: a fault then takes some seconds.
 """
 
 from __future__ import annotations
@@ -20,13 +22,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.fair import ROOT
+from bench.probes.reach import Reach, load
 
 PACKAGES = ("fastbp", "kernels")
 # Three lines that a test runs as a program.
 LEFT_OUT = {"fastbp/__main__.py"}
 SECONDS = 1500  # of one run of tests
+FEW = 8  # tests that run before the others that reach a line
 SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -116,6 +121,13 @@ def _replaced(source: str, node: ast.AST, text: str) -> str:
     return (whole[:begin] + inner.encode() + whole[end:]).decode()
 
 
+class Group(NamedTuple):
+    """Tests that run together."""
+
+    tests: list[str]
+    interpreted: bool = False
+
+
 def nearest(path: Path) -> list[str]:
     """Return the folders and files of tests that belong to a module, the nearest first, and all of them last."""
     name, room = path.stem.lstrip("_"), path.parent
@@ -125,38 +137,49 @@ def nearest(path: Path) -> list[str]:
     return [*found, *([folder] if folder else []), "tests"]
 
 
-def noticed(folder: Path, tests: list[str]) -> str | None:
+def groups(path: Path, line: int, reach: dict[str, Reach] | None, near: bool) -> list[Group]:
+    """Return the tests to run, those first that are likely to notice a fault in this line.
+
+    With a map of what tests reach: those that reach the line, a few fast ones first. A line that no test function
+    reaches runs while a module is imported or a fixture is made; then, and without a map, the nearest tests are first.
+    """
+    *files, whole = nearest(path)
+    found = [Group([test]) for test in files] + ([] if near and files else [Group([whole])])
+    first: list[Group] = []
+    for run, lines in (reach or {}).items():
+        tests = lines.get(str(path), {}).get(str(line), [])
+        ordered = sorted(tests, key=lambda test: not test.startswith(tuple(files)) if files else False)
+        interpreted = run == "interpreted"
+        first += [Group(part, interpreted) for part in (ordered[:FEW], ordered[FEW:]) if part]
+    return first + found
+
+
+def noticed(folder: Path, tests: list[Group]) -> str | None:
     """Run the tests in the copy, those given first alone; return the one that fails, or None."""
-    environment = os.environ | {
-        "PYTHONPATH": str(folder),
-        "FASTBP_CACHE_DIR": str(folder / ".cache"),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     for group in tests:
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-x",
-            "-n",
-            "2",
-            "-m",
-            "not slow",
-            "-p",
-            "no:cacheprovider",
-        ]
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-m", "not slow", "-p", "no:cacheprovider"]
+        workers = [] if any("::" in test for test in group.tests) else ["-n", "2"]
+        interpreted = {"NUMBA_DISABLE_JIT": "1"} if group.interpreted else {}
         try:
             done = subprocess.run(
-                [*command, group], cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS,
-                check=False,
+                [*command, *workers, *group.tests], cwd=folder, env=surroundings(folder) | interpreted,
+                capture_output=True, text=True, timeout=SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return f"{group} does not end"
+            return f"{group.tests[0]} does not end"
         if done.returncode not in (0, 5):  # 5: no test was selected
             lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
             return (lines or done.stdout.splitlines()[-1:] or [f"status {done.returncode}"])[0]
     return None
+
+
+def surroundings(folder: Path) -> dict[str, str]:
+    """Return the environment of tests in the copy."""
+    return os.environ | {
+        "PYTHONPATH": str(folder),
+        "FASTBP_CACHE_DIR": str(folder / ".cache"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -167,6 +190,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="files whose path holds this")
     parser.add_argument(
         "--near", action="store_true", help="only the tests nearest to the file, not the whole suite"
+    )
+    parser.add_argument(
+        "--reach", type=Path, metavar="FILE", help="which tests reach which line; measured if it is not there"
     )
     args = parser.parse_args(arguments)
     rng = random.Random(args.seed)
@@ -184,6 +210,7 @@ def main(arguments: list[str] | None = None) -> int:
         folder = Path(place) / "checkout"
         hidden = shutil.ignore_patterns(".git", ".venv", "venv", "out", "logs", "__pycache__", "*.egg-info")
         shutil.copytree(ROOT, folder, symlinks=True, ignore=hidden)
+        reach = load(args.reach, folder, surroundings(folder)) if args.reach else None
         for number in range(args.count):
             path = rng.choices(files, counts)[0]
             whole = (ROOT / path).read_text(encoding="utf-8")
@@ -191,8 +218,7 @@ def main(arguments: list[str] | None = None) -> int:
             begun = time.perf_counter()
             (folder / path).write_text(text, encoding="utf-8")
             try:
-                tests = nearest(path)
-                found = noticed(folder, tests[:-1] if args.near and len(tests) > 1 else tests)
+                found = noticed(folder, groups(path, line, reach, args.near))
             finally:
                 (folder / path).write_text(whole, encoding="utf-8")
             survived += found is None

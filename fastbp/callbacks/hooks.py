@@ -4,7 +4,7 @@ A callback is any object with some of these methods; each is called with as many
 
 ==============================  ==================================================================================
 ``on_fit_begin(run)``           before the first epoch; `run` is a `Run`: the model, the history, the learning rate
-``on_epoch_begin(epoch, logs)``  epochs count from 0; `logs` is empty
+``on_epoch_begin(epoch, logs)``  `epoch` is a place in the history, from 0; `logs` is empty
 ``on_chunk_end(seconds, samples)``  after each compiled call of about 50 ms: its duration and its rows
 ``on_epoch_end(epoch, logs)``   `logs`: ``loss``, ``val_loss``, ``learning_rate``, ``epoch_seconds``, the metrics
 ``on_fit_end(run)``             after the last epoch, not after an exception

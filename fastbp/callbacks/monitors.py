@@ -83,7 +83,8 @@ class EarlyStopping(_Monitor):
     Attributes
     ----------
     best, best_epoch : float, int
-        The best value and its epoch (nan and -1 before the first).
+        The best value and its epoch, from 0 as in the hooks: ``history.val_loss[best_epoch]`` is `best` (nan and -1
+        before the first).
 
     Raises
     ------

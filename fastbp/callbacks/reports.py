@@ -8,6 +8,18 @@ import sys
 from typing import Any, TextIO
 
 from fastbp.callbacks.hooks import Callback, Logs, Run
+from fastbp.formats._atomic import atomic_write
+
+
+def _bars_are_free() -> None:
+    """In a child of a fork: a thread that was drawing a bar is not here, and holds tqdm's lock for ever."""
+    lock = getattr(getattr(sys.modules.get("tqdm.std"), "TqdmDefaultWriteLock", None), "th_lock", None)
+    if lock is not None and not lock._is_owned():
+        lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_bars_are_free)
 
 
 class CSVLogger(Callback):
@@ -39,7 +51,7 @@ class CSVLogger(Callback):
                 line for line in lines[1:] if line[0].isdigit() and int(line[0]) <= run.epoch
             ]
         self._columns = lines[0] if lines else []
-        with open(self.path, "w", newline="", encoding="utf-8") as file:
+        with atomic_write(self.path, "w") as file:  # who is killed here loses no line
             csv.writer(file).writerows(lines)
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> bool | None:

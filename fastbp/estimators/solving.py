@@ -274,10 +274,12 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
     # -- lbfgs -----------------------------------------------------------------------------------------------------
 
     def _fit_lbfgs(self, owner: Parameters, X: Any, y: Array, sample_weight: Array | None) -> None:
+        from fastbp.engine.loading import load_kernels
         from fastbp.estimators.lbfgs import LBFGSLoop
         from fastbp.estimators.stochastic import check_finite
 
         problem = self._lbfgs_problem(X, y, sample_weight)
+        load_kernels(problem.engine)
         start = np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)])
         start = start.astype(problem.engine.dtype, copy=False)
         loop = LBFGSLoop(owner, problem, start)

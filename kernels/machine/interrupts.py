@@ -1,4 +1,4 @@
-"""Ctrl-C while Numba imports what it needs, or reads machine code: it waits for the end of that."""
+"""Ctrl-C while Numba is imported, imports what it needs, or reads machine code: it waits for the end of that."""
 
 import contextlib
 import signal

@@ -9,10 +9,14 @@ import functools
 import numba
 from numba.core import config, types
 
+from . import forks
 from .cache import cache_dir, give_up
 
 # The GIL released; division without a zero check.
 _PUBLIC = {"nogil": True, "error_model": "numpy"}
+
+
+forks.register()
 
 
 def _check():

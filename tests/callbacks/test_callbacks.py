@@ -5,6 +5,7 @@ import io
 import math
 import os
 import pickle
+import subprocess
 import sys
 import types
 
@@ -186,6 +187,59 @@ def test_a_stop_in_the_last_chunk_completes_the_epoch(data):
     assert ends == [0]
 
 
+BARS = """
+import io, os, signal, threading, warnings
+import fastbp as fb
+from tqdm.auto import tqdm
+
+held, over = threading.Event(), threading.Event()
+bar = fb.ProgressBar(io.StringIO())
+
+def draw():
+    with tqdm.get_lock():
+        held.set()
+        over.wait(60)
+
+thread = threading.Thread(target=draw)
+thread.start()
+held.wait(60)
+warnings.simplefilter("ignore")  # Python 3.12 warns of what is tried here
+child = os.fork()
+if child == 0:
+    signal.alarm(20)  # which ends a child that hangs
+    bar.on_fit_begin()
+    bar.close()
+    os._exit(0)
+threading.Timer(1, over.set).start()  # the lock between processes is given back
+print(os.waitpid(child, 0)[1])
+thread.join()
+"""
+
+
+def test_a_child_forked_while_a_bar_is_drawn_draws_its_own():
+    pytest.importorskip("fcntl")  # forks
+    done = subprocess.run(
+        [sys.executable, "-c", BARS], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.stdout.split() == ["0"], done.stderr
+
+
+def test_csv_logger_loses_no_line_if_it_cannot_cut_the_file(tmp_path, monkeypatch):
+    logger = CSVLogger(tmp_path / "log.csv")
+    logger.on_fit_begin()
+    for epoch in range(3):
+        logger.on_epoch_end(epoch, {"loss": 1.0})
+    before = (tmp_path / "log.csv").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        logger.on_fit_begin(Run(None, np.zeros(1), epoch=2))
+    assert (tmp_path / "log.csv").read_bytes() == before
+
+
 def test_early_stopping_before_a_fit():
     stopping = EarlyStopping()
     assert math.isnan(stopping.best)
@@ -226,7 +280,7 @@ def test_early_stopping_restores(data, restore):
 
     net = make()
     stopping = EarlyStopping(3, restore_best=restore)
-    net.fit(
+    history = net.fit(
         x,
         y,
         epochs=40,
@@ -238,7 +292,7 @@ def test_early_stopping_restores(data, restore):
     )
     best = min(range(len(seen)), key=lambda i: seen[i][0])
     assert stopping.best_epoch == best
-    assert stopping.best == seen[best][0]
+    assert stopping.best == seen[best][0] == history.val_loss[best]
     np.testing.assert_array_equal(net.engine.theta, seen[best if restore else -1][1])
 
 

@@ -675,3 +675,22 @@ def test_patience_is_counted_in_float64():
     net.fit(X, y)
     assert type(net.loss_) is type(net.loss_curve_[-1]) is np.float32
     assert net.n_iter_ < 10
+
+
+@BOTH
+@pytest.mark.parametrize("solver", ["adam", "lbfgs"])
+def test_kernels_are_loaded_before_a_training_begins(Estimator, solver, monkeypatch):
+    """What loads or compiles them is no part of what callbacks measure."""
+    from fastbp.engine import loading
+
+    loaded = set()
+    monkeypatch.setattr(loading, "_LOADED", loaded)
+    seen = []
+
+    class Look:
+        def on_fit_begin(self, run):
+            seen.append({dtype.name for dtype in loaded})
+
+    Estimator(**SMALL, solver=solver, callbacks=[Look()]).fit(X_iris.astype("float32"), y_iris)
+    Estimator(**SMALL, solver=solver, callbacks=[Look()]).fit(X_iris, y_iris)
+    assert seen == [{"float32"}, {"float32", "float64"}]

@@ -283,6 +283,14 @@ def test_values_that_nobody_wrote(value):
         _values.decode(value, arrays)
 
 
+@pytest.mark.parametrize("shape", [[-1], [1.0], [True], ["1"], [1, -1]], ids=str)
+def test_what_is_no_shape_is_named(shape):
+    """It is not left to NumPy, which takes some of them."""
+    for value in ({"$strings": ["a"], "width": 1, "shape": shape}, {"$objects": [None], "shape": shape}):
+        with pytest.raises(ValueError, match="not a shape: "):
+            _values.decode(value, {})
+
+
 def test_big_endian_arrays_come_back_native():
     array = np.arange(5, dtype=">f8")
     back = roundtrip(array)

@@ -27,7 +27,7 @@ FLOORS = {
         {"kernels"},
     ],
     "kernels/machine": [
-        {"cache", "interrupts", "target"},
+        {"cache", "forks", "interrupts", "target"},
         {"pipeline"},
         {"disk"},
         {"jit", "lanes"},
@@ -39,7 +39,7 @@ FLOORS = {
     "fastbp": [
         {"kernels", "reference"},
         {"spellings"},
-        {"notices", "validation"},
+        {"forks", "notices", "validation"},
         {"arrays"},
         {"container"},
         {"initializers", "objectives", "schedules", "tables"},

@@ -1,8 +1,9 @@
 """``python -m bench.probes.fuzz --cases N --seed S``: does anything crash, hang, or pass for what it is not?
 
-Every sort of case runs in a process of its own, so that a crash is a finding like any other. A case is a function of
-the seed, the sort and its number: ``--only arrays --case 17 --seed 3`` runs one again. The cases of threads, forks,
-interrupts and disks take longer: there are a twentieth as many. With NUMBA_BOUNDSCHECK=1 every index is checked.
+Every sort of case runs in a process of its own, so that a crash is a finding like any other. A case is a function
+of the seed, the sort and its number: ``--only arrays --case 17 --seed 3`` runs one again. The cases of threads, forks,
+interrupts and disks take longer: there are a twentieth as many, and of first uses in a process of their own a
+hundredth. With NUMBA_BOUNDSCHECK=1 every index is checked.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ SORTS = {
     "forks": ("processes", "forks", 0.05),
     "interrupts": ("processes", "interrupts", 0.05),
     "disks": ("processes", "disks", 0.05),
+    "beginnings": ("processes", "beginnings", 0.01),
 }
 SLOWEST = 120  # seconds of one case: longer is a hang
 SHOWN = 20  # findings of one sort

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -90,6 +92,67 @@ def forks(rng: np.random.Generator, folder: Path) -> None:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     check(status == 0, f"a forked child {'hangs' if status is None else f'ends with status {status}'}")
+
+
+# The first use of fastbp in a process imports and loads for a second. What is not fastbp's to guard is imported before.
+BEGINNING = """
+import os, signal, sys, threading, time, warnings
+import numpy, scipy.optimize, scipy.sparse, sklearn.base, sklearn.metrics
+import fastbp as fb
+
+def use():
+    x = numpy.linspace(-1.0, 1.0, 30).reshape(10, 3)
+    net = fb.Sequential([fb.Dense(5, "tanh"), fb.Dense(2)], 3)
+    net.fit(x, x[:, :2], epochs=2, metrics="r2", verbose=0)
+    regressor = fb.MLPRegressor(hidden_layer_sizes=(3,), solver="lbfgs", random_state=0)
+    return [regressor.fit(x, x[:, 0]).predict(x), net.predict(x)]
+
+warnings.simplefilter("ignore")
+kind, patience, *moments = sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:])
+if kind == "interrupt":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, moments[0])
+    try:
+        use()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    except KeyboardInterrupt:
+        pass
+else:
+    begun, children = time.monotonic(), []
+    thread = threading.Thread(target=use)
+    thread.start()
+    for moment in sorted(moments):
+        time.sleep(max(0.0, begun + moment - time.monotonic()))
+        child = os.fork()
+        if child == 0:
+            signal.alarm(patience)  # which ends a child that hangs
+            use()
+            os._exit(0)
+        children.append(child)
+    thread.join()
+    for child in children:
+        status = os.waitpid(child, 0)[1]
+        if status:
+            sys.exit(f"a child forked amid the first use ends with status {status}")
+first, second = use(), use()
+if not all(numpy.array_equal(a, b) for a, b in zip(first, second)):
+    sys.exit("two equal trainings give different numbers")
+"""
+
+
+def beginnings(rng: np.random.Generator, folder: Path) -> None:
+    """Ctrl-C or forks while fastbp is first used in a process: it works afterwards, and in the children."""
+    kind = str(rng.choice(["interrupt", "fork"]))
+    moments = [f"{moment:.4f}" for moment in rng.uniform(0.0, 2.0, 1 if kind == "interrupt" else 4)]
+    done = subprocess.run(
+        [sys.executable, "-c", BEGINNING, kind, str(int(3 * CHILD_SECONDS)), *moments],  # several at a time
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    last = (done.stderr.strip().splitlines() or [""])[-1]
+    check(done.returncode == 0, f"{kind} amid the first use, after {' '.join(moments)} s: {last}")
 
 
 @contextlib.contextmanager

@@ -17,7 +17,12 @@ from fastbp.tables.table import Table
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="forks, alarms and limits are POSIX'")
 
 
-@pytest.mark.parametrize("sort", fuzz.SORTS)
+SLOW = {"beginnings"}  # each case starts a process
+
+
+@pytest.mark.parametrize(
+    "sort", [pytest.param(sort, marks=[pytest.mark.slow] if sort in SLOW else []) for sort in fuzz.SORTS]
+)
 def test_nothing_is_found(sort):
     assert fuzz.run(sort, 3, range(25 if fuzz.SORTS[sort][2] == 1 else 2)) == []
 
@@ -86,6 +91,12 @@ def interrupts_spoil_the_weights(monkeypatch):
     monkeypatch.setattr(fb.Sequential, "fit", fit)
 
 
+def nobody_waits_at_a_fork(monkeypatch):
+    hasty = "import fastbp.forks; fastbp.forks.PATIENCE = 0.0\n"
+    monkeypatch.setattr(processes, "BEGINNING", hasty + processes.BEGINNING)
+    monkeypatch.setattr(processes, "CHILD_SECONDS", 1.0)
+
+
 def files_are_written_in_place(monkeypatch):
     monkeypatch.setattr(_container, "atomic_write", lambda path: open(path, "wb"))
 
@@ -101,6 +112,7 @@ def files_are_written_in_place(monkeypatch):
         ("forks", a_lock_is_held_at_the_fork, 1),
         ("interrupts", interrupts_spoil_the_weights, 4),
         ("disks", files_are_written_in_place, 16),
+        pytest.param("beginnings", nobody_waits_at_a_fork, 6, marks=pytest.mark.slow),
     ],
 )
 def test_a_planted_fault_is_found(sort, plant, cases, monkeypatch):

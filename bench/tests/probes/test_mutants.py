@@ -70,5 +70,17 @@ def test_the_nearest_tests_come_first():
 def test_a_test_that_fails_is_named(tmp_path):
     (tmp_path / "test_a.py").write_text("def test_good():\n    pass\n")
     (tmp_path / "test_b.py").write_text("def test_bad():\n    assert False\n")
-    assert mutants.noticed(tmp_path, ["test_a.py"]) is None
-    assert "test_b.py::test_bad" in mutants.noticed(tmp_path, ["test_a.py", "test_b.py"])
+    one, two = mutants.Group(["test_a.py"]), mutants.Group(["test_a.py::test_good", "test_b.py::test_bad"])
+    assert mutants.noticed(tmp_path, [one]) is None
+    assert "test_b.py::test_bad" in mutants.noticed(tmp_path, [one, two])
+
+
+def test_the_tests_that_reach_a_line_come_before_the_nearest():
+    path, nearest = Path("kernels/losses.py"), mutants.nearest(Path("kernels/losses.py"))
+    others, own = [f"tests/other.py::test_{k}" for k in range(9)], "tests/kernels/test_losses.py::test_x"
+    reach = {"compiled": {}, "interpreted": {str(path): {"7": [*others, own]}}}
+    first, second, *rest = mutants.groups(path, 7, reach, near=False)
+    assert first == mutants.Group([own, *others[:7]], interpreted=True)
+    assert second == mutants.Group(others[7:], interpreted=True)
+    assert [group.tests for group in rest] == [[test] for test in nearest]
+    assert mutants.groups(path, 8, reach, near=True) == [mutants.Group([test]) for test in nearest[:-1]]

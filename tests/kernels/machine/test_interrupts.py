@@ -1,5 +1,6 @@
 """Ctrl-C at moments that must not be cut short."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -75,3 +76,40 @@ def test_an_import_within_the_first_fit_is_whole():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.stdout.split() == ["interrupted", "3"], done.stderr
+
+
+IMPORT = """
+import numpy as np
+import fastbp as fb
+
+try:
+    fb.Sequential
+except KeyboardInterrupt:
+    print("interrupted")
+print(fb.Sequential([fb.Dense(2)], 3).predict(np.zeros((1, 3), "float32")).shape[0])
+"""
+
+# Numba imports a package of this name if it is there. Press Ctrl-C in the middle of it, the first time, and fail the
+# second time: as do packages that have registered half of what they define.
+ONCE = """
+import signal, sys
+
+if hasattr(sys, "begun"):
+    raise AttributeError("partially initialized module")
+sys.begun = True
+signal.raise_signal(signal.SIGINT)
+"""
+
+
+def test_the_import_of_numba_is_whole(tmp_path):
+    (tmp_path / "yaml.py").write_text(ONCE)
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT],
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.stdout.split() == ["interrupted", "1"], done.stderr
