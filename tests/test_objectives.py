@@ -4,7 +4,8 @@ test_torch.py)."""
 import numpy as np
 import pytest
 
-from fastbp import objectives
+from fastbp import objectives, reference
+from fastbp.estimators import MLPRegressor
 from fastbp.layers import Dense
 from fastbp.objectives import Objective
 from fastbp.optimizers import Adam
@@ -238,3 +239,12 @@ def test_class_weight_of_a_class_that_the_split_lacks():
     one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={1: 9.0}, verbose=0)
     with pytest.raises(ValueError, match="a class code must be an integer <= 1, got 2"):
         one.fit(x, y > 0, loss="binary_cross_entropy", class_weight={2: 9.0}, verbose=0)
+
+
+def test_the_parameters_of_losses_have_one_default():
+    """Those of PyTorch, Keras and our regressor: delta = 1; the median."""
+    own = {name: entry.parameter.default for name, entry in reference.LOSSES.items() if entry.parameter}
+    assert own == {"huber": 1.0, "quantile": 0.5}
+    parameters = MLPRegressor().get_params()
+    assert {"huber": parameters["delta"], "quantile": parameters["quantile"]} == own
+    assert {name: Objective(name).number for name in own} == own
