@@ -341,6 +341,8 @@ class Sequential:
         --------
         Trainer.step_from : The same with an update.
 
+        Examples
+        --------
         >>> net = Sequential([Dense(1, initializer="zeros")], n_inputs=1)
         >>> grads = net.pullback([[1.0], [2.0]], [[1.0], [10.0]])
         >>> grads.weights[0].item(), grads.biases[0].item(), grads.inputs.ravel()
