@@ -36,7 +36,7 @@ NAMES = [name for name, workload in WORKLOADS.items() if workload.batch_size > 1
 def gather_batch(job, work, x, y, weight, order, indices, m, reps):
     """Copy the rows and targets of a batch."""
     call, plan = call_at(job, 0), network_at(job, p.PLAN)
-    net, rows = Net(plan, work, work, work, work), Data(x, indices, indices, y, weight, order)
+    net, rows = Net(plan, work, work, work, work), Data(x, indices, indices, y, weight, order, order)
     for _ in range(reps):
         gather.inputs(net, rows, 0, 0, m)
         gather.targets(call, net, rows, 0, 0, m)
@@ -46,12 +46,13 @@ def gather_batch(job, work, x, y, weight, order, indices, m, reps):
 def forward(job, k, params, work, weight, order, indices, m, reps):
     """Products of the forward pass of one layer, and its activation."""
     call, plan = call_at(job, 0), network_at(job, p.PLAN)
-    layer, rows = layer_of(plan, k), Data(work, indices, indices, work, weight, order)
+    layer, rows = layer_of(plan, k), Data(work, indices, indices, work, weight, order, order)
     for _ in range(reps):
         for row in range(0, m, call.row_block):
             block = Block(row, min(call.row_block, m - row), plan.panel)
             x = Matrix(work, layer.a_in + row * layer.ld_in, layer.ld_in)
-            dense.forward(layer, params, work, x, block, rows, -1, True)
+            dense.forward(layer, params, work, x, block, rows, -1)
+            dense.activate(layer, work, row, block.m, True)
 
 
 @entry
