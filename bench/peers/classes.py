@@ -20,8 +20,9 @@ class Estimator:
     check_runs = 2
 
     def __init__(self, case: Case) -> None:
-        self.task = Task.of(case)
-        w = self.task.workload
+        task = Task.of(case)
+        w = task.workload
+        self.x, self.y = task.x, task.y
         self.work = float(w.n_rows)
         name = "MLPClassifier" if w.loss == "cross_entropy" else "MLPRegressor"
         self.model = getattr(importlib.import_module(self.module), name)(
@@ -40,11 +41,11 @@ class Estimator:
         """Nothing: `fit` starts over by itself."""
 
     def run(self, times: int) -> None:
-        """Fit for `times` epochs."""
+        """Fit for `times` epochs, or iterations of L-BFGS."""
         self.model.set_params(max_iter=times)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.fit(self.task.x, self.task.y)
+            self.model.fit(self.x, self.y)
 
     def check(self) -> list[float]:
         """The training losses of the first epochs."""

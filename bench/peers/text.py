@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import warnings
-from typing import Any
 
 import numpy as np
 import scipy.sparse
-from sklearn.exceptions import ConvergenceWarning
 
+from bench.peers.classes import Estimator
 from bench.peers.subject import Case
 from bench.peers.workloads import Array
 
@@ -33,12 +31,8 @@ def make_text(n_rows: int, n_words: int, dtype: str, seed: int = 0) -> tuple[sci
     return counts.astype(dtype), y
 
 
-class Text:
+class Text(Estimator):
     """One `fit` of the module's class; the losses of its first epochs or iterations must be scikit-learn's."""
-
-    module = ""
-    options: dict[str, Any] = {}
-    check_runs = 2
 
     def __init__(self, case: Case) -> None:
         self.x, self.y = make_text(*((400, 500) if case.quick else (20_000, 50_000)), case.dtype)
@@ -52,16 +46,6 @@ class Text:
             random_state=0,
             **self.options,
         )
-
-    def reset(self) -> None:
-        """Nothing: `fit` starts over by itself."""
-
-    def run(self, times: int) -> None:
-        """Fit for `times` epochs or iterations."""
-        self.model.set_params(max_iter=times)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            self.model.fit(self.x, self.y)
 
     def check(self) -> list[float]:
         """The loss after a few of them."""
