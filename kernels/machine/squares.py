@@ -1,4 +1,4 @@
-"""Vectors whose lanes lie apart in memory: transposing by squares of one vector's width, and picking them one by one."""
+"""Vectors whose lanes lie apart in memory: transposed by squares of one vector's width, or picked one by one."""
 
 import numpy as np
 from llvmlite import ir
