@@ -26,8 +26,8 @@ from .machine.jit import entry, kernel
 from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, Grid, patch, patch_column, patch_element, patch_row
 from .machine.records import Record, record_at
 from .machine.simd import fill, lanes, load, load_first, store
-from .machine.squares import transpose_squares
-from .plan import layer_of, network_at
+from .machine.squares import pick, transpose_squares
+from .plan import HEADER, RECORD, layer_of, network_at
 from .tuples import Net
 
 # What a call is asked for: how many groups of models; passes over how many rows each; whether each model has its `own`
@@ -40,12 +40,14 @@ PLAN = len(_FIELDS)
 
 
 class Data(NamedTuple):
-    """The rows of all models, flat, the order they are seen in, and the row 0 of each model."""
+    """The rows of all models, flat, the order they are seen in, the row 0 of each model; room for rows of a part."""
 
     x: np.ndarray
     y: np.ndarray
     order: np.ndarray
     base: np.ndarray
+    found: np.ndarray
+    side: int
 
 
 @kernel(inline=True)
@@ -89,20 +91,29 @@ def product(X, W, S, C, M, N, K):
 
 
 @kernel(inline=True)
-def source(task, data, first, place, lane, side):
-    """Return which row of the data the model in a lane sees at a place of the order; `first` is its group's first."""
-    own = data.order[place * side + lane] if task.own != 0 else data.order[place]
-    return own + data.base[first + lane]
+def find(task, data, group, first, m):
+    """Note which row of the data the model in each lane sees at m places of the order, from `first` on."""
+    side = data.side
+    base = group * side
+    for r in range(m):
+        if task.own != 0:
+            for lane in range(side):
+                data.found[r * side + lane] = data.order[(first + r) * side + lane] + data.base[base + lane]
+        else:
+            row = data.order[first + r]
+            for lane in range(side):
+                data.found[r * side + lane] = row + data.base[base + lane]
 
 
 @kernel
 def gather(task, net, data, group, first, m):
     """Copy m rows of the order, from place `first` on, to the input of the first layer and the delta of the last."""
+    find(task, data, group, first, m)
     if task.same != 0:
-        gather_same(task, net, data, group, first, m)
+        gather_same(net, data, m)
     else:
-        gather_own(task, net, data, group, first, m)
-    plan, work, side = net.plan, net.work, lanes(net.work)
+        gather_own(net, data, m)
+    plan, work, side = net.plan, net.work, data.side
     top = layer_of(plan, plan.n_layers - 1)
     o = top.fan_out
     for r in range(m):
@@ -110,35 +121,32 @@ def gather(task, net, data, group, first, m):
         if task.codes != 0:
             for j in range(o):
                 store(work, target + j * side, fill(work, 0.0))
-        if task.same != 0 and task.codes == 0:
-            row = source(task, data, group * side, first + r, 0, side) * o
+            for lane in range(side):
+                work[target + int(data.y[data.found[r * side + lane]]) * side + lane] = 1.0
+        elif task.same != 0:
+            row = data.found[r * side] * o
             for j in range(o):
                 store(work, target + j * side, fill(work, data.y[row + j]))
-            continue
-        for lane in range(side):
-            row = source(task, data, group * side, first + r, lane, side)
-            if task.codes != 0:
-                work[target + int(data.y[row]) * side + lane] = 1.0
-            else:
-                for j in range(o):
-                    work[target + j * side + lane] = data.y[row * o + j]
+        else:
+            for j in range(o):
+                store(work, target + j * side, pick(data.y, data.found, r * side, o, j))
 
 
 @kernel(inline=True)
-def gather_same(task, net, data, group, first, m):
+def gather_same(net, data, m):
     """Each number of m rows of x in all lanes."""
-    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    work, side, bottom = net.work, data.side, layer_of(net.plan, 0)
     i, ld = bottom.fan_in, bottom.ld_in
     for r in range(m):
-        row = source(task, data, group * side, first + r, 0, side)
+        row = data.found[r * side]
         for j in range(i):
             store(work, (bottom.a_in + r * ld + j) * side, fill(work, data.x[row * i + j]))
 
 
 @kernel(inline=True)
-def gather_own(task, net, data, group, first, m):
+def gather_own(net, data, m):
     """m rows of x of each model, turned by squares: as many short ones at once as a vector holds."""
-    work, side, bottom = net.work, lanes(net.work), layer_of(net.plan, 0)
+    work, side, bottom = net.work, data.side, layer_of(net.plan, 0)
     i, ld, turned = bottom.fan_in, bottom.ld_in, net.plan.panel * side
     # Rows of the input lie side by side if a vector holds two or more; else each is padded to whole vectors.
     count, span = (side // i, side) if ld < side else (1, ld)
@@ -146,7 +154,7 @@ def gather_own(task, net, data, group, first, m):
     while r < m:
         for lane in range(side):
             for q in range(min(count, m - r)):
-                row = source(task, data, group * side, first + r + q, lane, side) * i
+                row = data.found[(r + q) * side + lane] * i
                 place = turned + lane * span + q * i
                 j = 0
                 while j + side <= i:
@@ -272,7 +280,8 @@ def train(job, params, state, grad, work, x, y, order, base, rates, factors, num
 
     Parameters
     ----------
-    job : int64, TASK, and from PLAN on a plan; its `n_params` is the length of one array of the state of a group
+    job : int64, TASK, from PLAN on a plan, and room for `part` * lanes row numbers; the plan's `n_params` is the length
+        of one array of the state of a group
     params, state : (groups, ...) lane-minor, flat
     grad : as the parameters of one group
     work : see the head of this file
@@ -292,7 +301,7 @@ def train(job, params, state, grad, work, x, y, order, base, rates, factors, num
     for s in range(steps * task.passes):
         unit = units[s * count : (s + 1) * count]
         momenta = optimizers.coefficients(plan, 1.0, task.steps + s + 1, momenta, unit)
-    data = Data(x, y, order, base)
+    data = Data(x, y, order, base, job[PLAN + HEADER + plan.n_layers * RECORD :], side)
     size, room = params.size // task.groups, state.size // task.groups
     width = 3 * (plan.n_layers + 1) * side
     stride = task.groups * side if rates.size > task.groups * side else 0

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from bench.peers.registry import OURS, PEAK
 from bench.peers.workloads import WORKLOADS
@@ -154,4 +154,34 @@ def roofline(results: Results, path: Path) -> None:
         ylabel="GFLOP/s, one core, float32",
     )
     ax.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def sizes_chart(sizes: dict[str, Any], path: Path) -> None:
+    """Samples per second of small nets over their parameters, both ways that `fit_many` has; its choice is filled."""
+    figure = Figure(figsize=(8.5, 4.6), layout="constrained")
+    ax = figure.subplots()
+    rows = sizes["rows"]
+    at = [row["parameters"] for row in rows]
+    for way, label, color in (
+        ("per_lane", "a model per lane", OURS_COLOR),
+        ("one_by_one", "one by one", PEER_COLOR),
+    ):
+        rates = [row[way] / 1e6 for row in rows]
+        chosen = [color if row["chosen"] == way else "white" for row in rows]
+        ax.plot(at, rates, color=color, linewidth=1.5, label=label, zorder=1)
+        ax.scatter(at, rates, color=chosen, edgecolor=color, zorder=2, s=30)
+    limits = [sizes["peak"] / row["flops_per_row"] / 1e6 for row in rows]
+    ax.plot(at, limits, color=INK, linewidth=1, linestyle="--", label="FMA peak of one core")
+    ax.set(
+        xscale="log",
+        yscale="log",
+        xlabel="parameters of a model",
+        ylabel="million samples per second, one thread",
+    )
+    ax.set_xticks(
+        at, [f"{row['units'] // 2}-{row['units']}-1\n{row['parameters']}" for row in rows], fontsize=8
+    )
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.legend(frameon=False)
     _save(figure, path)

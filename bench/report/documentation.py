@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def section(results: tables.Results, pictures: dict[str, str]) -> str:
 
 
 def write(folder: Path, results: Path = RESULTS) -> None:
-    """Write what the pages include into `folder`: performance.inc, roofline.txt, and the pictures.
+    """Write what the pages include into `folder`: performance.inc, roofline.txt, and the pictures, sizes.svg too.
 
     Raises
     ------
@@ -83,3 +84,5 @@ def write(folder: Path, results: Path = RESULTS) -> None:
     (folder / "performance.inc").write_text(text, encoding="utf-8")
     text = "\n\n".join(map(phases.text, phases.load(results / "roofline.json")))
     (folder / "roofline.txt").write_text(text + "\n", encoding="utf-8")
+    sizes = json.loads((results / "sizes.json").read_text(encoding="utf-8"))
+    charts.sizes_chart(sizes, folder / "sizes.svg")

@@ -130,13 +130,18 @@ class Data:
         n = len(layouts)
         self._before: tuple[Layout, tuple[Any, Any, Any], Source] | None = None
         self._span = 0  # rows of each net in a data set of all of them
+        several = [several_rows(rows), several_rows(validation_rows)]
         if not self._joined(x, y, sample_weight):
-            self._x = _per_net(x, listed(x, 2), n, "x")
             flat = isinstance(x, np.ndarray) and x.ndim == 3 and getattr(y, "shape", ())[:2] == x.shape[:2]
-            self._y = _per_net(y, flat or listed(y, 1 if isinstance(y, list | tuple) else 2), n, "y")
-            self._weights = _per_net(sample_weight, listed(sample_weight, 1), n, "sample_weight")
-        self._rows = _per_net(rows, several_rows(rows), n, "rows")
-        self._validation = _per_net(validation_rows, several_rows(validation_rows), n, "validation_rows")
+            of_y = flat or listed(y, 1 if isinstance(y, list | tuple) else 2)
+            several += [listed(x, 2), of_y, listed(sample_weight, 1)]
+            self._x = _per_net(x, several[2], n, "x")
+            self._y = _per_net(y, of_y, n, "y")
+            self._weights = _per_net(sample_weight, several[4], n, "sample_weight")
+        self._rows = _per_net(rows, several[0], n, "rows")
+        self._validation = _per_net(validation_rows, several[1], n, "validation_rows")
+        # Whether all nets get the same, but for where their rows begin in a data set of all of them.
+        self.alike = not any(several)
 
     def _joined(self, x: Any, y: Any, sample_weight: Any) -> bool:
         """Make one data set of arrays that hold those of all nets along their first axis: it is checked in one go.

@@ -37,13 +37,16 @@ def grouped(tasks: Sequence[Task]) -> tuple[list[list[Task]], list[Task]]:
     """Return lists of tasks that can be trained side by side, and the tasks for models one by one."""
     kinds: dict[Any, list[Task]] = {}
     alone: list[Task] = []
-    known: dict[tuple[int, ...], Any] = {}
+    known: dict[tuple[int, ...], list[Task]] = {}
     for task in tasks:
-        same = (id(task.layout), id(task.source), id(task.settings), task.n)
+        if task.callbacks or task.validation is not None:
+            alone.append(task)
+            continue
+        same = (id(task.layout), id(task.source), id(task.settings), id(task.chosen))
         if same not in known:
-            known[same] = _kind(task)
-        key = None if task.callbacks or task.validation is not None else known[same]
-        (alone if key is None else kinds.setdefault(key, [])).append(task)
+            key = _kind(task)
+            known[same] = alone if key is None else kinds.setdefault(key, [])
+        known[same].append(task)
     groups = []
     for alike in kinds.values():
         side = lanes_of(alike[0].layout.dtype)
@@ -118,7 +121,12 @@ class Group:
     @property
     def work(self) -> float:
         """How long it takes, about; see `Task.work`."""
-        return sum(task.work for task in self._tasks)
+        return len(self._tasks) * self._tasks[0].work
+
+    @property
+    def samples(self) -> int:
+        """Rows to train, of all tasks; see `Task.samples`."""
+        return len(self._tasks) * self._tasks[0].samples
 
     def __call__(self, control: Control) -> str:
         """Train; return a line about it."""

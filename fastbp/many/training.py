@@ -29,10 +29,10 @@ def train_all(
     pieces = work.pieces(threads)
     # The longest first, so that no core is idle at the end.
     pieces.sort(key=lambda item: -item[0])
-    samples = sum(task.samples for task in tasks)
+    samples = sum(of_piece for _, of_piece, _ in pieces)
     before = work.remember()
     try:
-        work_off([piece for _, piece in pieces], threads, work.control, samples=samples, verbose=verbose)
+        work_off([piece for _, _, piece in pieces], threads, work.control, samples=samples, verbose=verbose)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -49,22 +49,22 @@ class _Work:
         self.control, self.generators = Control(), Generators()
         self.histories: list[Any] = [None] * len(tasks)
 
-    def pieces(self, threads: int) -> list[tuple[float, Piece]]:
-        """Return the work, each piece with how long it takes, about; nothing is trained yet."""
+    def pieces(self, threads: int) -> list[tuple[float, int, Piece]]:
+        """Return the work, each piece with how long it takes, about, and its samples; nothing is trained yet."""
         members = self.members
         groups, alone = grouped(self.tasks)
-        found: list[tuple[float, Piece]] = []
+        found: list[tuple[float, int, Piece]] = []
         for same in groups:
             for part in parts(same, threads):
                 group = Group(members, part, self.generators, self.histories, self._alone)
-                found.append((group.work, group))
+                found.append((group.work, group.samples, group))
         if isinstance(members, Stack):
             engines = [members.net.engine]
         else:
             engines = list({net.dtype: net.engine for net in members}.values())
         for engine in engines:
             load_kernels(engine)
-        return found + [(task.work, functools.partial(self._alone, task)) for task in alone]
+        return found + [(task.work, task.samples, functools.partial(self._alone, task)) for task in alone]
 
     def remember(self) -> list[Array]:
         """Return all parameters, for `go_back`."""

@@ -1,10 +1,11 @@
-"""Transposing by squares of one vector's width, in registers."""
+"""Vectors whose lanes lie apart in memory: transposed by squares of one vector's width, or picked one by one."""
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 
 from .jit import kernel
-from .simd import Vector, checked_pointer, lanes, operation
+from .simd import Vector, checked_pointer, lanes, lanes_of, operation, vector_of
 from .target import VECTOR_BYTES
 
 
@@ -67,3 +68,36 @@ def transpose_squares(S, s0, lds, D, d0, ldd, rows, columns):
     for r in range(0, rows, side):
         for c in range(0, columns, side):
             transpose_square(S, s0 + r * lds + c, lds, D, d0 + c * ldd + r, ldd)
+
+
+def _pick_twin(array, places, first, scale, offset):
+    chosen = places[first : first + lanes_of(array)] * scale + offset
+    if len(chosen) != lanes_of(array) or np.any(chosen < 0) or np.any(chosen >= len(array)):
+        raise IndexError("a kernel reached outside its array")
+    return array[chosen]
+
+
+@operation(twin=_pick_twin)
+def pick(typingctx, array, places, first, scale, offset):
+    """pick(array, places, first, scale, offset): lane l is array[places[first + l] * scale + offset].
+
+    Scalar loads: a gather instruction takes as long where there is one.
+    """
+    vector = vector_of(array.dtype)
+
+    def codegen(context, builder, sig, args):
+        array, places, first, scale, offset = args
+        one = context.get_constant(types.intp, 1)
+        span = context.get_constant(types.intp, vector.lanes)
+        of_lane = checked_pointer(context, builder, sig.args[1], places, first, span)
+        value = ir.Constant(context.get_value_type(vector), ir.Undefined)
+        for lane in range(vector.lanes):
+            number = ir.Constant(ir.IntType(32), lane)
+            place = builder.load(builder.gep(of_lane, [number]))
+            place = builder.add(builder.mul(place, scale), offset)
+            pointer = checked_pointer(context, builder, sig.args[0], array, place, one)
+            value = builder.insert_element(value, builder.load(pointer), number)
+        return value
+
+    p = types.intp
+    return vector(array, places, p, p, p), codegen

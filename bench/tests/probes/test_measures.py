@@ -1,4 +1,4 @@
-"""The smaller measurements, each tried once: `bench.probes.dropin`, `neighbors`, `roofline`."""
+"""The smaller measurements, each tried once: `bench.probes.dropin`, `neighbors`, `roofline`, `sizes`."""
 
 import json
 import subprocess
@@ -111,3 +111,13 @@ def test_roofline(tmp_path):
         4 * (20 * 64 + 64 * 64 + 64) + 2 * (64 * 64 + 64)
     )
     assert all(phase["phase"] in text for phase in account["phases"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="what is measured is not compiled")
+def test_sizes(tmp_path):
+    text = run("sizes", "--quick", "--json", str(tmp_path / "r.json"))
+    content = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    assert [row["chosen"] for row in content["rows"]] == ["per_lane", "one_by_one"]
+    assert all(row["per_lane"] > 0 and row["one_by_one"] > 0 for row in content["rows"])
+    assert "4-8-1" in text and content["peak"] > 1e9
