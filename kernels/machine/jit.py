@@ -10,10 +10,12 @@ import numba
 from numba.core import config, types
 
 from . import forks
-from .cache import cache_dir, give_up
+from .announcing import dtype_of, refuse
+from .cache import give_up
 
 # The GIL released; division without a zero check.
 _PUBLIC = {"nogil": True, "error_model": "numpy"}
+_ENTRIES: list[object] = []
 
 
 forks.register()
@@ -72,8 +74,35 @@ def kernel(function=None, *, inline=False, literals=False):
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
     compiled = numba.njit(**_ENTRY)(function)
-    if not config.DISABLE_JIT and _ENTRY is not _PUBLIC:
-        compiled.compile = remembering(compiled.compile)
-        if cache_dir() is not None:
-            compiled._cache = Cache(function)
+    if config.DISABLE_JIT:
+        return compiled
+    if _ENTRY is _PUBLIC:
+        compiled.compile = _refusing(compiled.compile, function.__name__)
+        return compiled
+    compiled.compile = remembering(compiled.compile)
+    compiled._cache = Cache(function)
+    _ENTRIES.append(compiled)
     return compiled
+
+
+def _refusing(compile_entry, name):
+    """Return a dispatcher's `compile` for a Numba with which nothing is kept."""
+
+    @functools.wraps(compile_entry)
+    def compile_or_refuse(signature):
+        refuse(f"{name} for {dtype_of(signature)}")
+        return compile_entry(signature)
+
+    return compile_or_refuse
+
+
+def kept():
+    """Return names and dtypes of the entries that this process compiled or loaded, and whether a later one finds them.
+
+    The files are read again.
+    """
+    return {
+        f"{each._cache.name} for {dtype_of(arguments)}": each._cache.holds(arguments)
+        for each in _ENTRIES
+        for arguments in each.overloads
+    }

@@ -27,7 +27,9 @@ FLOORS = {
         {"kernels"},
     ],
     "kernels/machine": [
-        {"cache", "forks", "interrupts", "target"},
+        {"announcing", "forks", "interrupts", "stamps", "target"},
+        {"key"},
+        {"cache"},
         {"pipeline"},
         {"disk"},
         {"jit", "lanes"},
