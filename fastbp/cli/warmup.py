@@ -17,11 +17,12 @@ def run(arguments: Namespace) -> int:
     InputError         The kernels cannot be kept: there is no folder, the disk is full, or Numba has changed.
     """
     from fastbp.kernels import warmup
-    from fastbp.kernels.machine import cache, jit
+    from fastbp.kernels.machine import cache, jit, precompiled
 
     if reason := cache.obstacle():
         raise InputError(reason)
     say("compiling the kernels for this machine (up to a minute; quick if it is done already) ...")
+    precompiled.ignore("`fastbp warmup` compiles for this processor itself")
     start = time.perf_counter()
     warmup(dtypes=("float32", "float64"), progress=lambda step: say(f"  {step}"))
     kept = jit.kept()
@@ -32,6 +33,7 @@ def run(arguments: Namespace) -> int:
 
         why = f": {disk.fault}" if disk.fault else ""
         raise InputError(f"{lost} of {len(kept)} kernels could not be kept in {cache.cache_dir()}{why}")
+    cache.mark_complete()
     say(f"{time.perf_counter() - start:.1f} s; {len(kept)} kernels kept in {cache.cache_dir()}")
     if arguments.clean:
         removed = cache.clean()

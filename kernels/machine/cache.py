@@ -16,6 +16,8 @@ from .key import fingerprint
 
 # Kept machine code. Earlier versions had an index for each function, too.
 SUFFIX, EARLIER = ".nbc", ".nbi"
+# An empty file: everything is compiled for this processor itself, so that what a wheel brought is not needed.
+COMPLETE = "complete"
 _given_up = ""
 
 
@@ -117,7 +119,7 @@ def clean() -> dict[Path, int]:
         if folder == cache_dir():
             continue
         for path in folder.iterdir():
-            ours = path.suffix in (SUFFIX, EARLIER) or f"{SUFFIX}.tmp." in path.name
+            ours = path.name == COMPLETE or path.suffix in (SUFFIX, EARLIER) or f"{SUFFIX}.tmp." in path.name
             if ours or f"{EARLIER}.tmp." in path.name:
                 path.unlink(missing_ok=True)
         try:
@@ -126,3 +128,10 @@ def clean() -> dict[Path, int]:
             continue
         removed[folder] = size
     return removed
+
+
+def mark_complete() -> None:
+    """Note that all kernels are compiled for this processor itself."""
+    folder = cache_dir()
+    if folder is not None:
+        (folder / COMPLETE).touch()

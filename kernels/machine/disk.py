@@ -15,6 +15,7 @@ from pathlib import Path
 from numba.core import compiler, serialize
 from numba.core.runtime.nrt import rtsys
 
+from . import precompiled
 from .announcing import dtype_of, refuse
 from .cache import SUFFIX, cache_dir, folder_in_use
 from .interrupts import held_back
@@ -26,6 +27,11 @@ relies_on(compiler.CompileResult, "_reduce", "_rebuild")
 relies_on(serialize, "dumps")
 
 _HASH = hashlib.sha256
+# The entry that the worked example is computed with.
+EXAMPLE = "network.run"
+# What was loaded from a wheel, and whether it may be used.
+_REBUILT: dict[Path, object] = {}
+_VERDICTS: dict[tuple[Path, str], bool] = {}
 # The last reason why something could not be kept.
 fault: str | None = None
 
@@ -88,22 +94,35 @@ class Cache:
         """Return the path of the file for arguments of these types."""
         names = [str(kind) for kind in _arguments(sig)]
         code = _HASH(repr((self._known_by, names)).encode()).hexdigest()
-        return folder / f"{self.name}-{code[:24]}{SUFFIX}"
+        return folder / f"{self.name}-{dtype_of(sig)}-{code[:24]}{SUFFIX}"
 
     def load_overload(self, sig, target_context):
         """Return what is kept for these types, or None."""
-        folder = folder_in_use()
-        if folder is not None and self._known_by is not None:
-            try:
-                # Without Numba's refresh of all its registries, which is for compiling: it takes 0.3 s.
-                with held_back():
-                    made = _rebuilt(self.path(sig, folder), sig, target_context)
-            except Exception:
-                made = None
-            if made is not None:
-                return made
+        # Without Numba's refresh of all its registries, which is for compiling: it takes 0.3 s.
+        with held_back():
+            for find in (self._brought, self._found):
+                try:
+                    made = find(sig, target_context)
+                except Exception:
+                    continue
+                if made is not None:
+                    return made
         refuse(f"{self.name} for {dtype_of(sig)}")
         return None
+
+    def _brought(self, sig, target_context):
+        """Return what a wheel brought, if that gives right numbers."""
+        folder, _ = precompiled.state()
+        if folder is None or self._known_by != "" or not _is_right(folder, dtype_of(sig), target_context):
+            return None
+        return _rebuilt_once(self.path(sig, folder), sig, target_context)
+
+    def _found(self, sig, target_context):
+        """Return what lies in the user's folder."""
+        folder = folder_in_use()
+        if folder is None or self._known_by is None:
+            return None
+        return _rebuilt(self.path(sig, folder), sig, target_context)
 
     def save_overload(self, sig, made):
         """Keep what was compiled for these types, if that is possible."""
@@ -151,10 +170,32 @@ def _arguments(sig):
 
 
 def _rebuilt(path, sig, target_context):
+    """Return what a file holds, or None; its types must be those of `sig` unless that is None."""
     content = read(path)
     if content is None:
         return None
     arguments, parts = pickle.loads(content)
-    if arguments != _arguments(sig):
+    if sig is not None and arguments != _arguments(sig):
         return None
     return compiler.CompileResult._rebuild(target_context, *parts)
+
+
+def _rebuilt_once(path, sig, target_context):
+    """Do the same for a file of a wheel, which is asked for twice if the example needs it too."""
+    if path not in _REBUILT:
+        _REBUILT[path] = _rebuilt(path, sig, target_context)
+    return _REBUILT[path]
+
+
+def _is_right(folder, dtype, target_context):
+    """Return whether the worked example gives its known numbers with a folder of a wheel: computed once for a dtype."""
+    if (folder, dtype) not in _VERDICTS:
+        _VERDICTS[folder, dtype] = False  # also if what follows raises
+        paths = list(folder.glob(f"{EXAMPLE}-{dtype}-*{SUFFIX}"))
+        made = _rebuilt_once(paths[0], None, target_context) if len(paths) == 1 else None
+        found = f"{EXAMPLE} is damaged" if made is None else precompiled.fault_of(dtype, made.entry_point)
+        if found is None:
+            _VERDICTS[folder, dtype] = True
+        else:
+            precompiled.ignore(f"the worked example went wrong: {found}")
+    return _VERDICTS[folder, dtype]

@@ -5,11 +5,12 @@ cached entry holds the machine code of everything it calls.
 """
 
 import functools
+import itertools
 
 import numba
-from numba.core import config, types
+from numba.core import bytecode, config, types
 
-from . import forks
+from . import forks, precompiled
 from .announcing import dtype_of, refuse
 from .cache import give_up
 
@@ -42,6 +43,7 @@ except (ImportError, AttributeError, TypeError) as error:
     # Kernels are compiled by Numba as it is, which takes longer, and are never kept: Numba would serve stale numbers.
     _ENTRY = _PART = _PUBLIC
     give_up(f"Numba {numba.__version__} lacks what kernels are kept with: {error}")
+    precompiled.ignore(f"Numba {numba.__version__} lacks what they are loaded with")
 
 
 def kernel(function=None, *, inline=False, literals=False):
@@ -106,3 +108,18 @@ def kept():
         for each in _ENTRIES
         for arguments in each.overloads
     }
+
+
+def compile_for(entry, arguments):
+    """Compile an entry for the types of these arguments, or load it, without a call."""
+    entry.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+def number_functions_from(start):
+    """Give functions that are compiled from now on numbers from `start` on, which are parts of their symbols' names.
+
+    Two functions of one name in a process would be taken for each other: what a wheel brings has numbers that no
+    process comes to by itself.
+    """
+    relies_on(bytecode.FunctionIdentity, "_unique_ids")
+    bytecode.FunctionIdentity._unique_ids = itertools.count(start)

@@ -17,13 +17,16 @@ def cpu():
     """Return name and features of the processor that Numba compiles for, in LLVM's words."""
     features = config.CPU_FEATURES
     if features is None:
-        usable = host_features()
+        found = host_features()
         if not config.ENABLE_AVX:
-            usable = type(usable)(
-                (name, here and not name.startswith("avx")) for name, here in usable.items()
-            )
-        features = usable.flatten()
+            found = type(found)((name, here and not name.startswith("avx")) for name, here in found.items())
+        features = found.flatten()
     return config.CPU_NAME or llvm.get_host_cpu_name(), features
+
+
+def enabled():
+    """Return the features that may be used, by LLVM's names."""
+    return {name[1:] for name in cpu()[1].split(",") if name.startswith("+")}
 
 
 def vector_bytes():
@@ -34,8 +37,8 @@ def vector_bytes():
         return int(chosen)
     if config.CPU_NAME not in (None, "", "host"):
         return 16
-    features = cpu()[1].split(",")
-    return 64 if "+avx512f" in features else 32 if "+avx" in features else 16
+    usable = enabled()
+    return 64 if "avx512f" in usable else 32 if "avx" in usable else 16
 
 
 VECTOR_BYTES = vector_bytes()
