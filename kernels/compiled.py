@@ -11,14 +11,14 @@ import numpy as np
 
 from . import dense, one
 from .losses import CROSS_ENTROPY
-from .machine.cache import fingerprint
 from .machine.jit import entry, kernel
+from .machine.key import identity
 from .machine.simd import fill, lanes, scratch, store
 from .plan import layer_of, network_at
 
 # A field of no bytes, whose name makes the type of a State that of this version of the kernels. A user's own function
 # that is kept on disk (cache=True) holds the kernels of its day; with another version it finds nothing to load.
-VERSION = np.zeros(0, [(f"kernels_{fingerprint()}", np.int8)])
+VERSION = np.zeros(0, [(f"kernels_{identity()}", np.int8)])
 
 
 class State(NamedTuple):

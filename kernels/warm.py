@@ -1,4 +1,4 @@
-"""Compile every entry once, so that no user waits later: for images, CI, and `fastbp warmup`."""
+"""Compile every entry once, so that no user waits later: for images, CI, `fastbp warmup`, and platform wheels."""
 
 import numpy as np
 
@@ -21,6 +21,37 @@ def _smallest(dtype):
     return job, plan, np.zeros(2 * row, dtype), np.zeros(4 * row, dtype)
 
 
+def calls(dtype):
+    """Yield what is compiled for a dtype: a line of text, an entry, and arguments of the types that it takes."""
+    job, plan, params, work = _smallest(dtype)
+    row, number = np.zeros(1, dtype), np.zeros(1)
+    none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
+    text = f"training and prediction, {dtype}"
+    yield (
+        text,
+        network.run,
+        (job, params, none, work, none, index, index, none, number[:0], order, number, none),
+    )
+    text = f"predictions from plain arrays, {dtype}"
+    yield text, plain.forward, (row, 1, row, row, False, 0, work, 0, 0)
+    yield text, plain.forward_sparse, (row, index, index, row, row, False, 0, work, 0, 0)
+    text = f"many small models, {dtype}"
+    task = np.array([int(name == "groups") for name in many.TASK.fields], np.int64)
+    task = np.concatenate([task, plan])
+    yield text, many.train, (task, none, none, none, none, none, none, order, order, none, none, number)
+    yield text, outside.penalize, (job, params, np.zeros_like(params), 1.0)
+    yield text, outside.apply, (job, params, np.zeros_like(params), none, 0.0)
+    text = f"kernels for compiled code, {dtype}"
+    state, square = compiled.State(plan, params), row.reshape(1, 1)
+    yield text, compiled.predict_one, (state, row, row)
+    yield text, compiled.predict_row, (plan, params, square, square)
+    yield text, compiled.predict, (state, square, square)
+    yield text, compiled.train_one, (state, row, row, 0.0)
+    yield text, compiled.value_and_grad_one, (state, row, row, np.zeros_like(params))
+    yield text, compiled.pullback_one, (state, row, row, np.zeros_like(params), row.copy())
+    yield text, compiled.train_one_from, (state, row, row, 0.0)
+
+
 def warmup(dtypes=("float32", "float64"), progress=None):
     """Compile all entries for these dtypes and keep them in the cache; what is there already is only loaded.
 
@@ -30,28 +61,10 @@ def warmup(dtypes=("float32", "float64"), progress=None):
     progress : callable, optional
         Called with a line of text before each step.
     """
+    said = None
     for dtype in dtypes:
-        job, plan, params, work = _smallest(dtype)
-        row, number = np.zeros(1, dtype), np.zeros(1)
-        say = progress or (lambda text: None)
-        say(f"training and prediction, {dtype}")
-        none, index, order = row[:0], np.zeros(0, np.int32), np.zeros(0, np.int64)
-        network.run(job, params, none, work, none, index, index, none, number[:0], order, number, none)
-        say(f"predictions from plain arrays, {dtype}")
-        plain.forward(row, 1, row, row, False, 0, work, 0, 0)
-        plain.forward_sparse(row, index, index, row, row, False, 0, work, 0, 0)
-        say(f"many small models, {dtype}")
-        task = np.array([int(name == "groups") for name in many.TASK.fields], np.int64)
-        task = np.concatenate([task, plan])
-        many.train(task, none, none, none, none, none, none, order, order, none, none, number)
-        outside.penalize(job, params, np.zeros_like(params), 1.0)
-        outside.apply(job, params, np.zeros_like(params), none, 0.0)
-        say(f"kernels for compiled code, {dtype}")
-        state = compiled.State(plan, params)
-        compiled.predict_one(state, row, row)
-        compiled.predict_row(plan, params, row.reshape(1, 1), row.reshape(1, 1))
-        compiled.predict(state, row.reshape(1, 1), row.reshape(1, 1))
-        compiled.train_one(state, row, row, 0.0)
-        compiled.value_and_grad_one(state, row, row, np.zeros_like(params))
-        compiled.pullback_one(state, row, row, np.zeros_like(params), row.copy())
-        compiled.train_one_from(state, row, row, 0.0)
+        for text, entry, arguments in calls(dtype):
+            if progress and text != said:
+                progress(text)
+            said = text
+            entry(*arguments)

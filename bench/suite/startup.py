@@ -1,12 +1,15 @@
 """What a user waits for before the first number: import, the first compilation, later starts."""
 
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from pathlib import Path
 
-from . import DTYPES, Benchmark
+from . import DTYPES, QUICK, Benchmark
 
 SCRIPT = """
 import numpy as np
@@ -63,3 +66,41 @@ class FirstStep(Benchmark):
     def track_warm_seconds(self, dtype):
         """From the cache that every other benchmark uses: the best of three starts after one that fills it."""
         return min([self._start(dtype) for _ in range(4)][1:])
+
+
+class Precompiled(Benchmark):
+    """The same with the kernels that a wheel of this platform brings: nothing is compiled, nothing was kept before."""
+
+    params = [DTYPES]
+    param_names = ["dtype"]
+    unit = "seconds"
+    timeout = 900
+
+    def setup_cache(self):
+        """Make what a wheel brings, beside a copy of the installed package; return the folder. It takes minutes."""
+        if QUICK or importlib.util.find_spec("fastbp.kernels.precompile") is None:
+            raise NotImplementedError
+        tree = Path("tree").resolve()
+        package = Path(importlib.util.find_spec("fastbp").origin).parent
+        shutil.copytree(package, tree / "fastbp", ignore=shutil.ignore_patterns("__pycache__"))
+        command = [
+            sys.executable,
+            "-m",
+            "fastbp.kernels.precompile",
+            str(tree / "fastbp/kernels/precompiled"),
+        ]
+        subprocess.run(command, env=os.environ | {"PYTHONPATH": str(tree)}, cwd=tree, check=True)
+        return str(tree)
+
+    def track_first_step_seconds(self, tree, dtype):
+        """A fresh process up to the end of its first training step, from an empty cache: the best of three."""
+        return min(self._start(tree, dtype) for _ in range(3))
+
+    def _start(self, tree, dtype):
+        with tempfile.TemporaryDirectory() as cache:
+            variables = {"PYTHONPATH": tree, "FASTBP_CACHE_DIR": cache, "FASTBP_COMPILE": "never"}
+            start = time.perf_counter()
+            subprocess.run(
+                [sys.executable, "-c", SCRIPT.format(dtype=dtype)], env=os.environ | variables, check=True
+            )
+            return time.perf_counter() - start

@@ -73,6 +73,11 @@ def _fault(error: Exception) -> str | None:
         return f"not enough memory ({error})" if str(error) else "not enough memory"
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    if isinstance(error, RuntimeError):
+        from fastbp.kernels.machine.announcing import CompilationForbidden
+
+        if isinstance(error, CompilationForbidden):
+            return str(error)
     from fastbp.callbacks import DivergenceError
     from fastbp.formats import FormatError
     from fastbp.tables.errors import InputError

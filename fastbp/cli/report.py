@@ -29,6 +29,15 @@ def complain(message: str) -> None:
     tell(f"fastbp: {' '.join(message.split())}")
 
 
+def megabytes(size: int) -> str:
+    """Put a number of bytes into words.
+
+    >>> megabytes(2_450_000)
+    '2.5 MB'
+    """
+    return f"{size / 1e6:.1f} MB"
+
+
 def introduce(source: str, prepared: Prepared, net: Sequential, arguments: Namespace, epochs: int) -> None:
     """Say what is about to be trained, on which rows."""
     from fastbp.tables.errors import listed

@@ -1,21 +1,23 @@
-"""Where compiled code is kept on disk: a folder whose name is a hash of every file of the kernels.
+"""Where compiled code is kept on disk: folders whose names are hashes of all that the code depends on (key.py).
 
 Numba's own cache watches a single file, so an edit in a callee would be answered with stale numbers.
 """
 
 import functools
-import hashlib
 import os
-import platform
+import re
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import numba
-from numba.core import config
+from .key import fingerprint
 
+# Kept machine code. Earlier versions had an index for each function, too.
+SUFFIX, EARLIER = ".nbc", ".nbi"
+# An empty file: everything is compiled for this processor itself, so that what a wheel brought is not needed.
+COMPLETE = "complete"
 _given_up = ""
 
 
@@ -26,24 +28,6 @@ def give_up(reason: str) -> None:
     warnings.warn(
         f"fastbp will compile its kernels anew in every process. {reason}", RuntimeWarning, stacklevel=3
     )
-
-
-def fingerprint() -> str:
-    """Return the hash that names this version of the kernels, with all that changes the code made from them."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parents[1]
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    for fact in (
-        numba.__version__,
-        sys.version,
-        platform.platform(),
-        *(str(vars(config)[name]) for name in ("BOUNDSCHECK", "OPT", "CPU_NAME")),
-        os.environ.get("FASTBP_VECTOR_BYTES", ""),
-    ):
-        digest.update(fact.encode())
-    return digest.hexdigest()[:20]
 
 
 def _candidates() -> Iterator[Path]:
@@ -71,8 +55,14 @@ def cache_dir() -> Path | None:
     """
     if _given_up:
         return None
+    name = fingerprint()
+    if name is None:
+        give_up(
+            "It cannot tell which version of the kernels is loaded: their loader gives neither source nor code."
+        )
+        return None
     for root in _candidates():
-        folder = root / fingerprint()
+        folder: Path = root / name
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             if hasattr(os, "getuid") and root.stat().st_uid not in (os.getuid(), 0):
@@ -90,14 +80,58 @@ def cache_dir() -> Path | None:
     return None
 
 
+def folder_in_use() -> Path | None:
+    """Return `cache_dir`, or None if a setting was changed since: what is compiled now belongs elsewhere."""
+    folder = cache_dir()
+    return folder if folder is not None and folder.name == fingerprint() else None
+
+
 def obstacle() -> str | None:
     """Return why nothing can be kept, or None."""
-    if _given_up:
-        return _given_up
-    return None if cache_dir() else "no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR"
+    if cache_dir() is not None:
+        return None
+    return _given_up or "no folder can be written to keep the kernels in; set FASTBP_CACHE_DIR"
 
 
 def cache_is_warm(name: str = "network.run") -> bool:
     """Return whether compiled code of the entry `name` (module.function) lies in the cache."""
     folder = cache_dir()
-    return folder is not None and any(folder.glob(f"{name}-*.nbc"))
+    return folder is not None and any(folder.glob(f"{name}-*{SUFFIX}"))
+
+
+def folders() -> dict[Path, int]:
+    """Return the folders of compiled kernels, those of other versions among them, with their sizes in bytes."""
+    folder = cache_dir()
+    if folder is None:
+        return {}
+    found = [
+        each
+        for each in sorted(folder.parent.iterdir())
+        if re.fullmatch("[0-9a-f]{20}", each.name) and each.is_dir() and not each.is_symlink()
+    ]
+    return {each: sum(path.stat().st_size for path in each.iterdir()) for each in found}
+
+
+def clean() -> dict[Path, int]:
+    """Remove the folders that other versions, settings and processors left; return them as `folders` does."""
+    removed = {}
+    for folder, size in folders().items():
+        if folder == cache_dir():
+            continue
+        for path in folder.iterdir():
+            ours = path.name == COMPLETE or path.suffix in (SUFFIX, EARLIER) or f"{SUFFIX}.tmp." in path.name
+            if ours or f"{EARLIER}.tmp." in path.name:
+                path.unlink(missing_ok=True)
+        try:
+            folder.rmdir()
+        except OSError:  # it holds something else, too
+            continue
+        removed[folder] = size
+    return removed
+
+
+def mark_complete() -> None:
+    """Note that all kernels are compiled for this processor itself."""
+    folder = cache_dir()
+    if folder is not None:
+        (folder / COMPLETE).touch()

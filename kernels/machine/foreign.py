@@ -4,8 +4,6 @@ Both functions and the lines around them are compiled together, into a function 
 kept on disk with the kernels, under a hash of the user's functions and of all that they refer to.
 """
 
-import hashlib
-import types as python
 import warnings
 
 import numba
@@ -16,8 +14,9 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.errors import NumbaError
 from numba.core.extending import intrinsic
 
-from .cache import cache_dir
+from .announcing import refuse
 from .simd import checked_pointer, operation
+from .stamps import stamp
 
 WORD, DOUBLE = ir.IntType(64), ir.DoubleType()
 _KEPT: dict[object, tuple[int, object]] = {}
@@ -114,69 +113,15 @@ def _compiled(value, grad, dtype):
 
     signature = (types.int64,) * 7 + (types.float64,)
     dispatcher = numba.njit(nogil=True, error_model="numpy")(rows)
-    stamp = _stamp(dtype.name, value, grad)
-    if stamp is not None and cache_dir() is not None:
-        from .disk import StampedCache  # there, if there is a folder
-
-        dispatcher._cache = StampedCache(rows, stamp)
+    try:
+        from .disk import ArrayCache
+    except ImportError:  # Numba lacks something, and nothing is kept: see jit.py
+        refuse("a loss of yours")
+    else:
+        dispatcher._cache = ArrayCache(rows, stamp(dtype.name, value, grad))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dispatcher.compile(signature)
     made = dispatcher.overloads[signature]
     # The dispatcher is returned too: the machine code lives as long as it.
     return made.library.get_pointer_to_function(made.fndesc.llvm_cfunc_wrapper_name), dispatcher
-
-
-def _stamp(*things):
-    """Return a hash of things and of all that they refer to, or None if something cannot be told."""
-    digest, seen = hashlib.sha256(), set()
-    try:
-        for thing in things:
-            _add(digest, thing, seen)
-    except TypeError:
-        return None
-    return digest.hexdigest()
-
-
-def _add(digest, thing, seen):
-    """Add what decides the machine code of a thing; raise a TypeError if that is not known."""
-    digest.update(type(thing).__name__.encode())
-    if isinstance(thing, Dispatcher):
-        if id(thing) in seen:
-            return
-        seen.add(id(thing))
-        digest.update(repr(sorted(thing.targetoptions.items())).encode())
-        function = thing.py_func
-        _add(digest, function.__code__, seen)
-        for name, content in sorted(_referred(function).items()):
-            digest.update(name.encode())
-            _add(digest, content, seen)
-        _add(digest, function.__defaults__, seen)
-    elif isinstance(thing, python.CodeType):
-        digest.update(thing.co_code)
-        digest.update(repr((thing.co_names, thing.co_varnames, thing.co_freevars)).encode())
-        _add(digest, thing.co_consts, seen)
-    elif isinstance(thing, (tuple, list)):
-        for item in thing:
-            _add(digest, item, seen)
-    elif isinstance(thing, np.ndarray) and thing.dtype.kind in "biuf":
-        digest.update(repr((thing.dtype.str, thing.shape)).encode())
-        digest.update(np.ascontiguousarray(thing).tobytes())
-    elif isinstance(thing, (python.ModuleType, python.BuiltinFunctionType, np.ufunc, type)):
-        digest.update(f"{getattr(thing, '__module__', '')}.{thing.__name__}".encode())
-    elif thing is None or isinstance(thing, (bool, int, float, complex, str, bytes, np.generic)):
-        digest.update(repr(thing).encode())
-    else:
-        raise TypeError(f"unknown to the cache: {type(thing).__name__}")
-
-
-def _referred(function):
-    """Return the globals and the variables of enclosing functions that a function names."""
-    names, todo = set(), [function.__code__]
-    while todo:
-        code = todo.pop()
-        names.update(code.co_names)
-        todo.extend(item for item in code.co_consts if isinstance(item, python.CodeType))
-    found = {name: function.__globals__[name] for name in names if name in function.__globals__}
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return found | {name: cell.cell_contents for name, cell in cells}

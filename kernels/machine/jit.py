@@ -5,15 +5,18 @@ cached entry holds the machine code of everything it calls.
 """
 
 import functools
+import itertools
 
 import numba
-from numba.core import config, types
+from numba.core import bytecode, config, types
 
-from . import forks
-from .cache import cache_dir, give_up
+from . import forks, precompiled
+from .announcing import dtype_of, refuse
+from .cache import give_up
 
 # The GIL released; division without a zero check.
 _PUBLIC = {"nogil": True, "error_model": "numpy"}
+_ENTRIES: list[object] = []
 
 
 forks.register()
@@ -40,6 +43,7 @@ except (ImportError, AttributeError, TypeError) as error:
     # Kernels are compiled by Numba as it is, which takes longer, and are never kept: Numba would serve stale numbers.
     _ENTRY = _PART = _PUBLIC
     give_up(f"Numba {numba.__version__} lacks what kernels are kept with: {error}")
+    precompiled.ignore(f"Numba {numba.__version__} lacks what they are loaded with")
 
 
 def kernel(function=None, *, inline=False, literals=False):
@@ -72,8 +76,50 @@ def kernel(function=None, *, inline=False, literals=False):
 def entry(function):
     """Compile a function that Python calls, and keep the machine code on disk."""
     compiled = numba.njit(**_ENTRY)(function)
-    if not config.DISABLE_JIT and _ENTRY is not _PUBLIC:
-        compiled.compile = remembering(compiled.compile)
-        if cache_dir() is not None:
-            compiled._cache = Cache(function)
+    if config.DISABLE_JIT:
+        return compiled
+    if _ENTRY is _PUBLIC:
+        compiled.compile = _refusing(compiled.compile, function.__name__)
+        return compiled
+    compiled.compile = remembering(compiled.compile)
+    compiled._cache = Cache(function)
+    _ENTRIES.append(compiled)
     return compiled
+
+
+def _refusing(compile_entry, name):
+    """Return a dispatcher's `compile` for a Numba with which nothing is kept."""
+
+    @functools.wraps(compile_entry)
+    def compile_or_refuse(signature):
+        refuse(f"{name} for {dtype_of(signature)}")
+        return compile_entry(signature)
+
+    return compile_or_refuse
+
+
+def kept():
+    """Return names and dtypes of the entries that this process compiled or loaded, and whether a later one finds them.
+
+    The files are read again.
+    """
+    return {
+        f"{each._cache.name} for {dtype_of(arguments)}": each._cache.holds(arguments)
+        for each in _ENTRIES
+        for arguments in each.overloads
+    }
+
+
+def compile_for(entry, arguments):
+    """Compile an entry for the types of these arguments, or load it, without a call."""
+    entry.compile(tuple(numba.typeof(argument) for argument in arguments))
+
+
+def number_functions_from(start):
+    """Give functions that are compiled from now on numbers from `start` on, which are parts of their symbols' names.
+
+    Two functions of one name in a process would be taken for each other: what a wheel brings has numbers that no
+    process comes to by itself.
+    """
+    relies_on(bytecode.FunctionIdentity, "_unique_ids")
+    bytecode.FunctionIdentity._unique_ids = itertools.count(start)

@@ -7,8 +7,6 @@ classes: jit.py does without if one is gone.
 
 import contextlib
 import functools
-import os
-import sys
 import threading
 
 import llvmlite.binding as llvm
@@ -18,6 +16,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.types.functions import BaseFunction
 
+from .announcing import announce
 from .interrupts import held_back
 
 # Passes for what kernels do not contain: closures, overloads to be inlined, array expressions. They make a seventh of a
@@ -85,10 +84,13 @@ class _EntryLibrary(codegen.JITCodeLibrary):
 
     Loops are not unrolled: the products' are written with as many vectors a round as the machine overlaps, and copies
     of all the others were a third of the machine code and gained nothing.
+
+    NUMBA_OPT=0 is taken for 1. Without any optimization what is left holds addresses of this process, which Numba put
+    there for nobody, and could not be kept.
     """
 
     def _optimize_final_module(self):
-        options = llvm.create_pipeline_tuning_options(speed_level=int(config.OPT))
+        options = llvm.create_pipeline_tuning_options(speed_level=max(1, int(config.OPT)))
         options.loop_vectorization = True
         options.loop_unrolling = False
         builder = llvm.create_pass_builder(self._codegen._tm, options)
@@ -138,18 +140,8 @@ class EntryCompiler(_Compiler):
 
     def define_pipelines(self):
         """Return the pipelines; called when something is compiled, not when it is read from the disk."""
-        _announce(self.state.func_id.func_name, str(self.state.args))
+        announce(self.state.func_id.func_name, self.state.args)
         return super().define_pipelines()
-
-
-def _announce(name, types_of_arguments):
-    """Write a line to standard error before Python waits, unless the environment variable FASTBP_QUIET is set."""
-    if not os.environ.get("FASTBP_QUIET") and sys.stderr is not None:
-        dtype = "float32" if "float32" in types_of_arguments else "float64"
-        sys.stderr.write(
-            f"fastbp: compiling {name} for {dtype} (once on this machine, 2 to 20 seconds) ...\n"
-        )
-        sys.stderr.flush()
 
 
 @contextlib.contextmanager

@@ -1,9 +1,32 @@
-"""What the kernels are compiled for: the width of a vector, how many registers hold one, how memory is padded."""
+"""What the kernels are compiled for: the processor, the width of a vector, how many registers hold one, padding."""
 
+import functools
 import os
 
 import llvmlite.binding as llvm
 from numba.core import config
+
+
+@functools.cache
+def host_features():
+    """Return what this processor can do, by LLVM's names: a dict of booleans."""
+    return llvm.get_host_cpu_features()
+
+
+def cpu():
+    """Return name and features of the processor that Numba compiles for, in LLVM's words."""
+    features = config.CPU_FEATURES
+    if features is None:
+        found = host_features()
+        if not config.ENABLE_AVX:
+            found = type(found)((name, here and not name.startswith("avx")) for name, here in found.items())
+        features = found.flatten()
+    return config.CPU_NAME or llvm.get_host_cpu_name(), features
+
+
+def enabled():
+    """Return the features that may be used, by LLVM's names."""
+    return {name[1:] for name in cpu()[1].split(",") if name.startswith("+")}
 
 
 def vector_bytes():
@@ -14,8 +37,8 @@ def vector_bytes():
         return int(chosen)
     if config.CPU_NAME not in (None, "", "host"):
         return 16
-    features = llvm.get_host_cpu_features()
-    return 64 if features.get("avx512f") else 32 if features.get("avx") else 16
+    usable = enabled()
+    return 64 if "avx512f" in usable else 32 if "avx" in usable else 16
 
 
 VECTOR_BYTES = vector_bytes()

@@ -1,62 +1,25 @@
 """Compiled code on disk: found again, never stale, and no reason to fail."""
 
+import compileall
 import os
 import shutil
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-import fastbp
 from fastbp.kernels.machine import cache, jit
+from fastbp.kernels.machine.announcing import CompilationForbidden
+from tests.kernels.machine.programs import (
+    PROGRAM,
+    TANH_1,
+    compiles,
+    copy_of_the_package,
+    finish,
+    start,
+    with_another_tanh,
+)
 from tests.kernels.oracles import INTERPRETED
-
-compiles = pytest.mark.skipif(INTERPRETED, reason="the interpreter mode keeps nothing")
-
-# One row through a layer of tanh: a small entry, whose callees are in other files.
-PROGRAM = """
-import numpy as np
-import fastbp
-from fastbp.engine import Engine
-from fastbp.kernels import compiled
-from fastbp.kernels.machine import cache
-from fastbp.layers import Layer
-engine = Engine(1, [Layer(1, "tanh", use_bias=False)], "float64")
-engine.weights[0][...] = 1.0
-value = float(engine.predict(np.ones((1, 1)))[0, 0])
-entry = compiled.predict_row
-print(value, sum(entry.stats.cache_hits.values()), sum(entry.stats.cache_misses.values()), cache.cache_dir())
-"""
-
-
-def start(tree=None, program=PROGRAM, **env):
-    """Start a program in a fresh process, with the package from `tree` if given."""
-    variables = {name: value for name, value in os.environ.items() if name != "FASTBP_CACHE_DIR"}
-    variables.update({name: str(value) for name, value in env.items()})
-    if tree is not None:
-        variables["PYTHONPATH"] = str(tree)
-    return subprocess.Popen(
-        [sys.executable, "-W", "always::RuntimeWarning", "-c", program],
-        env=variables,
-        cwd=Path(__file__).parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def finish(process):
-    """Return what PROGRAM printed (value, hits, misses, folder) and its warnings."""
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    value, hits, misses, folder = out.split()
-    return float(value), int(hits), int(misses), folder, err
-
-
-TANH_1 = float(np.tanh(1.0))
 
 
 @compiles
@@ -86,14 +49,11 @@ def test_what_is_found_is_loaded_without_what_compiles(tmp_path):
 def test_an_edit_in_a_callee_is_seen(tmp_path):
     """Numba watches the file of the cached function alone; here the whole folder names the cache."""
     tree = tmp_path / "tree"
-    shutil.copytree(
-        Path(fastbp.__file__).parent, tree / "fastbp", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    package = copy_of_the_package(tree)
     program = PROGRAM + f"assert fastbp.__file__.startswith({str(tree)!r}), fastbp.__file__\n"
     first = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
     assert first[0] == pytest.approx(TANH_1)
-    with (tree / "fastbp" / "kernels" / "elementary.py").open("a") as file:
-        file.write("\n\ndef tanh(x):\n    return x * 0.25\n")
+    with_another_tanh(package)
     second = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
     assert second[0] == 0.25
     assert second[1:3] == (0, 1)
@@ -132,9 +92,7 @@ print(value, sum(stats.cache_hits.values()), sum(stats.cache_misses.values()), f
 def test_a_users_own_cache_forgets_other_kernels(tmp_path):
     """The user's function is unchanged, so Numba finds it; but the type of the state is another one."""
     tree = tmp_path / "tree"
-    shutil.copytree(
-        Path(fastbp.__file__).parent, tree / "fastbp", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    package = copy_of_the_package(tree)
     (tree / "users.py").write_text(USER)
     folders = {"FASTBP_CACHE_DIR": tmp_path / "cache", "NUMBA_CACHE_DIR": tmp_path / "users"}
     first = finish(start(tree, CALL_OF_THE_USERS, **folders))
@@ -142,19 +100,17 @@ def test_a_users_own_cache_forgets_other_kernels(tmp_path):
     assert first[1:3] == (0, 1)
     assert first[3].startswith(str(tree))
     assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (first[0], 1, 0)
-    with (tree / "fastbp" / "kernels" / "elementary.py").open("a") as file:
-        file.write("\n\ndef tanh(x):\n    return x * 0.25\n")
+    with_another_tanh(package)
     assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (0.25, 0, 1)
     assert finish(start(tree, CALL_OF_THE_USERS, **folders))[:3] == (0.25, 1, 0)
 
 
 @compiles
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", ["nbc", "nbi"])
 @pytest.mark.parametrize("left", [0, 100])
-def test_a_file_cut_short_is_compiled_again(suffix, left, tmp_path):
+def test_a_file_cut_short_is_compiled_again(left, tmp_path):
     _, _, _, folder, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
-    for path in Path(folder).glob(f"*.{suffix}"):
+    for path in Path(folder).iterdir():
         path.write_bytes(path.read_bytes()[:left])
     value, hits, misses, _, _ = finish(start(FASTBP_CACHE_DIR=tmp_path))
     assert value == pytest.approx(TANH_1)
@@ -184,16 +140,6 @@ def test_no_folder_can_be_written(tmp_path):
     assert folder == "None"
     assert err.count("RuntimeWarning") == 1
     assert "set FASTBP_CACHE_DIR to a writable folder" in err
-
-
-@pytest.fixture
-def fresh_choice(monkeypatch):
-    """Let cache_dir choose anew, from an environment without any of its variables."""
-    for name in ("FASTBP_CACHE_DIR", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    cache.cache_dir.cache_clear()
-    yield monkeypatch
-    cache.cache_dir.cache_clear()
 
 
 def test_where_the_cache_lies(fresh_choice, tmp_path):
@@ -242,30 +188,6 @@ def test_another_users_folder_is_refused(fresh_choice, tmp_path):
         assert not cache.cache_is_warm()
 
 
-FOLDER = "from fastbp.kernels.machine import cache; print(cache.cache_dir())"
-
-
-@pytest.mark.slow
-def test_what_changes_the_code_changes_the_folder(tmp_path):
-    """Bounds checks, optimization level, target and vector width are part of the name."""
-    settings = [
-        {},
-        {"NUMBA_BOUNDSCHECK": "1"},
-        {"NUMBA_OPT": "0"},
-        {"NUMBA_CPU_NAME": "generic"},
-        {"FASTBP_VECTOR_BYTES": "16"},
-        {"FASTBP_VECTOR_BYTES": "32"},
-    ]
-    clean = {"NUMBA_BOUNDSCHECK": "0", "FASTBP_VECTOR_BYTES": "", "FASTBP_CACHE_DIR": tmp_path}
-    folders = []
-    for setting in settings:
-        out, err = start(program=FOLDER, **{**clean, **setting}).communicate()
-        assert out, err
-        folders.append(out.strip())
-    assert len(set(folders)) == len(settings)
-    assert all(Path(folder).parent == tmp_path for folder in folders)
-
-
 @compiles
 def test_a_full_disk_costs_a_compilation(fresh_choice, tmp_path):
     """What cannot be kept is said and used."""
@@ -274,7 +196,7 @@ def test_a_full_disk_costs_a_compilation(fresh_choice, tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    fresh_choice.setattr("numba.core.caching.FunctionCache.save_overload", full)
+    fresh_choice.setattr("fastbp.kernels.machine.disk.write", full)
 
     def double(x):
         return x + x
@@ -283,22 +205,6 @@ def test_a_full_disk_costs_a_compilation(fresh_choice, tmp_path):
     with pytest.warns(RuntimeWarning, match="could not keep a compiled kernel: .*No space left"):
         assert entry(2.0) == 4.0
     assert entry(3.0) == 6.0
-
-
-@compiles
-def test_a_broken_index_costs_a_compilation(fresh_choice, tmp_path):
-    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
-
-    def broken(*_):
-        raise EOFError
-
-    def double(x):
-        return x + x
-
-    assert jit.entry(double)(2.0) == 4.0
-    assert any(tmp_path.rglob("*double*.nbc"))
-    fresh_choice.setattr("numba.core.caching.FunctionCache.load_overload", broken)
-    assert jit.entry(double)(2.0) == 4.0
 
 
 @compiles
@@ -329,8 +235,8 @@ delattr(owner, name)
 @pytest.mark.parametrize(
     "hidden",
     [
-        "numba.core.caching:_CacheLocator",
-        pytest.param("numba.core.caching:Cache._load_overload", marks=pytest.mark.slow),
+        "numba.core.compiler:CompileResult._rebuild",
+        pytest.param("numba.core.serialize:dumps", marks=pytest.mark.slow),
         pytest.param("numba.core.codegen:JITCodeLibrary", marks=pytest.mark.slow),
         pytest.param("numba.core.typed_passes:NativeLowering", marks=pytest.mark.slow),
     ],
@@ -366,3 +272,98 @@ def test_the_interpreter_mode_keeps_nothing():
         assert jit.kernel(inline=True)(double) is double
     else:
         assert jit.kernel(inline=True)(double) is not double
+
+
+def test_cleaning_removes_what_others_left_and_nothing_else(fresh_choice, tmp_path):
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    ours = cache.cache_dir()
+    old, shared, named = tmp_path / ("0" * 20), tmp_path / ("1" * 20), tmp_path / "not-ours"
+    for folder, names in (
+        (ours, ["network.run-1.nbc"]),
+        (old, ["network.run-1.nbc", "network.run-py311.nbi", "network.run-1.nbc.tmp.0123"]),
+        (shared, ["network.run-1.nbc", "notes.txt"]),
+        (named, ["network.run-1.nbc"]),
+    ):
+        folder.mkdir(exist_ok=True)
+        for name in names:
+            (folder / name).write_bytes(b"12345")
+    (tmp_path / ("2" * 20)).symlink_to(named)
+    assert cache.folders() == {old: 15, shared: 10, ours: 5}
+    assert cache.clean() == {old: 15}
+    assert not old.exists()
+    assert [path.name for path in shared.iterdir()] == ["notes.txt"]
+    assert [path.name for path in ours.iterdir()] == ["network.run-1.nbc"]
+    assert [path.name for path in named.iterdir()] == ["network.run-1.nbc"]
+
+
+def test_nothing_is_kept_for_kernels_that_cannot_be_told(fresh_choice, tmp_path):
+    """A loader that gives neither source nor code."""
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+    fresh_choice.setattr(cache, "fingerprint", lambda: None)
+    fresh_choice.setattr(cache, "_given_up", "")
+    with pytest.warns(
+        RuntimeWarning, match="anew in every process. It cannot tell which version of the kernels"
+    ):
+        assert cache.cache_dir() is None
+    assert "cannot tell which version" in cache.obstacle()
+    assert cache.folders() == cache.clean() == {}
+    assert not list(tmp_path.iterdir())
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["pyc", "zip", "zip of pyc"])
+def test_an_application_without_source_sees_another_release(form, tmp_path):
+    """Two releases from byte code alone, or from an archive, with one cache: each has its own numbers."""
+    trees = []
+    for number in range(2):
+        tree = tmp_path / f"release{number}"
+        package = copy_of_the_package(tree)
+        if number:
+            with_another_tanh(package)
+        if "pyc" in form:
+            assert compileall.compile_dir(package, quiet=1, legacy=True)
+            for path in package.rglob("*.py"):
+                path.unlink()
+        if "zip" in form:
+            tree = Path(shutil.make_archive(tree, "zip", tree))
+        trees.append(tree)
+    for tree, value in zip(trees, (TANH_1, 0.25), strict=True):
+        program = PROGRAM + f"assert fastbp.__file__.startswith({str(tree)!r}), fastbp.__file__\n"
+        for compiled in (1, 0):
+            found = finish(start(tree, program, FASTBP_CACHE_DIR=tmp_path / "cache"))
+            assert found[0] == pytest.approx(value)
+            assert found[1:3] == (1 - compiled, compiled)
+
+
+@compiles
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("setarch") is None, reason="no setarch here")
+def test_another_release_of_the_systems_kernel_compiles_nothing(tmp_path):
+    """An image is warmed on one host and used on another."""
+    program = PROGRAM + "import platform, sys; print(platform.release(), file=sys.stderr)\n"
+    first = finish(start(program=program, FASTBP_CACHE_DIR=tmp_path))
+    other = finish(start(program=program, before=["setarch", "--uname-2.6"], FASTBP_CACHE_DIR=tmp_path))
+    assert first[1:3] == (0, 1)
+    assert other[1:3] == (1, 0)
+    assert other[3] == first[3]
+    assert other[4].split()[-1].startswith("2.6.") and not first[4].split()[-1].startswith("2.6.")
+
+
+@compiles
+def test_compilation_may_be_forbidden(fresh_choice, tmp_path):
+    """What is kept is loaded; what is not raises instead of keeping the user waiting."""
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path))
+
+    def double(x):
+        return x + x
+
+    assert jit.entry(double)(2.0) == 4.0
+    fresh_choice.setenv("FASTBP_COMPILE", "never")
+    again = jit.entry(double)
+    assert again(3.0) == 6.0
+    with pytest.raises(CompilationForbidden, match="double for float64 would have to be compiled"):
+        again(1j)
+    fresh_choice.setenv("FASTBP_COMPILE", "sometimes")
+    with pytest.raises(ValueError, match="FASTBP_COMPILE must be never, or not set, got 'sometimes'"):
+        again(1j)
