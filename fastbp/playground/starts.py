@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbp import objectives
 from fastbp.layers import ACTIVATION_NAMES, Dense
 from fastbp.many import Stack, fit_many
 from fastbp.playground.fields import OPTIMIZERS, RATES, SEEDS, Field, batch_size, checked
@@ -176,7 +175,7 @@ def run(values: Mapping[str, str], stopped: Callable[[], bool] = lambda: False) 
             batch_size=batch_size(batch, len(x)),
             seed=list(range(1000 * seed, 1000 * seed + n)),
         )
-        outcome.groups.append(_group(batch, start, stack, net, (x, y, loss), time.perf_counter() - begin))
+        outcome.groups.append(_group(batch, start, stack, (x, y, loss), time.perf_counter() - begin))
         stacks.append(stack)
     if outcome.points is not None:
         outcome.votes = _votes(stacks, outcome.extent)
@@ -184,7 +183,7 @@ def run(values: Mapping[str, str], stopped: Callable[[], bool] = lambda: False) 
 
 
 def _group(
-    batch: str, start: Floats, stack: Stack, net: Sequential, data: tuple[Floats, Floats, str], seconds: float
+    batch: str, start: Floats, stack: Stack, data: tuple[Floats, Floats, str], seconds: float
 ) -> Group:
     x, y, loss = data
     wrong = np.array([history.error is not None for history in stack.histories])
@@ -194,8 +193,7 @@ def _group(
         row[: len(history)] = history.loss
     losses[~np.isfinite(losses)] = np.nan
     end = np.where(wrong[:, None], np.nan, stack.theta)
-    objective = objectives.get(loss)
-    final = np.array([net.engine.loss_of_outputs(outputs, y, objective) for outputs in stack.predict(x)])
+    final = np.array([net.evaluate(x, y, loss, n_threads=1) for net in stack])
     return Group(batch, start, end, losses, np.where(wrong, np.nan, final), seconds)
 
 

@@ -28,6 +28,7 @@ from fastbp.plot._style import COLORS, NEGATIVE, POSITIVE
 __all__ = [
     "BLUES",
     "COLORS",
+    "PATHS",
     "SIGNED",
     "Form",
     "button",
@@ -64,6 +65,9 @@ def tint(color: str, share: float) -> str:
     """
     return "#" + "".join(f"{round(255 + share * (part - 255)):02x}" for part in rgb(color))
 
+
+PATHS = COLORS[:5]
+"""Of the optimizers, in their order."""
 
 SIGNED = [tint(NEGATIVE, share) for share in np.linspace(1.0, 0.0, 64)]
 SIGNED += [tint(POSITIVE, share) for share in np.linspace(0.0, 1.0, 64)]
@@ -187,6 +191,12 @@ class Form:
         # The address of the page follows, so that reloading it, or keeping its address, keeps the state.
         keep = "history.replaceState(null, '', cb_obj.text.match(/href=\"([^\"]*)\"/)[1].replaceAll('&amp;', '&'))"
         self.link.js_on_change("text", CustomJS(code=keep))
+        self.link.text = self._link()
+
+    def set(self, name: str, value: str) -> None:
+        """Set a field to one of its options, without calling `changed`."""
+        self.values[name] = value
+        self.widgets[name].value = value
         self.link.text = self._link()
 
     def layout(self, *extra: LayoutDOM) -> Column:
