@@ -52,6 +52,7 @@ FLOORS = {
         {"estimators", "sequential"},
         {"formats", "many"},
         {"explaining", "plot"},
+        {"playground"},
         {"cli"},
         {"fastbp"},
         {"__main__"},
