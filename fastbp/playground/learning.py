@@ -114,20 +114,21 @@ class _Learning:
         self._reset()
 
     def _uploaded(self, _attribute: str, _old: Any, name: Any) -> None:
-        """Take the file that was chosen; a fault leaves all as it was."""
-        content = self.file.value
-        if not isinstance(name, str) or not isinstance(content, str) or not name:
-            return
-        name = one_line(name, 60)
+        if isinstance(name, str) and name and isinstance(self.file.value, str):
+            self._take(one_line(name, 60), self.file.value)
+
+    def _take(self, name: str, content: str) -> None:
+        """Learn from a file that was chosen, given as base64; a fault leaves all as it was."""
         try:
-            if len(content) > 4 * MOST_BYTES // 3 + 4:  # as base64
+            if len(content) > 4 * MOST_BYTES // 3 + 4:
                 raise InputError(f"{name}: larger than the {MOST_BYTES:,} bytes that are taken")
-            self.own = read(name, base64.b64decode(content, validate=True), int(self.form.values["seed"]))
+            points = read(name, base64.b64decode(content, validate=True), int(self.form.values["seed"]))
         except (InputError, binascii.Error) as error:
             self._say(one_line(str(error), 300), trouble=True)
             return
+        self.own = points
         self._reset()
-        self._say(f"{name}: {len(self.own.x)} rows; the columns are scaled. A link does not hold them.")
+        self._say(f"{name}: {len(points.x)} rows; the columns are scaled. A link does not hold them.")
 
     def _toggle(self) -> None:
         if self.player.running:
