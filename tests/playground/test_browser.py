@@ -1,0 +1,238 @@
+"""The page in a real browser: clicks, sliders, and the numbers that it shows."""
+
+import time
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+
+pytest.importorskip("bokeh")
+pytest.importorskip("playwright.sync_api")
+
+from fastbp.playground import starts, widgets
+from fastbp.playground.fields import OPTIMIZERS, RATES
+from fastbp.playground.learner import Learner
+from fastbp.playground.page import TABS
+from fastbp.playground.paths import FIELDS as DESCENT_FIELDS
+from fastbp.playground.paths import PRESETS, descents, ground
+
+pytestmark = [pytest.mark.slow, pytest.mark.doc]
+
+WIDTHS = {"desk": (1280, 900), "phone": (390, 844)}
+
+DATA = """([name, column]) => {
+    const data = Bokeh.documents[0].get_model_by_name(name).data
+    const values = data instanceof Map ? data.get(column) : data[column]
+    return Array.from(values, v => v != null && v[Symbol.iterator] && typeof v != "string" ? Array.from(v) : v)
+}"""
+
+
+@pytest.fixture(params=WIDTHS)
+def shown(page, address, request):
+    """The page, opened at one of two widths; afterwards nothing has gone wrong and no other host was asked."""
+    width, height = WIDTHS[request.param]
+    page.set_viewport_size({"width": width, "height": height})
+    page.width = width
+    page.goto(address)
+    page.locator(".bk-tab").first.wait_for()
+    yield page
+    assert page.complaints == []
+    hosts = {urlsplit(url).netloc for url in page.requested if not url.startswith(("data:", "blob:"))}
+    assert hosts == {urlsplit(address).netloc}
+
+
+def open_tab(page, title):
+    page.locator(".bk-tab", has_text=title).click()
+
+
+def inside(page, css):
+    """The visible ones: every tab has a status, and one of them is shown."""
+    return page.locator(f"{css}:visible")
+
+
+def column(page, name, column):
+    return page.evaluate(DATA, [name, column])
+
+
+def until(page, condition):
+    """Wait until the page, which asks the server, has got there."""
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "the page did not get there"
+        page.wait_for_timeout(30)
+
+
+def push(page, field, key="ArrowRight", times=1):
+    """Move a slider by the keyboard."""
+    handle = inside(page, f".field-{field}").locator(".noUi-handle")
+    for _ in range(times):
+        handle.press(key)
+
+
+def choose(page, field, option):
+    inside(page, f".field-{field}").locator("select").select_option(option)
+
+
+def press(page, name):
+    inside(page, f".{name}").locator("button").click()
+
+
+def changed_picture(page, name, action):
+    """Do something, and return whether the picture of that name looks different afterwards."""
+    canvas = page.locator(".bk-Figure").filter(has=page.locator("canvas")).and_(page.locator(":visible")).first
+    before = canvas.screenshot()
+    action()
+    page.wait_for_timeout(200)
+    return canvas.screenshot() != before
+
+
+@pytest.mark.parametrize("name", TABS)
+def test_a_tab_fits_the_screen(shown, name):
+    open_tab(shown, {"descent": "Descent", "learning": "Learning", "starting": "Starting points"}[name])
+    inside(shown, ".introduction").wait_for()
+    assert shown.evaluate("document.documentElement.scrollWidth") <= shown.width
+    for picture in inside(shown, ".bk-Figure").all():
+        box = picture.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= shown.width
+
+
+def test_descent(shown):
+    preset = PRESETS["two minima"]
+    on = ground(preset.formula, float(preset.span))
+    path = descents(on, preset.start, float(preset.rate), 50, ["SGD"])["SGD"].path
+    assert column(shown, "descent-lines", "xs") == [path.tolist()]
+    # The slider: the next rate, the next path.
+    push(shown, "rate", times=4)
+    rate = RATES[RATES.index(preset.rate) + 4]
+    until(shown, lambda: f"learning rate {rate}" in inside(shown, ".status").inner_text())
+    path = descents(on, preset.start, float(rate), 50, ["SGD"])["SGD"].path
+    assert column(shown, "descent-lines", "xs") == [path.tolist()]
+    # A click: a second start, which ends in the other minimum.
+    box = inside(shown, ".bk-Figure").first.bounding_box()
+    clicked = changed_picture(
+        shown, "map", lambda: shown.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 0.5 * box["height"])
+    )
+    until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 2)
+    starts_at, ends_at = column(shown, "descent-starts", "x"), column(shown, "descent-ends", "x")
+    assert clicked and starts_at[0] < 0 < starts_at[1] and ends_at[0] < 0 < ends_at[1]
+    # All optimizers.
+    for name in list(OPTIMIZERS)[1:]:
+        inside(shown, ".optimizers").get_by_role("button", name=name).click()
+    until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 10)
+    text = inside(shown, ".ends").inner_text()
+    assert all(name in text for name in OPTIMIZERS)
+
+
+def test_descent_that_diverges(shown):
+    choose(shown, "function", "parabola")
+    until(shown, lambda: "learning rate 0.1" in inside(shown, ".status").inner_text())
+    push(shown, "rate", "End")
+    until(shown, lambda: "diverged" in inside(shown, ".status").inner_text())
+    assert "diverged" in inside(shown, ".ends").inner_text()
+
+
+def test_descent_on_a_formula_of_ones_own(shown):
+    formula = inside(shown, ".formula").locator("input")
+    formula.fill("sin(x)*y + y^2")
+    formula.press("Enter")
+    until(shown, lambda: "y" in inside(shown, ".ends").inner_text() or column(shown, "descent-lines", "xs"))
+    until(shown, lambda: len(column(shown, "descent-starts", "x")) == 1)
+    formula.fill("__import__('os').system('true')")
+    formula.press("Enter")
+    until(shown, lambda: "not allowed" in inside(shown, ".status").inner_text())
+
+
+def test_learning(shown):
+    open_tab(shown, "Learning")
+    twin = Learner()
+    for _ in range(3):
+        press(shown, "step")
+        twin.step()
+    until(shown, lambda: inside(shown, ".steps").inner_text() == "3")
+    training, held_out = twin.losses()
+    text = inside(shown, ".numbers").inner_text()
+    assert widgets.short(training) in text and widgets.short(held_out) in text
+    assert np.allclose(column(shown, "learning-losses", "training")[-1], training, rtol=0, atol=0)
+    # Play: pictures come by themselves; Pause: they stop.
+    moved = changed_picture(shown, "boundary", lambda: (press(shown, "play"), shown.wait_for_timeout(1500)))
+    assert moved and "pictures/s" in inside(shown, ".numbers").inner_text()
+    press(shown, "play")
+    until(shown, lambda: inside(shown, ".play").inner_text() == "Play")
+    shown.wait_for_timeout(300)
+    steps = inside(shown, ".steps").inner_text()
+    shown.wait_for_timeout(300)
+    assert inside(shown, ".steps").inner_text() == steps and int(steps) > 100
+    press(shown, "reset")
+    until(shown, lambda: inside(shown, ".steps").inner_text() == "0")
+
+
+def test_learning_from_other_choices_and_by_a_link(shown, address):
+    open_tab(shown, "Learning")
+    choose(shown, "data", "spirals")
+    choose(shown, "activation", "relu")
+    push(shown, "units", times=2)
+    until(shown, lambda: "units=8" in shown.url)
+    assert "data=spirals" in shown.url and "activation=relu" in shown.url
+    press(shown, "epoch")
+    until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
+    twin = Learner({"data": "spirals", "activation": "relu", "units": "8"})
+    twin.run(1, 60.0)
+    assert column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1]
+    assert len(column(shown, "learning-units", "x")) == 16
+    # The same state elsewhere.
+    shown.goto(shown.url)
+    inside(shown, ".epoch").wait_for()
+    press(shown, "epoch")
+    until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
+    assert column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1]
+
+
+def test_learning_from_a_table_of_ones_own(shown, tmp_path):
+    rng = np.random.default_rng(0)
+    middles = {"fig": (0, 0), "kiwi": (4, 0), "pear": (0, 4)}
+    rows = [
+        f"{a},{b},{name}" for name, middle in middles.items() for a, b in rng.normal(middle, 0.5, (30, 2))
+    ]
+    (tmp_path / "fruit.csv").write_text("\n".join(["size,weight,kind", *rows]))
+    (tmp_path / "broken.csv").write_text("size,weight\n1")
+    open_tab(shown, "Learning")
+    inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "fruit.csv")
+    until(shown, lambda: "fruit.csv: 90 rows" in inside(shown, ".status").inner_text())
+    assert "kiwi" in inside(shown, ".numbers").inner_text()
+    inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "broken.csv")
+    until(shown, lambda: "broken.csv" in inside(shown, ".status").inner_text())
+    assert "kiwi" in inside(shown, ".numbers").inner_text()
+
+
+def test_starting_points(shown):
+    open_tab(shown, "Starting points")
+    drawn = changed_picture(
+        shown,
+        "landscape",
+        lambda: (press(shown, "run"), until(shown, lambda: "150 runs in" in inside(shown, ".status").inner_text())),
+    )
+    assert drawn
+    outcome = starts.run({})
+    assert column(shown, "starting-finals", "y") == [v for group in outcome.groups for v in group.final.tolist()]
+    ends = column(shown, "starting-segments", "x1")
+    assert min(ends) < 0 < max(ends)
+    choose(shown, "problem", "moons")
+    press(shown, "run")
+    until(shown, lambda: column(shown, "starting-votes", "x"))
+
+
+def test_several_pages_at_once(shown, browser, address):
+    """Each has its own state."""
+    open_tab(shown, "Learning")
+    press(shown, "play")
+    other = browser.new_page()
+    other.goto(f"{address}?tab=learning")
+    press(other, "step")
+    until(other, lambda: inside(other, ".steps").inner_text() == "1")
+    until(shown, lambda: int(inside(shown, ".steps").inner_text()) > 20)
+    other.close()
+    press(shown, "play")
+
+
+def test_defaults_are_what_the_page_opens_with(shown):
+    assert inside(shown, ".field-function").locator("select").input_value() == DESCENT_FIELDS["function"].default
