@@ -17,5 +17,6 @@ class Picture(Timed):
 
     def time_picture(self):
         """Train one epoch, note the losses, and predict the planes."""
+        self.learner.steps = 0  # or it would end after some thousand epochs
         self.learner.run(1, 60.0)
         self.learner.boundary(), self.learner.hidden(), self.learner.accuracy()

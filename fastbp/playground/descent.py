@@ -80,14 +80,11 @@ class _Descent:
             "ends": ColumnDataSource({"x": [], "y": [], "color": []}, name="descent-ends"),
             "values": ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": []}, name="descent-values"),
         }
-        mapper = LinearColorMapper(widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
+        mapper = LinearColorMapper(palette=widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
         self.map.image("image", "x", "y", "dw", "dh", source=self.sources["ground"], color_mapper=mapper)
         self.map.line("x", "y", source=self.sources["curve"], line_color="#888888", line_width=2)
-        for plot, source in ((self.map, "lines"), (None, "values")):
-            if plot is None:
-                plot = self.chart = widgets.picture(
-                    "f after each step", height=230, y_range=Range1d(0, 1), x_axis_label="step"
-                )
+        self.chart = widgets.picture("f after each step", height=230, y_range=Range1d(0, 1), x_axis_label="step")
+        for plot, source in ((self.map, "lines"), (self.chart, "values")):
             plot.multi_line("xs", "ys", color="color", line_dash="dash", line_width=2, source=self.sources[source])
         self.map.scatter("x", "y", color="color", size=5, source=self.sources["dots"])
         self.map.scatter(

@@ -103,7 +103,7 @@ class _Learning:
         )
         self.units.axis.visible = self.units.grid.visible = False
         self.thumbs = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}, name="learning-units")
-        mapper = LinearColorMapper(widgets.SIGNED, low=-1, high=1)
+        mapper = LinearColorMapper(palette=widgets.SIGNED, low=-1, high=1)
         self.units.image("image", "x", "y", "dw", "dh", source=self.thumbs, color_mapper=mapper)
 
     # What the user does

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bokeh.document import Document
-from bokeh.models import Column, Div, InlineStyleSheet, Tabs
+from bokeh.models import Column, Div, Tabs
 
 from fastbp.playground import descent, learning, starting
 
@@ -16,18 +16,16 @@ TEMPLATE = """
 {% block preamble %}
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
-  body { font: 14px/1.4 system-ui, sans-serif; color: #222; overflow-x: hidden; }
+  body { font: 14px/1.4 system-ui, sans-serif; color: #222; }
 </style>
 {% endblock %}
 """
 
-_HEADERS = InlineStyleSheet(
-    css="""
+_HEADERS = """
 .bk-headers-wrapper { flex-wrap: wrap; }
 .bk-tab { font-size: 15px; padding: 6px 10px; }
 .bk-tab.bk-active { font-weight: 600; color: #14375e; }
 """
-)
 
 
 def build(document: Document) -> None:

@@ -58,9 +58,9 @@ class _Starting:
         )
         image: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
         self.ground, self.votes = ColumnDataSource(dict(image)), ColumnDataSource(dict(image), name="starting-votes")
-        heights = LinearColorMapper(widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
+        heights = LinearColorMapper(palette=widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
         self.map.image("image", "x", "y", "dw", "dh", source=self.ground, color_mapper=heights)
-        shares = LinearColorMapper([widgets.tint(color, 0.6) if color != "#ffffff" else color for color in widgets.SIGNED[::-1]], low=0, high=1)
+        shares = LinearColorMapper(palette=widgets.SHARES, low=0, high=1)
         self.map.image("image", "x", "y", "dw", "dh", source=self.votes, color_mapper=shares)
         self.segments = ColumnDataSource(
             {"x0": [], "y0": [], "x1": [], "y1": [], "color": []}, name="starting-segments"

@@ -14,7 +14,6 @@ from bokeh.models import (
     Column,
     CustomJS,
     Div,
-    InlineStyleSheet,
     LayoutDOM,
     Row,
     Select,
@@ -29,6 +28,7 @@ __all__ = [
     "BLUES",
     "COLORS",
     "PATHS",
+    "SHARES",
     "SIGNED",
     "Form",
     "button",
@@ -45,7 +45,7 @@ __all__ = [
 
 WIDTH = 352  # of a picture or a column of fields: one on a phone, three on a desk
 
-_FOLDING = InlineStyleSheet(css=":host { flex-wrap: wrap; align-items: flex-start; }")
+_FOLDING = ":host { flex-wrap: wrap; align-items: flex-start; }"
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -72,6 +72,9 @@ PATHS = COLORS[:5]
 SIGNED = [tint(NEGATIVE, share) for share in np.linspace(1.0, 0.0, 64)]
 SIGNED += [tint(POSITIVE, share) for share in np.linspace(0.0, 1.0, 64)]
 """From negative over white to positive."""
+
+SHARES = [tint(color, 0.6) for color in reversed(SIGNED)]
+"""Of the second of two classes: from the color of the first over white to that of the second, pale."""
 
 BLUES = [tint(POSITIVE, share) for share in np.linspace(0.04, 0.75, 12)]
 """A loss: valleys light, heights dark."""

@@ -50,6 +50,11 @@ def inside(page, css):
     return page.locator(f"{css}:visible")
 
 
+def text(page, name):
+    """The text of a paragraph."""
+    return inside(page, f".{name}").locator(".bk-clearfix").inner_text()
+
+
 def column(page, name, column):
     return page.evaluate(DATA, [name, column])
 
@@ -104,7 +109,7 @@ def test_descent(shown):
     # The slider: the next rate, the next path.
     push(shown, "rate", times=4)
     rate = RATES[RATES.index(preset.rate) + 4]
-    until(shown, lambda: f"learning rate {rate}" in inside(shown, ".status").inner_text())
+    until(shown, lambda: f"learning rate {rate}" in text(shown, "status"))
     path = descents(on, preset.start, float(rate), 50, ["SGD"])["SGD"].path
     assert column(shown, "descent-lines", "xs") == [path.tolist()]
     # A click: a second start, which ends in the other minimum.
@@ -119,27 +124,27 @@ def test_descent(shown):
     for name in list(OPTIMIZERS)[1:]:
         inside(shown, ".optimizers").get_by_role("button", name=name).click()
     until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 10)
-    text = inside(shown, ".ends").inner_text()
-    assert all(name in text for name in OPTIMIZERS)
+    ends = text(shown, "ends")
+    assert all(name in ends for name in OPTIMIZERS)
 
 
 def test_descent_that_diverges(shown):
     choose(shown, "function", "parabola")
-    until(shown, lambda: "learning rate 0.1" in inside(shown, ".status").inner_text())
+    until(shown, lambda: "learning rate 0.1" in text(shown, "status"))
     push(shown, "rate", "End")
-    until(shown, lambda: "diverged" in inside(shown, ".status").inner_text())
-    assert "diverged" in inside(shown, ".ends").inner_text()
+    until(shown, lambda: "diverged" in text(shown, "status"))
+    assert "diverged" in text(shown, "ends")
 
 
 def test_descent_on_a_formula_of_ones_own(shown):
     formula = inside(shown, ".formula").locator("input")
     formula.fill("sin(x)*y + y^2")
     formula.press("Enter")
-    until(shown, lambda: "y" in inside(shown, ".ends").inner_text() or column(shown, "descent-lines", "xs"))
+    until(shown, lambda: "y" in text(shown, "ends") or column(shown, "descent-lines", "xs"))
     until(shown, lambda: len(column(shown, "descent-starts", "x")) == 1)
     formula.fill("__import__('os').system('true')")
     formula.press("Enter")
-    until(shown, lambda: "not allowed" in inside(shown, ".status").inner_text())
+    until(shown, lambda: "not allowed" in text(shown, "status"))
 
 
 def test_learning(shown):
@@ -150,14 +155,14 @@ def test_learning(shown):
         twin.step()
     until(shown, lambda: inside(shown, ".steps").inner_text() == "3")
     training, held_out = twin.losses()
-    text = inside(shown, ".numbers").inner_text()
-    assert widgets.short(training) in text and widgets.short(held_out) in text
+    numbers = text(shown, "numbers")
+    assert widgets.short(training) in numbers and widgets.short(held_out) in numbers
     assert np.allclose(column(shown, "learning-losses", "training")[-1], training, rtol=0, atol=0)
     # Play: pictures come by themselves; Pause: they stop.
     moved = changed_picture(shown, "boundary", lambda: (press(shown, "play"), shown.wait_for_timeout(1500)))
-    assert moved and "pictures/s" in inside(shown, ".numbers").inner_text()
+    assert moved and "pictures/s" in text(shown, "numbers")
     press(shown, "play")
-    until(shown, lambda: inside(shown, ".play").inner_text() == "Play")
+    until(shown, lambda: inside(shown, ".play").locator("button").inner_text() == "Play")
     shown.wait_for_timeout(300)
     steps = inside(shown, ".steps").inner_text()
     shown.wait_for_timeout(300)
@@ -197,11 +202,11 @@ def test_learning_from_a_table_of_ones_own(shown, tmp_path):
     (tmp_path / "broken.csv").write_text("size,weight\n1")
     open_tab(shown, "Learning")
     inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "fruit.csv")
-    until(shown, lambda: "fruit.csv: 90 rows" in inside(shown, ".status").inner_text())
-    assert "kiwi" in inside(shown, ".numbers").inner_text()
+    until(shown, lambda: "fruit.csv: 90 rows" in text(shown, "status"))
+    assert "kiwi" in text(shown, "numbers")
     inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "broken.csv")
-    until(shown, lambda: "broken.csv" in inside(shown, ".status").inner_text())
-    assert "kiwi" in inside(shown, ".numbers").inner_text()
+    until(shown, lambda: "broken.csv" in text(shown, "status"))
+    assert "kiwi" in text(shown, "numbers")
 
 
 def test_starting_points(shown):
@@ -209,7 +214,7 @@ def test_starting_points(shown):
     drawn = changed_picture(
         shown,
         "landscape",
-        lambda: (press(shown, "run"), until(shown, lambda: "150 runs in" in inside(shown, ".status").inner_text())),
+        lambda: (press(shown, "run"), until(shown, lambda: "150 runs in" in text(shown, "status"))),
     )
     assert drawn
     outcome = starts.run({})
