@@ -247,7 +247,11 @@ def _explain(parser: argparse.ArgumentParser) -> None:
 
 def _playground(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--port", type=_port, default=5006, metavar="N", help="of 127.0.0.1 (default: 5006); 0: one that is free"
+        "--port",
+        type=_port,
+        default=5006,
+        metavar="N",
+        help="of 127.0.0.1 (default: 5006); 0: one that is free",
     )
     parser.add_argument(
         "--no-browser", dest="browser", action="store_false", help="only say where the page is"

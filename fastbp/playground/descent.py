@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 from bokeh.document import Document
 from bokeh.events import Tap
-from bokeh.models import CheckboxButtonGroup, Column, ColumnDataSource, LinearColorMapper, Range1d, TabPanel, TextInput
+from bokeh.models import (
+    CheckboxButtonGroup,
+    Column,
+    ColumnDataSource,
+    LinearColorMapper,
+    Range1d,
+    TabPanel,
+    TextInput,
+)
 
 from fastbp.descent import DescentResult
 from fastbp.playground import widgets
@@ -20,6 +28,14 @@ __all__ = ["tab"]
 
 NAME = "descent"
 MOST_LETTERS = 200
+COLUMNS = {
+    "lines": ("xs", "ys", "color", "dash"),
+    "values": ("xs", "ys", "color", "dash"),
+    "dots": ("x", "y", "color"),
+    "starts": ("x", "y"),
+    "ends": ("x", "y", "color"),
+}
+"""What is drawn of the paths, and how."""
 
 
 def tab(document: Document) -> TabPanel:
@@ -34,11 +50,11 @@ class _Descent:
         self.player = Player(document, self._advance)
         self.form = widgets.Form(document, NAME, FIELDS, self._changed, sliders=("rate",))
         self.names = CheckboxButtonGroup(
-            labels=list(OPTIMIZERS), active=[0], width=widgets.WIDTH, css_classes=["optimizers"]
+            labels=list(OPTIMIZERS), active=[0], width=352, css_classes=["optimizers"]
         )
-        self.names.on_change("active", lambda *_: self._compute())
+        self.names.on_change("active", lambda _attribute, _old, _new: self._compute())
         self.formula = TextInput(
-            title="Formula in x, or in x and y", width=336, max_length=MOST_LETTERS, css_classes=["formula"]
+            title="Formula in x, or in x and y", width=352, max_length=MOST_LETTERS, css_classes=["formula"]
         )
         self.formula.on_change("value", self._typed)
         self.status = widgets.words(name="status")
@@ -52,46 +68,59 @@ class _Descent:
         buttons = widgets.folding(
             widgets.button("Play", self._play, kind="primary"),
             widgets.button("Step", self._step),
-            widgets.button("To the end", self._whole, name="whole"),
+            widgets.button("All steps", self._whole, name="whole"),
             widgets.button("One start", self._one_start, name="one"),
-            spacing=4,
+            spacing=0,
         )
-        controls = Column(
-            children=[self.form.layout(self.formula, self.names, buttons), self.status, self.form.link],
-            width=widgets.WIDTH,
-        )
+        controls = self.form.layout(self.formula, self.names, self.form.link)
+        picture = Column(children=[buttons, self.map, self.status], css_classes=["first"])
         self.panel = widgets.panel(
             "Descent",
             "Click a place in the picture: descent starts there. A second click adds a second start. Move the learning "
             "rate until the steps overshoot, and further, until they run away.",
-            widgets.folding(controls, self.map, Column(children=[self.chart, self.table])),
+            widgets.folding(controls, picture, Column(children=[self.chart, self.table])),
         )
         self.panel.child.tags = [self.player.frames]
 
     def _make_pictures(self) -> None:
         """Make both pictures, with nothing in them yet."""
-        self.map = widgets.picture("Where it goes", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1), name="map")
+        self.map = widgets.picture(
+            "Where it goes", x_range=Range1d(-1, 1), y_range=Range1d(-1, 1), name="map"
+        )
         self.sources: dict[str, ColumnDataSource] = {
-            "ground": ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}),
-            "curve": ColumnDataSource({"x": [], "y": []}),
-            "lines": ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": []}, name="descent-lines"),
-            "dots": ColumnDataSource({"x": [], "y": [], "color": []}, name="descent-dots"),
-            "starts": ColumnDataSource({"x": [], "y": []}, name="descent-starts"),
-            "ends": ColumnDataSource({"x": [], "y": [], "color": []}, name="descent-ends"),
-            "values": ColumnDataSource({"xs": [], "ys": [], "color": [], "dash": []}, name="descent-values"),
+            "ground": ColumnDataSource(widgets.nothing(*widgets.IMAGE)),
+            "curve": ColumnDataSource(widgets.nothing("x", "y")),
         }
+        for name, columns in COLUMNS.items():
+            self.sources[name] = ColumnDataSource(widgets.nothing(*columns), name=f"descent-{name}")
         mapper = LinearColorMapper(palette=widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
         self.map.image("image", "x", "y", "dw", "dh", source=self.sources["ground"], color_mapper=mapper)
         self.map.line("x", "y", source=self.sources["curve"], line_color="#888888", line_width=2)
-        self.chart = widgets.picture("f after each step", height=230, y_range=Range1d(0, 1), x_axis_label="step")
+        self.chart = widgets.picture(
+            "f after each step", height=230, x_range=Range1d(0, 1), y_range=Range1d(0, 1), x_axis_label="step"
+        )
         for plot, source in ((self.map, "lines"), (self.chart, "values")):
-            plot.multi_line("xs", "ys", color="color", line_dash="dash", line_width=2, source=self.sources[source])
+            plot.multi_line(
+                "xs", "ys", color="color", line_dash="dash", line_width=2, source=self.sources[source]
+            )
         self.map.scatter("x", "y", color="color", size=5, source=self.sources["dots"])
         self.map.scatter(
-            "x", "y", size=11, fill_color="white", line_color="#222222", line_width=2, source=self.sources["starts"]
+            "x",
+            "y",
+            size=11,
+            fill_color="white",
+            line_color="#222222",
+            line_width=2,
+            source=self.sources["starts"],
         )
         self.map.scatter(
-            "x", "y", size=17, marker="star", fill_color="color", line_color="white", source=self.sources["ends"]
+            "x",
+            "y",
+            size=17,
+            marker="star",
+            fill_color="color",
+            line_color="white",
+            source=self.sources["ends"],
         )
         self.map.on_event(Tap, self._clicked)
 
@@ -193,9 +222,7 @@ class _Descent:
             self._clear(one_line(str(error), 300))
             return
         self.shown = self._longest()
-        trouble = [
-            f"{name}: {result.message}" for name, _, result in self.results if result.diverged
-        ]
+        trouble = [f"{name}: {result.message}" for name, _, result in self.results if result.diverged]
         text = trouble[0] if trouble else self.form.complaint or f"learning rate {rate:g}"
         self.form.complaint = ""
         self.status.text = widgets.note(text, trouble=bool(trouble))
@@ -212,10 +239,10 @@ class _Descent:
         span = on.span
         self.map.x_range.update(start=-span, end=span)
         two = on.variables == 2
-        square: dict[str, Any] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
-        curve: dict[str, Any] = {"x": [], "y": []}
+        square: dict[str, Any] = widgets.nothing(*widgets.IMAGE)
+        curve: dict[str, Any] = widgets.nothing("x", "y")
         if two:
-            square = {"image": [on.bands], "x": [-span], "y": [-span], "dw": [2 * span], "dh": [2 * span]}
+            square = widgets.pixels(on.bands, span, middles=True)
             low, high = -span, span
         else:
             curve = {"x": np.linspace(-span, span, LINE), "y": on.heights}
@@ -229,7 +256,7 @@ class _Descent:
         for name, number, result in self.results:
             place = ", ".join(f"{value:.4g}" for value in np.atleast_1d(result.x))
             label = f"{name} {number + 1}" if len(self.starts) > 1 else name
-            value = widgets.short(float(result.values[np.isfinite(result.values)][-1]))
+            value = f"{result.values[np.isfinite(result.values)][-1]:.5g}"
             rows.append((label, str(result.n_iter), place, value, outcome(result)))
         colors = [self._color(name) for name, _, _ in self.results]
         self.table.text = widgets.table(("", "steps", "ends at", "f", ""), rows, colors)
@@ -240,15 +267,14 @@ class _Descent:
     def _draw(self) -> None:
         """Draw the paths, as far as they are shown."""
         two = self.on is not None and self.on.variables == 2
-        lines: dict[str, list[Any]] = {"xs": [], "ys": [], "color": [], "dash": []}
-        values: dict[str, list[Any]] = {"xs": [], "ys": [], "color": [], "dash": []}
-        dots: dict[str, list[Any]] = {"x": [], "y": [], "color": []}
-        ends: dict[str, list[Any]] = {"x": [], "y": [], "color": []}
-        starts: dict[str, list[Any]] = {"x": [], "y": []}
+        drawn = {name: widgets.nothing(*columns) for name, columns in COLUMNS.items()}
+        lines, values, dots, starts, ends = drawn.values()
         for name, number, result in self.results:
             count = min(self.shown, result.n_iter) + 1
             heights = _bounded(result.values[:count])
-            x, y = _bounded(result.path[:count].reshape(count, -1).T) if two else (result.path[:count], heights)
+            x, y = (
+                _bounded(result.path[:count].reshape(count, -1).T) if two else (result.path[:count], heights)
+            )
             x, color, dash = _bounded(x), self._color(name), "dashed" if number else "solid"
             for chart, horizontal, vertical in ((lines, x, y), (values, np.arange(count), heights)):
                 chart["xs"].append(horizontal)
@@ -262,8 +288,9 @@ class _Descent:
                 marks["x"].append(float(x[place]))
                 marks["y"].append(float(y[place]))
             ends["color"].append(color)
-        for key, data in (("lines", lines), ("values", values), ("dots", dots), ("starts", starts), ("ends", ends)):
-            self.sources[key].data = data
+        for name, data in drawn.items():
+            self.sources[name].data = data
+        self.chart.x_range.update(start=-0.02 * self._longest(), end=1.02 * max(1, self._longest()))
         heights = [result.values for _, _, result in self.results]
         if heights:
             low = min(float(np.nanmin(_bounded(part))) for part in heights)

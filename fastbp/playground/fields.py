@@ -13,7 +13,17 @@ from urllib.parse import urlencode
 from fastbp.optimizers import SGD, Adagrad, Adam, Optimizer, RMSProp
 from fastbp.validation import shown
 
-__all__ = ["BATCH_SIZES", "OPTIMIZERS", "RATES", "SEEDS", "Field", "batch_size", "checked", "link", "read_link"]
+__all__ = [
+    "BATCH_SIZES",
+    "OPTIMIZERS",
+    "RATES",
+    "SEEDS",
+    "Field",
+    "batch_size",
+    "checked",
+    "link",
+    "read_link",
+]
 
 OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {
     "SGD": lambda rate: SGD(rate),
@@ -25,7 +35,9 @@ OPTIMIZERS: dict[str, Callable[[float], Optimizer]] = {
 """The optimizers that are shown side by side, of a learning rate."""
 
 # The preferred numbers of IEC 60063, 24 a decade: neighbors differ by a tenth.
-STEPS = "1.0 1.1 1.2 1.3 1.5 1.6 1.8 2.0 2.2 2.4 2.7 3.0 3.3 3.6 3.9 4.3 4.7 5.1 5.6 6.2 6.8 7.5 8.2 9.1".split()
+STEPS = (
+    "1.0 1.1 1.2 1.3 1.5 1.6 1.8 2.0 2.2 2.4 2.7 3.0 3.3 3.6 3.9 4.3 4.7 5.1 5.6 6.2 6.8 7.5 8.2 9.1".split()
+)
 RATES = (*(f"{float(f'{step}e{power}'):g}" for power in range(-4, 1) for step in STEPS), "10")
 """Learning rates."""
 

@@ -214,7 +214,9 @@ class _Reader:
         """Return what computes a tree; refuse what is not on the list."""
         self.depth += 1
         if self.depth > DEPTH:
-            raise FormulaError(f"the formula is nested too deeply: at most {DEPTH} operations within each other")
+            raise FormulaError(
+                f"the formula is nested too deeply: at most {DEPTH} operations within each other"
+            )
         if isinstance(tree, ast.Constant):
             result = self._constant(tree.value)
         elif isinstance(tree, ast.Name):

@@ -123,7 +123,10 @@ class Learner:
         if self.loss != "cross_entropy":
             y = y[:, None].astype(float) if n_classes == 2 else np.eye(n_classes)[y]
         self._y = y
-        self.learned, self.held_out = np.flatnonzero(~self.points.held_out), np.flatnonzero(self.points.held_out)
+        self.learned, self.held_out = (
+            np.flatnonzero(~self.points.held_out),
+            np.flatnonzero(self.points.held_out),
+        )
         self.extent = 1.12 * float(np.abs(self.points.x).max())
         self._rng = np.random.default_rng(seed)
         self._batch = batch_size(self.values["batch"], len(self.learned))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import time
 from html import escape
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = ["tab"]
 
 NAME = "learning"
 SECONDS = 0.02  # of training between two pictures, at most
+BETWEEN_NUMBERS = 0.4  # seconds, while pictures follow each other
 PALE = 0.45  # of the colors behind the points
 
 
@@ -37,11 +39,13 @@ class _Learning:
         self.player = Player(document, self._advance)
         self.form = widgets.Form(document, NAME, FIELDS, self._changed, sliders=("units", "rate", "seed"))
         self.own: Points | None = None
+        self._told = 0.0
         self.file = FileInput(
-            title=f"Or your own CSV: two columns of numbers, then a class (at most {MOST_ROWS:,} rows, "
-            f"{MOST_CLASSES} classes)",
+            title="Or a CSV file of yours",
+            description=f"Its first two columns of numbers, and the last column as the class: at most "
+            f"{MOST_ROWS:,} rows and {MOST_CLASSES} classes. Nothing leaves this computer.",
             accept=".csv,.txt,.tsv",
-            width=336,
+            width=352,
             css_classes=["upload"],
         )
         self.file.on_change("filename", self._uploaded)
@@ -54,18 +58,16 @@ class _Learning:
             widgets.button("Step", self._step),
             widgets.button("Epoch", self._epoch),
             widgets.button("Reset", self._reset),
-            spacing=4,
+            spacing=0,
         )
-        controls = Column(
-            children=[buttons, self.form.layout(self.file), self.form.link], width=widgets.WIDTH
-        )
+        picture = Column(children=[buttons, self.map, self.status], css_classes=["first"])
         self.panel = widgets.panel(
             "Learning",
             "Play trains the network; Step is one batch, Epoch one pass over the rows. Filled points are learned from, "
             "rings are held out.",
             widgets.folding(
-                controls,
-                Column(children=[self.map, self.status]),
+                self.form.layout(self.file, self.form.link),
+                picture,
                 Column(children=[self.curves, self.numbers, self.units]),
             ),
         )
@@ -78,14 +80,23 @@ class _Learning:
         """Make the three pictures, with nothing in them yet."""
         square = {"match_aspect": True, "x_range": Range1d(-1, 1), "y_range": Range1d(-1, 1)}
         self.map = widgets.picture("What the network decides", name="boundary", **square)
-        self.ground = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}, name="learning-ground")
+        self.ground = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="learning-ground")
         self.map.image_rgba("image", "x", "y", "dw", "dh", source=self.ground)
-        self.dots = ColumnDataSource({"x": [], "y": [], "fill": [], "line": []}, name="learning-points")
+        self.dots = ColumnDataSource(widgets.nothing("x", "y", "fill", "line"), name="learning-points")
         self.map.scatter(
             "x", "y", size=6, fill_color="fill", line_color="line", line_width=1.3, source=self.dots
         )
-        self.curves = widgets.picture("Loss", height=210, x_axis_label="epoch", name="loss")
-        self.losses = ColumnDataSource({"epoch": [], "training": [], "held_out": []}, name="learning-losses")
+        self.curves = widgets.picture(
+            "Loss",
+            height=210,
+            x_axis_label="epoch",
+            x_range=Range1d(0, 1),
+            y_range=Range1d(0, 1),
+            name="loss",
+        )
+        self.losses = ColumnDataSource(
+            widgets.nothing("epoch", "training", "held_out"), name="learning-losses"
+        )
         for name, color, label in (
             ("training", widgets.COLORS[0], "training"),
             ("held_out", widgets.COLORS[1], "held out"),
@@ -96,13 +107,13 @@ class _Learning:
         self.curves.legend.label_text_font_size = "11px"
         self.curves.legend.background_fill_alpha = 0.6
         self.units = widgets.picture(
-            "What every hidden unit sees (a row per layer)",
+            "What every hidden unit sees",
             x_range=Range1d(0, 1),
             y_range=Range1d(0, 1),
             name="units",
         )
         self.units.axis.visible = self.units.grid.visible = False
-        self.thumbs = ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}, name="learning-units")
+        self.thumbs = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="learning-units")
         mapper = LinearColorMapper(palette=widgets.SIGNED, low=-1, high=1)
         self.units.image("image", "x", "y", "dw", "dh", source=self.thumbs, color_mapper=mapper)
 
@@ -140,6 +151,8 @@ class _Learning:
     def _pause(self) -> None:
         self.player.pause()
         self.play.label = "Play"
+        if self._told:
+            self._tell()
 
     def _step(self) -> None:
         self._pause()
@@ -195,15 +208,9 @@ class _Learning:
 
     def _draw(self) -> None:
         """Draw what the learner has come to."""
-        learner, extent = self.learner, self.learner.extent
-        self.ground.data = {
-            "image": [mixed(learner.boundary(), self._pale)],
-            "x": [-extent],
-            "y": [-extent],
-            "dw": [2 * extent],
-            "dh": [2 * extent],
-        }
-        thumbs: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
+        learner = self.learner
+        self.ground.data = widgets.pixels(mixed(learner.boundary(), self._pale), learner.extent)
+        thumbs = widgets.nothing(*widgets.IMAGE)
         for layer, pictures in enumerate(learner.hidden()):
             thumbs["image"].extend(pictures.astype(np.float32))
             thumbs["x"].extend(unit + 0.04 for unit in range(len(pictures)))
@@ -211,7 +218,20 @@ class _Learning:
         for size in ("dw", "dh"):
             thumbs[size] = [0.92] * len(thumbs["x"])
         self.thumbs.data = thumbs
-        self.losses.data = {name: np.array(values) for name, values in learner.curves.items()}
+        curves = {name: np.array(values) for name, values in learner.curves.items()}
+        self.losses.data = curves
+        self.curves.x_range.update(start=0, end=max(1.0, learner.epoch))
+        widgets.fit(self.curves.y_range, [0.0, *curves["training"], *curves["held_out"]])
+        self.map.title.text = f"What the network decides after epoch {learner.epoch:.2f}"
+        if learner.trouble:
+            self._say(learner.trouble, trouble=True)
+        if not self.player.running or time.perf_counter() > self._told + BETWEEN_NUMBERS:
+            self._told = time.perf_counter()
+            self._tell()
+
+    def _tell(self) -> None:
+        """Say the numbers. The page is laid out anew when a paragraph changes, which takes longer than a picture."""
+        learner = self.learner
         training, held_out = (learner.curves[name][-1] for name in ("training", "held_out"))
         right, right_held_out = learner.accuracy()
         rows = [
@@ -223,5 +243,3 @@ class _Learning:
             f'<div>epoch <b class="epoch">{learner.epoch:.2f}</b>, step <b class="steps">{learner.steps}</b>'
             f"{rate}</div>{widgets.table(('', 'loss', 'right'), rows, widgets.COLORS[:2])}<div>{self._classes}</div>"
         )
-        if learner.trouble:
-            self._say(learner.trouble, trouble=True)

@@ -57,7 +57,7 @@ FIELDS = {
     "span": Field("Shown from -s to s, s =", ("1", "2", "3", "5", "10"), PRESETS["two minima"].span),
 }
 
-GRID = 81  # points of a landscape, each way
+GRID = 101  # points of a landscape, each way
 LINE = 401  # points of a curve
 BANDS = 12  # of heights
 
@@ -97,7 +97,7 @@ def ground(text: str, span: float) -> Ground:
     ValueError         The formula cannot be read; the message says why.
 
     >>> ground("x**2 + y**2", 2.0).heights.shape
-    (81, 81)
+    (101, 101)
     """
     try:
         formula, variables = parse(text, ("x",)), 1
@@ -151,4 +151,4 @@ def outcome(result: DescentResult) -> str:
     """Return what became of it, in a word or two."""
     if result.diverged:
         return "diverged"
-    return "converged" if result.converged else "still moving"
+    return "converged" if result.converged else "moving"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+import socket
 import threading
 import warnings
 import webbrowser
@@ -22,7 +23,7 @@ from bokeh.resources import Resources
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.views.static_handler import StaticHandler
-from tornado import netutil, web
+from tornado import web
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
@@ -71,7 +72,12 @@ class _Pages(BokehTornado):
 
     def resources(self, absolute_url: str | bool | None = None) -> Resources:
         """Return where scripts come from: here."""
-        return Resources(mode="server", root_url="/", path_versioner=StaticHandler.append_version)
+        return Resources(
+            mode="server",
+            components=["bokeh", "bokeh-widgets"],
+            root_url="/",
+            path_versioner=StaticHandler.append_version,
+        )
 
 
 def make_server(port: int) -> BaseServer:
@@ -86,7 +92,7 @@ def make_server(port: int) -> BaseServer:
     InputError             The port is taken, or not allowed.
     """
     try:
-        sockets = netutil.bind_sockets(port, HOST)
+        listening = socket.create_server((HOST, port))
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = "another program listens there"
@@ -95,7 +101,8 @@ def make_server(port: int) -> BaseServer:
         else:
             raise
         raise InputError(f"port {port}: {reason}; choose another one with --port, or 0 for any") from None
-    port = sockets[0].getsockname()[1]
+    listening.setblocking(False)
+    port = listening.getsockname()[1]
     own = _OwnPages(port)
     pages = _Pages(
         {"/": Application(FunctionHandler(page.build))},
@@ -108,7 +115,7 @@ def make_server(port: int) -> BaseServer:
     )
     nobody = web.Application([(".*", _Refusal)])
     http = HTTPServer(RuleRouter([Rule(own, pages), Rule(AnyMatches(), nobody)]), max_body_size=2**16)
-    http.add_sockets(sockets)
+    http.add_socket(listening)
     return BaseServer(IOLoop.current(), pages, http)
 
 

@@ -18,6 +18,8 @@ __all__ = ["tab"]
 
 NAME = "starting"
 BANDS = 12
+SEGMENT = ("x0", "y0", "x1", "y1", "color")
+DOT = ("x", "y", "color")
 
 # One at a time, however many pages are open; they wait in line.
 _WORKER = ThreadPoolExecutor(1, "playground")
@@ -41,14 +43,16 @@ class _Starting:
         self.table = widgets.words(name="groups")
         self._make_pictures()
         self.button = widgets.button("Run", self._run, kind="primary")
-        controls = Column(
-            children=[self.form.layout(self.button), self.status, self.form.link], width=widgets.WIDTH
-        )
+        picture = Column(children=[self.button, self.map, self.status], css_classes=["first"])
         self.panel = widgets.panel(
             "Starting points and batch sizes",
             "Each run starts from other weights; the runs of every batch size start from the same ones. With two "
             "weights the loss can be drawn: rings are starts, stars are ends, and there are two minima.",
-            widgets.folding(controls, self.map, Column(children=[self.curves, self.ends, self.table])),
+            widgets.folding(
+                self.form.layout(self.form.link),
+                picture,
+                Column(children=[self.curves, self.ends, self.table]),
+            ),
         )
 
     def _make_pictures(self) -> None:
@@ -56,28 +60,38 @@ class _Starting:
         self.map = widgets.picture(
             "Where the runs end", x_range=Range1d(-3, 3), y_range=Range1d(-3, 3), name="landscape"
         )
-        image: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
-        self.ground, self.votes = ColumnDataSource(dict(image)), ColumnDataSource(dict(image), name="starting-votes")
+        self.ground = ColumnDataSource(widgets.nothing(*widgets.IMAGE))
+        self.votes = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="starting-votes")
         heights = LinearColorMapper(palette=widgets.BLUES, low=0, high=BANDS - 1, nan_color="#bbbbbb")
         self.map.image("image", "x", "y", "dw", "dh", source=self.ground, color_mapper=heights)
         shares = LinearColorMapper(palette=widgets.SHARES, low=0, high=1)
         self.map.image("image", "x", "y", "dw", "dh", source=self.votes, color_mapper=shares)
-        self.segments = ColumnDataSource(
-            {"x0": [], "y0": [], "x1": [], "y1": [], "color": []}, name="starting-segments"
-        )
+        self.segments = ColumnDataSource(widgets.nothing(*SEGMENT), name="starting-segments")
         self.map.segment("x0", "y0", "x1", "y1", color="color", line_alpha=0.5, source=self.segments)
         self.map.scatter("x0", "y0", size=5, fill_color="white", line_color="color", source=self.segments)
         self.map.scatter("x1", "y1", size=11, marker="star", color="color", source=self.segments)
-        self.dots = ColumnDataSource({"x": [], "y": [], "color": []})
+        self.dots = ColumnDataSource(widgets.nothing(*DOT))
         self.map.scatter("x", "y", size=5, color="color", line_color="white", source=self.dots)
-        self.curves = widgets.picture("Loss of every run", height=200, x_axis_label="epoch", name="runs")
-        self.lines = ColumnDataSource({"xs": [], "ys": [], "color": []}, name="starting-lines")
+        between = {"y_axis_type": "log", "y_range": Range1d(0.1, 1)}
+        self.curves = widgets.picture(
+            "Loss of every run",
+            height=200,
+            x_axis_label="epoch",
+            x_range=Range1d(0, 1),
+            name="runs",
+            **between,
+        )
+        self.lines = ColumnDataSource(widgets.nothing("xs", "ys", "color"), name="starting-lines")
         self.curves.multi_line("xs", "ys", color="color", line_alpha=0.45, source=self.lines)
         self.ends = widgets.picture(
-            "Loss at the end, by rows per step", height=180, x_range=Range1d(-0.6, 2.6), name="ends"
+            "Loss at the end, by rows per step",
+            height=180,
+            x_range=Range1d(-0.6, 2.6),
+            name="ends",
+            **between,
         )
         self.ends.xaxis.visible = False
-        self.finals = ColumnDataSource({"x": [], "y": [], "color": []}, name="starting-finals")
+        self.finals = ColumnDataSource(widgets.nothing(*DOT), name="starting-finals")
         self.ends.scatter("x", "y", size=6, color="color", fill_alpha=0.5, source=self.finals)
 
     def _changed(self, _name: str) -> None:
@@ -114,16 +128,14 @@ class _Starting:
     def _draw(self, outcome: Outcome, heights: np.ndarray | None) -> None:
         extent, groups = outcome.extent, outcome.groups
         colors = widgets.COLORS[: len(groups)]
-        empty: dict[str, list[Any]] = {"image": [], "x": [], "y": [], "dw": [], "dh": []}
-        place = {"x": [-extent], "y": [-extent], "dw": [2 * extent], "dh": [2 * extent]}
         for axis in (self.map.x_range, self.map.y_range):
             axis.update(start=-extent, end=extent)
-        segments: dict[str, list[Any]] = {"x0": [], "y0": [], "x1": [], "y1": [], "color": []}
-        dots: dict[str, Any] = {"x": [], "y": [], "color": []}
+        ground = votes = widgets.nothing(*widgets.IMAGE)
+        segments, dots = widgets.nothing(*SEGMENT), dict[str, Any](widgets.nothing(*DOT))
         if outcome.points is None and heights is not None:
             edges = np.quantile(heights, np.linspace(0.0, 1.0, BANDS + 1)[1:-1])
             bands = np.searchsorted(edges, heights).astype(np.float32)
-            self.ground.data, self.votes.data = {"image": [bands], **place}, dict(empty)
+            ground = widgets.pixels(bands, extent, middles=True)
             for color, group in zip(colors, groups, strict=True):
                 for key, values in zip(segments, (*group.start.T, *group.end.T), strict=False):
                     segments[key].extend(values.tolist())
@@ -132,7 +144,7 @@ class _Starting:
             self.map.xaxis.axis_label, self.map.yaxis.axis_label = "w1", "w2"
         elif outcome.points is not None and outcome.votes is not None:
             points = outcome.points
-            self.ground.data, self.votes.data = dict(empty), {"image": [outcome.votes.astype(np.float32)], **place}
+            votes = widgets.pixels(outcome.votes.astype(np.float32), extent)
             dots = {
                 "x": points.x[:, 0],
                 "y": points.x[:, 1],
@@ -140,6 +152,7 @@ class _Starting:
             }
             self.map.title.text = "What the runs decide: pale where they differ"
             self.map.xaxis.axis_label, self.map.yaxis.axis_label = points.names
+        self.ground.data, self.votes.data = dict(ground), dict(votes)
         self.segments.data, self.dots.data = segments, dots
         self._draw_losses(groups, colors)
         seconds = sum(group.seconds for group in groups)
@@ -150,8 +163,7 @@ class _Starting:
 
     def _draw_losses(self, groups: list[Group], colors: Any) -> None:
         """Draw the curves of all runs, where they end, and the numbers of each batch size."""
-        lines: dict[str, list[Any]] = {"xs": [], "ys": [], "color": []}
-        finals: dict[str, list[Any]] = {"x": [], "y": [], "color": []}
+        lines, finals = widgets.nothing("xs", "ys", "color"), widgets.nothing(*DOT)
         rows = []
         for number, (color, group) in enumerate(zip(colors, groups, strict=True)):
             for losses in group.losses:
@@ -167,5 +179,8 @@ class _Starting:
             row = [group.batch, *(f"{value:.4g}" for value in (least, middle, most)), f"{group.seconds:.2f}"]
             rows.append(row)
         self.lines.data, self.finals.data = lines, finals
+        widgets.fit(self.curves.x_range, [0, *(x[-1] for x in lines["xs"] if len(x))], margin=0.02)
+        widgets.fit_log(self.curves.y_range, np.concatenate(lines["ys"]))
         self.ends.x_range.update(start=-0.6, end=len(groups) - 0.4)
+        widgets.fit_log(self.ends.y_range, finals["y"])
         self.table.text = widgets.table(("rows per step", "best", "median", "worst", "s"), rows, colors)

@@ -45,7 +45,7 @@ FIELDS = {
 }
 
 REACH = 3.0  # the weights of the landscape, from -REACH to REACH
-GRID = 61  # points of the landscape, each way
+GRID = 91  # points of the landscape, each way
 VOTES = 40  # pixels of the picture of all decisions, each way
 ROWS = 200  # of a shape
 

@@ -15,6 +15,7 @@ from bokeh.models import (
     CustomJS,
     Div,
     LayoutDOM,
+    Range1d,
     Row,
     Select,
     TabPanel,
@@ -22,20 +23,25 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from fastbp.playground.fields import Field, link, read_link
-from fastbp.plot._style import COLORS, NEGATIVE, POSITIVE
+from fastbp.plot._style import COLORS, NEGATIVE, POSITIVE, Floats
 
 __all__ = [
     "BLUES",
     "COLORS",
+    "IMAGE",
     "PATHS",
     "SHARES",
     "SIGNED",
     "Form",
     "button",
+    "fit",
+    "fit_log",
     "folding",
     "note",
+    "nothing",
     "panel",
     "picture",
+    "pixels",
     "rgb",
     "short",
     "table",
@@ -43,9 +49,14 @@ __all__ = [
     "words",
 ]
 
-WIDTH = 352  # of a picture or a column of fields: one on a phone, three on a desk
+WIDTH = 366  # of a picture or a column of fields: one on a phone, three on a desk
 
-_FOLDING = ":host { flex-wrap: wrap; align-items: flex-start; }"
+_FOLDING = """
+:host { flex-wrap: wrap; align-items: flex-start; }
+@media (max-width: 780px) { .first { order: -1; } }
+"""
+# The padding that Bokeh's theme gives a button would leave room for three in a row.
+_BUTTON = ":host .bk-btn { padding: 6px 2px; }"
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -98,9 +109,58 @@ def picture(title: str, **options: Any) -> figure:
     return plot
 
 
+def fit(ticks: Range1d, values: Any, margin: float = 0.08) -> None:
+    """Make an axis as long as its finite values need.
+
+    A fixed range, since one that finds its ends by itself complains while there is nothing to show.
+    """
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    room = margin * (high - low) or 0.5 * (abs(high) or 1.0)
+    ticks.update(start=low - room, end=high + room)
+
+
+def fit_log(ticks: Range1d, values: Any) -> None:
+    """Make an axis of logarithms as long as its finite values above 0 need."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known) & (known > 0)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.1, 1.0)
+    ticks.update(start=low / 1.3, end=high * 1.3)
+
+
+def pixels(heights: Floats, extent: float, *, middles: bool = False) -> dict[str, list[Any]]:
+    """Return a picture from -extent to extent as the columns of an image.
+
+    Parameters
+    ----------
+    heights : array of shape (n, n)    From the lower left.
+    extent : float
+    middles : bool                     The first and the last value are those at the edges.
+    """
+    half = extent / (len(heights) - 1) if middles else 0.0
+    low, size = [-extent - half], [2 * (extent + half)]
+    return {"image": [heights], "x": low, "y": low, "dw": size, "dh": size}
+
+
+def nothing(*columns: str) -> dict[str, list[Any]]:
+    """Return empty columns."""
+    return {name: [] for name in columns}
+
+
+IMAGE = ("image", "x", "y", "dw", "dh")
+
+
 def button(label: str, action: Callable[[], None], *, name: str = "", kind: str = "default") -> Button:
     """Return a button; `name` is a class of it that tests look for."""
-    made = Button(label=label, button_type=kind, width=84, css_classes=[name or label.lower()])
+    made = Button(
+        label=label,
+        button_type=kind,
+        width=78,
+        margin=(5, 4, 5, 5),
+        css_classes=[name or label.lower()],
+        stylesheets=[_BUTTON],
+    )
     made.on_click(lambda _event: action())
     return made
 
@@ -118,27 +178,28 @@ def note(text: str, *, trouble: bool = False) -> str:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], colors: Sequence[str] = ()) -> str:
     """Return a table as HTML, escaped; with `colors`, a row begins with a spot of its color."""
-    style = 'style="text-align:left;padding:1px 8px 1px 0;font-variant-numeric:tabular-nums"'
+    style = 'style="text-align:left;padding:1px 8px 1px 0;white-space:nowrap"'
     spots = [f'<span style="color:{color}">\N{BLACK SQUARE}</span> ' for color in colors]
     lines = ["<tr>" + "".join(f"<th {style}>{escape(cell)}</th>" for cell in header) + "</tr>"]
     for number, row in enumerate(rows):
         first = spots[number] if number < len(spots) else ""
         cells = [f"<td {style}>{first if not k else ''}{escape(cell)}</td>" for k, cell in enumerate(row)]
         lines.append("<tr>" + "".join(cells) + "</tr>")
-    return f'<table style="border-spacing:0">{"".join(lines)}</table>'
+    return f'<table style="border-spacing:0;font-size:12px;font-variant-numeric:tabular-nums">{"".join(lines)}</table>'
 
 
 def folding(*children: LayoutDOM, spacing: int = 10) -> Row:
-    """Return a row that goes on below if the screen is narrow."""
-    return Row(
-        children=list(children), spacing=spacing, sizing_mode="stretch_width", stylesheets=[_FOLDING]
-    )
+    """Return a row that goes on below if the screen is narrow; a child of class "first" is on top there."""
+    return Row(children=list(children), spacing=spacing, sizing_mode="stretch_width", stylesheets=[_FOLDING])
 
 
 def panel(title: str, introduction: str, *children: LayoutDOM) -> TabPanel:
     """Return a tab: one sentence on what to do, and the rest."""
     text = Div(
-        text=escape(introduction), sizing_mode="stretch_width", disable_math=True, css_classes=["introduction"]
+        text=escape(introduction),
+        sizing_mode="stretch_width",
+        disable_math=True,
+        css_classes=["introduction"],
     )
     column = Column(children=[text, *children], spacing=8, sizing_mode="stretch_width", margin=(10, 4, 10, 4))
     return TabPanel(child=column, title=title)
@@ -183,7 +244,7 @@ class Form:
         self.widgets: dict[str, Any] = {}
         for name, field in fields.items():
             value = self.values[name]
-            looks = {"title": field.title, "value": value, "width": 165, "css_classes": [f"field-{name}"]}
+            looks = {"title": field.title, "value": value, "width": 168, "css_classes": [f"field-{name}"]}
             if name in sliders:
                 made: Any = CategoricalSlider(categories=list(field.options), **looks)
             else:

@@ -185,7 +185,18 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_import_loads_nothing_heavy(tmp_path):
-    heavy = {"sklearn", "matplotlib", "bokeh", "pandas", "torch", "jax", "onnx", "pyarrow", "polars", "IPython"}
+    heavy = {
+        "sklearn",
+        "matplotlib",
+        "bokeh",
+        "pandas",
+        "torch",
+        "jax",
+        "onnx",
+        "pyarrow",
+        "polars",
+        "IPython",
+    }
     assert not loaded_by("import fastbp") & heavy
     assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
 

@@ -84,7 +84,9 @@ def press(page, name):
 
 def changed_picture(page, name, action):
     """Do something, and return whether the picture of that name looks different afterwards."""
-    canvas = page.locator(".bk-Figure").filter(has=page.locator("canvas")).and_(page.locator(":visible")).first
+    canvas = (
+        page.locator(".bk-Figure").filter(has=page.locator("canvas")).and_(page.locator(":visible")).first
+    )
     before = canvas.screenshot()
     action()
     page.wait_for_timeout(200)
@@ -115,7 +117,9 @@ def test_descent(shown):
     # A click: a second start, which ends in the other minimum.
     box = inside(shown, ".bk-Figure").first.bounding_box()
     clicked = changed_picture(
-        shown, "map", lambda: shown.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 0.5 * box["height"])
+        shown,
+        "map",
+        lambda: shown.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 0.5 * box["height"]),
     )
     until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 2)
     starts_at, ends_at = column(shown, "descent-starts", "x"), column(shown, "descent-ends", "x")
@@ -218,7 +222,9 @@ def test_starting_points(shown):
     )
     assert drawn
     outcome = starts.run({})
-    assert column(shown, "starting-finals", "y") == [v for group in outcome.groups for v in group.final.tolist()]
+    assert column(shown, "starting-finals", "y") == [
+        v for group in outcome.groups for v in group.final.tolist()
+    ]
     ends = column(shown, "starting-segments", "x1")
     assert min(ends) < 0 < max(ends)
     choose(shown, "problem", "moons")
@@ -240,4 +246,6 @@ def test_several_pages_at_once(shown, browser, address):
 
 
 def test_defaults_are_what_the_page_opens_with(shown):
-    assert inside(shown, ".field-function").locator("select").input_value() == DESCENT_FIELDS["function"].default
+    assert (
+        inside(shown, ".field-function").locator("select").input_value() == DESCENT_FIELDS["function"].default
+    )

@@ -146,7 +146,7 @@ HOSTILE = {
     "import": ("__import__", "is not known"),
     "import call": ("__import__(os)", "function '__import__' is not known"),
     "eval": ("eval(x)", "function 'eval' is not known"),
-    "string": ("'x'", "character \"'\" is not allowed"),
+    "string": ("'x'", 'character "\'" is not allowed'),
     "bytes": ('b"x"', "character '\"' is not allowed"),
     "index": ("x[0]", r"character '\[' is not allowed"),
     "dict": ("{x}", r"character '\{' is not allowed"),

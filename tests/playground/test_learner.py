@@ -12,11 +12,7 @@ from fastbp.playground.points import make, read
 def trained_by_hand(values, points, steps):
     """What a user would write for the same steps."""
     net = fb.Sequential(
-        [
-            layer
-            for _ in range(2)
-            for layer in (fb.Dense(5, "relu", l1=0.001, l2=0.003), fb.Dropout(0.1))
-        ]
+        [layer for _ in range(2) for layer in (fb.Dense(5, "relu", l1=0.001, l2=0.003), fb.Dropout(0.1))]
         + [fb.Dense(1, "identity", l1=0.001, l2=0.003)],
         n_inputs=2,
         dtype="float64",

@@ -26,7 +26,7 @@ def test_the_page_can_be_sent(document):
     page.build(document)
     document.validate()
     assert document.title == "fastbp playground"
-    assert len(document.to_json()["roots"]) == 1
+    assert len(document.roots) == 1 and document.to_json()
     assert [tab.title for tab in document.get_model_by_name("tabs").tabs][0] == "Descent"
 
 

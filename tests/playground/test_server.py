@@ -1,6 +1,7 @@
 """The server: on this machine only, for its own pages only, and gone after Ctrl-C."""
 
 import http.client
+import re
 import signal
 import socket
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 pytest.importorskip("bokeh")
 
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from fastbp import cli
 from fastbp.playground import server
@@ -23,7 +24,9 @@ OWN = f"{HOST}:5006"
 def answers(**headers):
     """Whether a request with these headers is answered; _ stands for -."""
     given = {name.replace("_", "-"): value for name, value in {"Host": OWN, **headers}.items() if value}
-    request = HTTPServerRequest(method="GET", uri="/", headers=HTTPHeaders(given))
+    request = HTTPServerRequest(
+        start_line=RequestStartLine("GET", "/", "HTTP/1.0"), headers=HTTPHeaders(given)
+    )
     return _OwnPages(5006).match(request) is not None
 
 
@@ -106,8 +109,8 @@ def test_pages_take_everything_from_the_server(address):
     connection.request("GET", "/")
     text = connection.getresponse().read().decode()
     connection.close()
-    assert '<script type="text/javascript" src="/static/js/bokeh.min.js' in text
-    assert "https://" not in text.replace("https://mathjax", "")
+    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+    assert len(sources) == 2 and all(source.startswith("/static/js/bokeh") for source in sources)
 
 
 def test_a_link_may_be_wrong_in_any_way(address):
