@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 import time
 from html import escape
 from typing import Any
@@ -56,7 +57,7 @@ class _Learning:
         buttons = widgets.folding(
             self.play,
             widgets.button("Step", self._step),
-            widgets.button("Epoch", self._epoch),
+            widgets.button("Epoch", self._epoch, name="pass"),
             widgets.button("Reset", self._reset),
             spacing=0,
         )
@@ -79,7 +80,7 @@ class _Learning:
     def _make_pictures(self) -> None:
         """Make the three pictures, with nothing in them yet."""
         square = {"match_aspect": True, "x_range": Range1d(-1, 1), "y_range": Range1d(-1, 1)}
-        self.map = widgets.picture("What the network decides", name="boundary", **square)
+        self.map = widgets.picture("What it decides", name="boundary", **square)
         self.ground = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="learning-ground")
         self.map.image_rgba("image", "x", "y", "dw", "dh", source=self.ground)
         self.dots = ColumnDataSource(widgets.nothing("x", "y", "fill", "line"), name="learning-points")
@@ -220,9 +221,13 @@ class _Learning:
         self.thumbs.data = thumbs
         curves = {name: np.array(values) for name, values in learner.curves.items()}
         self.losses.data = curves
-        self.curves.x_range.update(start=0, end=max(1.0, learner.epoch))
-        widgets.fit(self.curves.y_range, [0.0, *curves["training"], *curves["held_out"]])
-        self.map.title.text = f"What the network decides after epoch {learner.epoch:.2f}"
+        # Axes that change seldom: a new label lays the picture out anew, which takes as long as to paint it.
+        self.curves.x_range.end = 10.0 * 2.0 ** max(0, math.ceil(math.log2(max(learner.epoch, 1.0) / 10.0)))
+        highest = max(
+            (v for v in (*curves["training"], *curves["held_out"]) if math.isfinite(v)), default=1.0
+        )
+        if not 0.4 * self.curves.y_range.end <= highest <= self.curves.y_range.end:
+            self.curves.y_range.end = 1.25 * highest or 1.0
         if learner.trouble:
             self._say(learner.trouble, trouble=True)
         if not self.player.running or time.perf_counter() > self._told + BETWEEN_NUMBERS:

@@ -72,14 +72,14 @@ class _Starting:
         self.map.scatter("x1", "y1", size=11, marker="star", color="color", source=self.segments)
         self.dots = ColumnDataSource(widgets.nothing(*DOT))
         self.map.scatter("x", "y", size=5, color="color", line_color="white", source=self.dots)
-        between = {"y_axis_type": "log", "y_range": Range1d(0.1, 1)}
         self.curves = widgets.picture(
             "Loss of every run",
             height=200,
             x_axis_label="epoch",
             x_range=Range1d(0, 1),
+            y_axis_type="log",
+            y_range=Range1d(0.1, 1),
             name="runs",
-            **between,
         )
         self.lines = ColumnDataSource(widgets.nothing("xs", "ys", "color"), name="starting-lines")
         self.curves.multi_line("xs", "ys", color="color", line_alpha=0.45, source=self.lines)
@@ -87,8 +87,9 @@ class _Starting:
             "Loss at the end, by rows per step",
             height=180,
             x_range=Range1d(-0.6, 2.6),
+            y_axis_type="log",
+            y_range=Range1d(0.1, 1),
             name="ends",
-            **between,
         )
         self.ends.xaxis.visible = False
         self.finals = ColumnDataSource(widgets.nothing(*DOT), name="starting-finals")

@@ -182,7 +182,7 @@ def test_learning_from_other_choices_and_by_a_link(shown, address):
     push(shown, "units", times=2)
     until(shown, lambda: "units=8" in shown.url)
     assert "data=spirals" in shown.url and "activation=relu" in shown.url
-    press(shown, "epoch")
+    press(shown, "pass")
     until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
     twin = Learner({"data": "spirals", "activation": "relu", "units": "8"})
     twin.run(1, 60.0)
@@ -191,7 +191,7 @@ def test_learning_from_other_choices_and_by_a_link(shown, address):
     # The same state elsewhere.
     shown.goto(shown.url)
     inside(shown, ".epoch").wait_for()
-    press(shown, "epoch")
+    press(shown, "pass")
     until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
     assert column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1]
 
