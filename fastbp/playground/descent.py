@@ -291,10 +291,10 @@ class _Descent:
         for name, data in drawn.items():
             self.sources[name].data = data
         self.chart.x_range.update(start=-0.02 * self._longest(), end=1.02 * max(1, self._longest()))
-        heights = [result.values for _, _, result in self.results]
-        if heights:
-            low = min(float(np.nanmin(_bounded(part))) for part in heights)
-            first = max(float(part[0]) for part in heights)
+        reached = [result.values for _, _, result in self.results]
+        if reached:
+            low = min(float(np.nanmin(_bounded(part))) for part in reached)
+            first = max(float(part[0]) for part in reached)
             margin = 0.08 * (first - low) or 1.0
             self.chart.y_range.update(start=low - margin, end=first + 4 * margin)
 

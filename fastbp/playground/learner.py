@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,7 @@ def network(values: Mapping[str, str], classes: int) -> tuple[Sequential, str]:
     ([(2, 3), (3, 3), (3, 1)], 'binary_cross_entropy')
     """
     entropy = values["loss"] == "cross entropy"
-    penalties = {"l1": float(values["l1"]), "l2": float(values["l2"])}
+    penalties: dict[str, Any] = {"l1": float(values["l1"]), "l2": float(values["l2"])}
     layers: list[Dense | Dropout] = []
     for _ in range(int(values["layers"])):
         layers.append(Dense(int(values["units"]), values["activation"], **penalties))
@@ -119,7 +120,7 @@ class Learner:
         self.objective = objectives.get(self.loss)
         self.optimizer = OPTIMIZERS[self.values["optimizer"]](float(self.values["rate"]))
         self.trainer = Trainer(self.net, self.loss, self.optimizer, seed=seed, n_threads=1)
-        y = self.points.y
+        y: NDArray[Any] = self.points.y
         if self.loss != "cross_entropy":
             y = y[:, None].astype(float) if n_classes == 2 else np.eye(n_classes)[y]
         self._y = y
@@ -200,7 +201,7 @@ class Learner:
         total = outputs.sum(axis=1, keepdims=True)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = outputs / total
-        return np.where(np.isfinite(shares), shares, 1.0 / shares.shape[1])
+        return np.asarray(np.where(np.isfinite(shares), shares, 1.0 / shares.shape[1]))
 
     def boundary(self) -> Floats:
         """Return the shares of the classes over the plane, shape (GRID, GRID, classes), from the lower left."""

@@ -153,4 +153,6 @@ def _numbers(table: Table, name: str) -> Floats | None:
 
 
 def _cells(table: Table, name: str) -> list[str]:
-    return [str(cell) for cell in table.columns[name]]
+    column = table.columns[name]
+    assert not isinstance(column, Text)  # which no CSV file gives
+    return [str(cell) for cell in column]

@@ -36,8 +36,6 @@ __all__ = ["HOST", "make_server", "serve"]
 
 HOST = "127.0.0.1"
 MESSAGE_BYTES = 4 * 2**20  # more than the largest table takes as base64
-LIFE_MILLISECONDS = 3_000  # of a page that is closed
-CHECK_MILLISECONDS = 1_000
 
 
 class _OwnPages(Matcher):
@@ -108,8 +106,6 @@ def make_server(port: int) -> BaseServer:
         {"/": Application(FunctionHandler(page.build))},
         extra_websocket_origins=sorted(own.hosts),
         websocket_max_message_size_bytes=MESSAGE_BYTES,
-        unused_session_lifetime_milliseconds=LIFE_MILLISECONDS,
-        check_unused_sessions_milliseconds=CHECK_MILLISECONDS,
         include_headers=[],
         include_cookies=[],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -36,9 +35,7 @@ class _Starting:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.form = widgets.Form(document, NAME, FIELDS, self._changed, sliders=("rate", "seed"))
-        self.closed = threading.Event()
         self.busy = False
-        document.on_session_destroyed(lambda _context: self.closed.set())
         self.status = widgets.words(widgets.note(self.form.complaint or "Press Run."), name="status")
         self.table = widgets.words(name="groups")
         self._make_pictures()
@@ -110,13 +107,18 @@ class _Starting:
         loop.add_future(done, lambda future: self._later(future))
 
     def _compute(self, values: dict[str, str]) -> tuple[Outcome | None, np.ndarray | None]:
-        if self.closed.is_set():
+        if self._gone():
             return None, None
         heights = landscape(values["activation"]) if values["problem"] == TWO_WEIGHTS else None
-        return run(values, self.closed.is_set), heights
+        return run(values, self._gone), heights
+
+    def _gone(self) -> bool:
+        """Whether no page is there any more to see the outcome."""
+        session = getattr(self.document.session_context, "session", None)
+        return session is not None and session.connection_count == 0
 
     def _later(self, future: Any) -> None:
-        if not self.closed.is_set():
+        if not self._gone():
             self.document.add_next_tick_callback(lambda: self._finish(future))
 
     def _finish(self, future: Any) -> None:

@@ -120,7 +120,7 @@ def landscape(activation: str) -> Floats:
     stack = Stack(two_weights(activation), GRID * GRID)
     stack.theta[:, 0], stack.theta[:, 1] = (axis.ravel() for axis in np.meshgrid(ticks, ticks))
     errors = stack.predict(x) - y
-    return np.mean(errors**2, axis=(1, 2)).reshape(GRID, GRID)
+    return np.asarray(np.mean(errors**2, axis=(1, 2))).reshape(GRID, GRID)
 
 
 def run(values: Mapping[str, str], stopped: Callable[[], bool] = lambda: False) -> Outcome | None:

@@ -21,9 +21,10 @@ from bokeh.models import (
     TabPanel,
 )
 from bokeh.plotting import figure
+from numpy.typing import NDArray
 
 from fastbp.playground.fields import Field, link, read_link
-from fastbp.plot._style import COLORS, NEGATIVE, POSITIVE, Floats
+from fastbp.plot._style import COLORS, NEGATIVE, POSITIVE
 
 __all__ = [
     "BLUES",
@@ -129,7 +130,7 @@ def fit_log(ticks: Range1d, values: Any) -> None:
     ticks.update(start=low / 1.3, end=high * 1.3)
 
 
-def pixels(heights: Floats, extent: float, *, middles: bool = False) -> dict[str, list[Any]]:
+def pixels(heights: NDArray[Any], extent: float, *, middles: bool = False) -> dict[str, list[Any]]:
     """Return a picture from -extent to extent as the columns of an image.
 
     Parameters

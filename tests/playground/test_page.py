@@ -1,6 +1,7 @@
 """The page without a browser: what a click or a choice does to what is drawn."""
 
 import base64
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -252,8 +253,8 @@ def test_many_runs_are_drawn(document):
     assert tab.segments.data["x0"] == [] and len(tab.votes.data["image"]) == 1
 
 
-def test_a_closed_page_has_nothing_computed(document):
+def test_a_closed_page_has_nothing_computed(document, monkeypatch):
     tab = starting._Starting(document)
-    for callback in document.session_destroyed_callbacks:
-        callback(None)
+    context = SimpleNamespace(session=SimpleNamespace(connection_count=0))
+    monkeypatch.setattr(Document, "session_context", context)
     assert tab._compute(tab.form.values) == (None, None)
