@@ -72,3 +72,27 @@ def browser():
         chromium = driver.chromium.launch(executable_path=program, args=flags)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def page(browser):
+    """A tab that collects what goes wrong in it, `complaints`, and where it sends requests, `requested`.
+
+    A request given up because the reader went on to another page is no fault: the search page may still be fetching the
+    summaries of its results when one of them is clicked.
+    """
+
+    def request_failed(request):
+        if request.failure != "net::ERR_ABORTED":
+            tab.complaints.append(f"{request.failure}: {request.url}")
+
+    tab = browser.new_page()
+    tab.complaints, tab.requested = [], []
+    tab.on("console", lambda m: tab.complaints.append(m.text) if m.type in ("error", "warning") else None)
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on("request", lambda request: tab.requested.append(request.url))
+    tab.on("websocket", lambda socket: tab.requested.append(socket.url))
+    tab.on("requestfailed", request_failed)
+    tab.on("response", lambda r: tab.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
+    yield tab
+    tab.close()

@@ -59,6 +59,7 @@ _count = _value(int, lambda n: n >= 1, "a whole number of 1 or more")
 _threads = _value(int, lambda n: n >= 1 or n == -1, "a whole number of 1 or more, or -1 for all cores")
 _units = _value(int, lambda n: 1 <= n <= 65536, "a whole number from 1 to 65536")
 _seed = _value(int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+_port = _value(int, lambda n: 0 <= n <= 65535, "a whole number from 0 to 65535")
 _whole = _value(int, lambda n: n >= 0, "a whole number of 0 or more")
 _finite = _value(float, math.isfinite, "a finite number")
 _rate = _value(float, lambda v: 0 < v < math.inf, "a number above 0")
@@ -239,8 +240,27 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     step = parser.add_argument_group("the step")
     step.add_argument("--lr", type=_rate, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
     step.add_argument("--steps", type=_count, default=1, metavar="N", help="how many times (default: 1)")
+    step.add_argument(
+        "--sign",
+        choices=["uphill", "downhill"],
+        default="uphill",
+        help="what delta is: how the loss changes (uphill, the default), or its negative, as in the tutorials",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object with all digits of all numbers"
+    )
+
+
+def _playground(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--port",
+        type=_port,
+        default=5006,
+        metavar="N",
+        help="of 127.0.0.1 (default: 5006); 0: one that is free",
+    )
+    parser.add_argument(
+        "--no-browser", dest="browser", action="store_false", help="only say where the page is"
     )
 
 
@@ -260,6 +280,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "train": ("Train a network on a table and save it with the scaling of its columns.", _train),
     "predict": ("Apply a model of `fastbp train` to the rows of a table.", _predict),
     "explain": ("Show one forward and one backward pass, every number with its formula.", _explain),
+    "playground": ("Show descent and learning in the browser, to be played with.", _playground),
     "info": ("Show CPU, vector width, BLAS, threads, versions and the state of the kernel cache.", _info),
     "warmup": ("Compile all kernels now and keep them on disk (container images, CI).", _warmup),
 }

@@ -14,7 +14,7 @@ from fastbp.cli import entry
 def test_help_and_version(run):
     assert "train" in run("--help").stdout
     assert run("--version").stdout == f"fastbp {fastbp.__version__}\n"
-    for command in ("train", "predict", "explain", "info", "warmup"):
+    for command in ("train", "predict", "explain", "playground", "info", "warmup"):
         assert f"usage: fastbp {command}" in run(command, "--help").stdout
 
 
@@ -43,6 +43,8 @@ def test_help_and_version(run):
         "train --epo 3",
         "predict",
         "predict model.safetensors",
+        "playground --port 65536",
+        "playground --port web",
     ],
 )
 def test_wrong_usage(run, arguments, tmp_path):

@@ -27,7 +27,14 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "page",
-    ["guides/dropin.rst", "guides/compiled.rst", "guides/many.rst", "guides/models.rst", "index.rst"],
+    [
+        "guides/dropin.rst",
+        "guides/compiled.rst",
+        "guides/many.rst",
+        "guides/models.rst",
+        "index.rst",
+        "tutorial/index.rst",
+    ],
 )
 def test_documented_example_runs(page, tmp_path, monkeypatch):
     """The complete programs of the guides; a block without an import is a sketch."""
@@ -106,28 +113,6 @@ def address(site):
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *args):
         pass
-
-
-@pytest.fixture
-def page(browser):
-    """A tab that collects what goes wrong in it.
-
-    A request given up because the reader went on to another page is no fault: the search page may still be fetching the
-    summaries of its results when one of them is clicked.
-    """
-
-    def request_failed(request):
-        if request.failure != "net::ERR_ABORTED":
-            tab.complaints.append(f"{request.failure}: {request.url}")
-
-    tab = browser.new_page()
-    tab.complaints = []
-    tab.on("console", lambda m: tab.complaints.append(m.text) if m.type in ("error", "warning") else None)
-    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.on("requestfailed", request_failed)
-    tab.on("response", lambda r: tab.complaints.append(f"{r.status}: {r.url}") if r.status >= 400 else None)
-    yield tab
-    tab.close()
 
 
 @pytest.mark.slow

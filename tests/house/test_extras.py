@@ -4,6 +4,7 @@ missing, so that these tests say the same in every environment."""
 import re
 import sys
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 
 import fastbp as fb
 from fastbp import cli
+from fastbp.cli import playground
 from fastbp.estimators.display import LossCurveDisplay
 from fastbp.tables.errors import InputError
 from fastbp.tables.read import read
@@ -31,6 +33,7 @@ NEEDS = {
     "to_onnx": ("onnx", "onnx", lambda: fb.formats.to_onnx(network())),
     "register": ("onnx", "skl2onnx", lambda: fb.formats.register()),
     "tables": ("parquet", "pyarrow", lambda: read("table.parquet")),
+    "page": ("playground", "bokeh", lambda: playground.run(Namespace(port=0, browser=False))),
 }
 
 

@@ -24,12 +24,17 @@ NAMES = """
     ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
     EarlyStopping Checkpoint ReduceLROnPlateau ProgressBar CSVLogger TerminateOnNaN TimeLimit
     DivergenceError
-    load gradient_descent
+    load gradient_descent explain
     formats kernels plot reference
 """.split()
 
 # Rooms whose import or examples need an optional package.
-NEEDS = {"fastbp.plot": "matplotlib", "fastbp.formats.onnx": "onnx", "fastbp.formats.torch": "torch"}
+NEEDS = {
+    "fastbp.plot": "matplotlib",
+    "fastbp.playground": "bokeh",
+    "fastbp.formats.onnx": "onnx",
+    "fastbp.formats.torch": "torch",
+}
 
 MODULES = ["fastbp"] + [
     module.name
@@ -180,7 +185,18 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_import_loads_nothing_heavy(tmp_path):
-    heavy = {"sklearn", "matplotlib", "pandas", "torch", "jax", "onnx", "pyarrow", "polars", "IPython"}
+    heavy = {
+        "sklearn",
+        "matplotlib",
+        "bokeh",
+        "pandas",
+        "torch",
+        "jax",
+        "onnx",
+        "pyarrow",
+        "polars",
+        "IPython",
+    }
     assert not loaded_by("import fastbp") & heavy
     assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
 
