@@ -155,7 +155,7 @@ HOSTILE = {
     "generator": ("(x for x in x)", "generator exp is not allowed"),
     "sum of a generator": ("abs(x for x in x)", "generator exp is not allowed"),
     "walrus": ("(y := x)", "character ':' is not allowed"),
-    "condition": ("1 if x else 2", "write a product with a sign"),
+    "condition": ("1 if x else 2", "if exp is not allowed"),
     "condition of names": ("x if x else x", "if exp is not allowed"),
     "comparison": ("x < 1", "character '<' is not allowed"),
     "and": ("x and x", "bool op is not allowed"),
