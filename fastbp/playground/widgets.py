@@ -128,7 +128,9 @@ def fit(ticks: Range1d, values: Any, margin: float = 0.08) -> None:
 def log_picture(title: str, **options: Any) -> figure:
     """Return a `picture` whose y is an axis of logarithms."""
     plot = picture(title, y_axis_type="log", y_range=Range1d(0.1, 1), **options)
-    plot.yaxis.ticker = FixedTicker(ticks=[step * 10.0**power for power in range(-20, 20) for step in (1, 3)])
+    plot.yaxis.ticker = FixedTicker(
+        ticks=[float(f"{step}e{power}") for power in range(-20, 20) for step in (1, 3)]
+    )
     plot.yaxis.formatter = PrintfTickFormatter(format="%g")
     return plot
 
