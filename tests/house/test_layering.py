@@ -55,7 +55,7 @@ FLOORS = {
         {"training"},
         {"estimators", "sequential"},
         {"formats", "many"},
-        {"plot"},
+        {"plot", "search"},
         {"explaining"},
         {"playground"},
         {"cli"},
