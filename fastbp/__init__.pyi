@@ -46,6 +46,7 @@ from fastbp.schedules import ExponentialDecay as ExponentialDecay
 from fastbp.schedules import InverseScaling as InverseScaling
 from fastbp.schedules import OneCycle as OneCycle
 from fastbp.schedules import StepDecay as StepDecay
+from fastbp.search import SearchCV as SearchCV
 from fastbp.sequential import Sequential as Sequential
 from fastbp.training import History as History
 from fastbp.training import Trainer as Trainer

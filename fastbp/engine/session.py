@@ -89,6 +89,8 @@ class Session:
         self._rate = np.zeros(1)
         self.prepared: Step | None = None
         self._seconds_per_row = 0.0
+        self._workspace: Workspace
+        self._running: Array | None = None  # what a workspace takes over from the one before it
         self.resize(batch_size)
 
     def resize(self, batch_size: int) -> None:
@@ -96,7 +98,7 @@ class Session:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         engine, layout = self.engine, self.engine.layout
-        before: Workspace | None = getattr(self, "_workspace", None)
+        running = self._workspace.numbers[_RUNNING] if hasattr(self, "_workspace") else self._running
         self.batch_size = int(batch_size)
         team = teams.size_for(self.batch_size * layout.flops_per_row, self.n_threads)
         self._pace = teams.Pace(team)
@@ -109,8 +111,8 @@ class Session:
         workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
         workspace.hyper[p.L2_PER_ROW] = self.alpha
         workspace.out = self._state
-        if before is not None:
-            workspace.numbers[_RUNNING] = before.numbers[_RUNNING]
+        if running is not None:
+            workspace.numbers[_RUNNING] = running
         self._plain = (
             self.batch_size == 1
             and self.alpha == 0.0
@@ -121,6 +123,15 @@ class Session:
         self._workspace = workspace
         self.prepared = None
         self.rule = self._rule
+
+    def rest(self) -> None:
+        """Let go of the buffers; optimizer state and counters stay. `resize` makes new ones, and the session goes on.
+
+        Nothing else may be called meanwhile.
+        """
+        self._running = self._workspace.numbers[_RUNNING]
+        self.prepared = None
+        del self._workspace
 
     @property
     def rule(self) -> Rule:

@@ -17,7 +17,6 @@ from typing import Any, Self
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import scipy.sparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import InvalidParameterError, make_constraint
@@ -27,6 +26,7 @@ from fastbp.estimators.checks import checked_weights
 from fastbp.estimators.choices import ACTIVATION, SOLVER, Choice
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
+from fastbp.estimators.part import Part
 from fastbp.estimators.solving import SolverMixin
 from fastbp.formats._suffixes import save
 
@@ -69,6 +69,10 @@ class BaseMLP(SolverMixin, BaseEstimator):
     @abstractmethod
     def _choose_out_activation(self) -> str:
         """Return out_activation_ of a new network."""
+
+    def _has_all(self, y: Array) -> bool:
+        """Whether some rows of y, as `_validate_input` returned it, would have been encoded alike by themselves."""
+        return True
 
     def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         """Return the sample weights with the class weights in them."""
@@ -180,37 +184,51 @@ class BaseMLP(SolverMixin, BaseEstimator):
         """
         hidden = self._hidden_sizes()
         first_pass = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        X, y = (check_sparse(data, name) if is_sparse(data) else data for data, name in ((X, "X"), (y, "y")))
-        X, y = self._validate_input(X, y, incremental=incremental, reset=first_pass, classes=classes)
+        X, y = self._check_data(X, y, incremental=incremental, reset=first_pass, classes=classes)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        sample_weight = self._balance(y, sample_weight, incremental)
-        X, y, sample_weight = self._without_zero_classes(X, y, sample_weight)
-        n_outputs = self._count_outputs(y)
-        self._random_state = check_random_state(self.random_state)
-        widths = [*hidden, n_outputs]
-        if first_pass:
-            self.n_outputs_ = n_outputs
-            self._initialize(X.shape[1], widths, X.dtype)
-        else:
-            self._check_widths(widths)
+        part = self._ready(Part(X, y, sample_weight), hidden, first_pass, incremental)
         if SOLVER.find(self.solver) == "lbfgs":
             if validation_set is not None:
                 raise ValueError(
                     "validation_set (X_val, y_val) is for the stochastic solvers, but solver='lbfgs'."
                 )
-            self._fit_lbfgs(owner, X, y, sample_weight)
+            self._fit_lbfgs(owner, part)
         else:
-            self._fit_stochastic(owner, X, y, sample_weight, incremental, validation_set)
+            self._fit_stochastic(owner, part, incremental, validation_set)
 
-    def _without_zero_classes(self, X: Any, y: Array, sample_weight: Array | None) -> tuple[Any, Array, Any]:
+    def _check_data(
+        self, X: Any, y: Any, *, incremental: bool, reset: bool, classes: Any
+    ) -> tuple[Any, Array]:
+        """Return what `_validate_input` makes of X and y, sparse matrices looked at before anything converts them."""
+        X, y = (check_sparse(data, name) if is_sparse(data) else data for data, name in ((X, "X"), (y, "y")))
+        return self._validate_input(X, y, incremental=incremental, reset=reset, classes=classes)
+
+    def _ready(self, part: Part, hidden: list[int], first_pass: bool, incremental: bool) -> Part:
+        """Return checked rows with their class weights; the network, if need be a new one, is ready for them."""
+        weight = self._balance(part.labels, part.sample_weight, incremental)
+        if weight is not part.sample_weight:
+            part = part.weighted(weight)
+        part = self._without_zero_classes(part)
+        n_outputs = self._count_outputs(part.y)
+        self._random_state = check_random_state(self.random_state)
+        widths = [*hidden, n_outputs]
+        if first_pass:
+            self.n_outputs_ = n_outputs
+            self._initialize(part.X.shape[1], widths, part.X.dtype)
+        else:
+            self._check_widths(widths)
+        return part
+
+    def _without_zero_classes(self, part: Part) -> Part:
         """Leave out rows of weight 0 if there are class weights: a batch of such rows has no mean."""
-        if getattr(self, "class_weight", None) is None or sample_weight is None or sample_weight.all():
-            return X, y, sample_weight
-        kept = np.flatnonzero(sample_weight)
+        weight = part.sample_weight
+        if getattr(self, "class_weight", None) is None or weight is None or weight.all():
+            return part
+        kept = np.flatnonzero(weight)
         if not len(kept):
             raise ValueError("class_weight and sample_weight leave no row with a weight above 0.")
-        return (X.tocsr() if scipy.sparse.issparse(X) else X)[kept], y[kept], sample_weight[kept]
+        return part.some(kept)
 
     def _initialize(self, n_inputs: int, widths: list[int], dtype: DType) -> None:
         """Draw the weights: uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, 2010).

@@ -487,6 +487,13 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
             )
         return self._encode(y)
 
+    def _has_all(self, y: Array) -> bool:
+        if self._label_binarizer.y_type_.startswith("multilabel"):
+            return True
+        if y.ndim == 1:
+            return len(np.unique(y)) == len(self.classes_)
+        return len(self.classes_) == 1 or 0 < int(np.count_nonzero(y)) < len(y)
+
     def _balance(self, y: Array, sample_weight: Array | None, incremental: bool) -> Array | None:
         if self.class_weight is None:
             return sample_weight

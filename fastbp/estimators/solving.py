@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +14,17 @@ from fastbp.arrays import all_finite
 from fastbp.estimators.checks import checked_numbers, checked_weights
 from fastbp.estimators.optimizer import StochasticOptimizer
 from fastbp.estimators.parameters import Array, DType, Parameters
-from fastbp.estimators.predict import SMALL, PredictMixin, as_rows
+from fastbp.estimators.part import Part
+from fastbp.estimators.predict import SMALL, PredictMixin
 from fastbp.notices import warn
 from fastbp.objectives import Objective
 from fastbp.validation import shown
 
 if TYPE_CHECKING:  # what trains loads the kernels
+    from fastbp.callbacks import Callback
     from fastbp.engine.layout import Layout
-    from fastbp.engine.rows import Rows
     from fastbp.estimators.lbfgs import Problem
-    from fastbp.estimators.stochastic import Records, Validation
+    from fastbp.estimators.stochastic import Records, StochasticLoop, Validation
 
 
 # Beyond this float32 swallows a difference of 1 between target and output. The first steps of L-BFGS have that size: it
@@ -101,21 +103,29 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
 
     # -- stochastic solvers ----------------------------------------------------------------------------------------
 
-    def _fit_stochastic(
+    def _fit_stochastic(self, owner: Parameters, part: Part, incremental: bool, validation_set: Any) -> None:
+        loop = self._begin_stochastic(owner, part, incremental, validation_set)
+        loop.train()
+        self._keep(loop.records)
+        self._optimizer.step = loop.session.step
+        if not incremental:
+            self._optimizer.detach()
+
+    def _begin_stochastic(
         self,
         owner: Parameters,
-        X: Any,
-        y: Array,
-        sample_weight: Array | None,
+        part: Part,
         incremental: bool,
         validation_set: Any,
-    ) -> None:
+        watchers: Sequence[Callback] = (),
+    ) -> StochasticLoop:
+        """Return the loop that trains the present weights; the watchers are called after the callbacks of `owner`."""
         from fastbp.engine.loading import load_kernels
         from fastbp.estimators.stochastic import StochasticLoop
 
         self._start_records(validation_set is not None)
-        loss_dtype = self._loss_dtype(X, y, sample_weight)
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        loss_dtype = self._loss_dtype(part.X, part.y, part.sample_weight)
+        dtype = np.result_type(part.X.dtype, self.coefs_[0].dtype)
         layout, objective = self._layout(dtype), self._objective(dtype)
         validation = None
         if validation_set is not None:
@@ -124,32 +134,28 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             if incremental:
                 raise ValueError("partial_fit does not support early_stopping=True")
             if validation is None:
-                X, y, sample_weight, validation = self._split(X, y, sample_weight, layout, objective)
+                part, validation = self._split(part, layout, objective)
         if not (incremental and hasattr(self, "_optimizer")):
             # A seed is drawn for dropout only. Without dropout the generator stays in step with scikit-learn's.
             masks = any(layer.dropout for layer in layout.layers)
             self._optimizer = StochasticOptimizer(
                 self, int(self._random_state.randint(2**31 - 1)) if masks else 0
             )
-        rows = _rows(X, y, sample_weight, layout, objective)
-        session = self._optimizer.session(self, layout, objective, self._batch_rows(rows.n))
+        session = self._optimizer.session(self, layout, objective, self._batch_rows(len(part)))
         load_kernels(session.engine)
-        loop = StochasticLoop(
+        return StochasticLoop(
             owner,
             session,
             self._optimizer,
             self._random_state,
-            rows,
+            part.rows(layout, objective),
+            part.index,
             validation,
             self._records(),
             loss_dtype,
             incremental=incremental,
+            watchers=watchers,
         )
-        loop.train()
-        self._keep(loop.records)
-        self._optimizer.step = session.step
-        if not incremental:
-            self._optimizer.detach()
 
     def _start_records(self, user_validation: bool) -> None:
         """Start the records that do not exist yet; a warm start continues the others."""
@@ -216,31 +222,23 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
         return int(min(self.batch_size, n))
 
-    def _split(
-        self,
-        X: Any,
-        y: Array,
-        sample_weight: Array | None,
-        layout: Layout,
-        objective: Objective,
-    ) -> tuple[Any, Array, Array | None, Validation]:
+    def _split(self, part: Part, layout: Layout, objective: Objective) -> tuple[Part, Validation]:
         """Hold out rows for the validation score, by scikit-learn's own function and generator."""
+        y = part.labels
         stratify = y if self._stratified() and self.n_outputs_ == 1 else None
         if stratify is not None and 1 not in (np.count_nonzero(y), np.count_nonzero(~y)):
             stratify = y[:, 0]  # of a matrix scikit-learn makes a text per row; its message shows it
-        arrays = [X, y] if sample_weight is None else [X, y, sample_weight]
-        parts = train_test_split(
-            *arrays, random_state=self._random_state, test_size=self.validation_fraction, stratify=stratify
+        trained, held_out = train_test_split(
+            np.arange(len(part)),
+            random_state=self._random_state,
+            test_size=self.validation_fraction,
+            stratify=stratify,
         )
-        held_out = parts[1::2]
-        if held_out[0].shape[0] < 2:
+        if len(held_out) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        x, target = held_out[0], held_out[1]
-        weight = None if sample_weight is None else held_out[2]
-        validation = self._validation(x, target, weight, layout, objective, from_user=False)
-        return parts[0], parts[2], None if sample_weight is None else parts[4], validation
+        return part.some(trained), self._validation(part.some(held_out), layout, objective, from_user=False)
 
     def _user_validation(self, validation_set: Any, layout: Layout, objective: Objective) -> Validation:
         if not isinstance(validation_set, tuple | list) or len(validation_set) not in (2, 3):
@@ -254,31 +252,23 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
             raise ValueError(f"validation data: X has {X.shape[0]} rows, but y has {target.shape[0]}.")
         name = "sample_weight of the validation data"
         weight = checked_weights(rest[0], X, name) if rest and rest[0] is not None else None
-        return self._validation(X, target, weight, layout, objective, from_user=True)
+        return self._validation(Part(X, target, weight), layout, objective, from_user=True)
 
-    def _validation(
-        self,
-        X: Any,
-        target: Array,
-        sample_weight: Array | None,
-        layout: Layout,
-        objective: Objective,
-        *,
-        from_user: bool,
-    ) -> Validation:
+    def _validation(self, part: Part, layout: Layout, objective: Objective, *, from_user: bool) -> Validation:
         from fastbp.estimators.stochastic import Validation
 
-        rows = _rows(X, target, sample_weight, layout, objective)
-        return Validation(rows, lambda raw: self._score_raw(raw, target, sample_weight), from_user)
+        target, weight = part.labels, part.sample_weight
+        rows = part.own_rows(layout, objective)
+        return Validation(rows, lambda raw: self._score_raw(raw, target, weight), from_user)
 
     # -- lbfgs -----------------------------------------------------------------------------------------------------
 
-    def _fit_lbfgs(self, owner: Parameters, X: Any, y: Array, sample_weight: Array | None) -> None:
+    def _fit_lbfgs(self, owner: Parameters, part: Part) -> None:
         from fastbp.engine.loading import load_kernels
         from fastbp.estimators.lbfgs import LBFGSLoop
         from fastbp.estimators.stochastic import check_finite
 
-        problem = self._lbfgs_problem(X, y, sample_weight)
+        problem = self._lbfgs_problem(part)
         load_kernels(problem.engine)
         start = np.concatenate([part.ravel() for part in (*self.coefs_, *self.intercepts_)])
         start = start.astype(problem.engine.dtype, copy=False)
@@ -286,14 +276,14 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
         loop.train()
         loss = loop.loss()
         check_finite([loop.run.theta])
-        self.loss_ = self._loss_dtype(X, y, sample_weight)(loss)
+        self.loss_ = self._loss_dtype(part.X, part.y, part.sample_weight)(loss)
         self.n_iter_ = loop.n_iter
         self.coefs_, self.intercepts_ = problem.unpack(loop.run.theta)
 
-    def _lbfgs_problem(self, X: Any, y: Array, sample_weight: Array | None) -> Problem:
+    def _lbfgs_problem(self, part: Part) -> Problem:
         from fastbp.estimators.lbfgs import Problem
 
-        dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
+        dtype, y = np.result_type(part.X.dtype, self.coefs_[0].dtype), part.labels
         if y.ndim == 2 and y.size and max(float(y.max()), -float(y.min())) > LARGE_TARGET:
             dtype = np.dtype(np.float64)
         layout, objective = self._layout(dtype), self._objective(dtype)
@@ -305,14 +295,13 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} needs a stochastic solver, but solver='lbfgs'."
                 )
-        rows = _rows(X, y, sample_weight, layout, objective)
-        return Problem(rows, objective, float(self.alpha), self.n_threads)
+        return Problem(part.own_rows(layout, objective), objective, float(self.alpha), self.n_threads)
 
     def _loss_grad_lbfgs(
         self, packed: Array, X: Any, y: Array, sample_weight: Any, *workspace: object
     ) -> tuple[float, Array]:
         """Return loss and gradient at packed parameters; the workspace that scikit-learn's takes is not used."""
-        return self._lbfgs_problem(X, self._as_target(y), sample_weight)(packed)
+        return self._lbfgs_problem(Part(X, self._as_target(y), sample_weight))(packed)
 
 
 def is_plain_target(y: Any) -> bool:
@@ -335,11 +324,3 @@ def one_validation_set(validation_set: Any, X_val: Any, y_val: Any, sample_weigh
         missing = "X_val" if X_val is None else "y_val"
         raise ValueError(f"X_val and y_val belong together, but {missing} was not provided.")
     return X_val, y_val, sample_weight_val
-
-
-def _rows(X: Any, y: Array, sample_weight: Array | None, layout: Layout, objective: Objective) -> Rows:
-    """Return checked rows as the kernels take them."""
-    from fastbp.engine.rows import Rows
-
-    targets = np.ascontiguousarray(y, dtype=np.int64 if y.ndim == 1 else layout.dtype)
-    return Rows(layout, as_rows(X, layout.dtype), targets, sample_weight, objective)

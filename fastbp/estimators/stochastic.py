@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-from fastbp.callbacks.hooks import Logs, Run
+from fastbp.callbacks.hooks import Callback, Logs, Run, as_list
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.workspace import EMPTY_ORDER
@@ -75,7 +75,8 @@ class StochasticLoop(Loop):
     rng : numpy.random.RandomState
         Of the orders.
     rows : Rows
-        To train on.
+    index : ndarray of int64, optional
+        Which of the rows to train on; None: all.
     validation : Validation or None
     records : Records
         As the call before has left them; the loop updates them.
@@ -83,6 +84,8 @@ class StochasticLoop(Loop):
         Of `records.losses`.
     incremental : bool
         One epoch only.
+    watchers : sequence of Callback
+        Called after the callbacks of the estimator.
     """
 
     def __init__(
@@ -92,18 +95,21 @@ class StochasticLoop(Loop):
         optimizer: StochasticOptimizer,
         rng: np.random.RandomState,
         rows: Rows,
+        index: Array | None,
         validation: Validation | None,
         records: Records,
         loss_dtype: type[np.floating[Any]],
         *,
         incremental: bool,
+        watchers: Sequence[Callback] = (),
     ) -> None:
         epochs = 1 if incremental else estimator.max_iter
-        super().__init__(Run(estimator, session.engine.theta, epochs, rows.n), estimator.callbacks)
+        self.order = np.arange(rows.n, dtype=np.int64) if index is None else index.astype(np.int64)
+        run = Run(estimator, session.engine.theta, epochs, len(self.order))
+        super().__init__(run, [*as_list(estimator.callbacks), *watchers])
         self.estimator, self.session, self.optimizer, self.rng = estimator, session, optimizer, rng
         self.rows, self.validation, self.records = rows, validation, records
-        self.loss_dtype, self.incremental = loss_dtype, incremental
-        self.order = np.arange(rows.n, dtype=np.int64)
+        self.loss_dtype, self.incremental, self._whole = loss_dtype, incremental, index is None
         # The rate of `invscaling` changes with every epoch.
         self._unseen = optimizer.schedule != "invscaling"
 
@@ -116,7 +122,7 @@ class StochasticLoop(Loop):
             max_iter was reached.
         """
         super().epochs()
-        if not (self.incremental or self.ended or self.run.stopped):
+        if self.finished and not (self.incremental or self.ended or self.run.stopped):
             warn(
                 f"Stochastic Optimizer: Maximum iterations ({self.estimator.max_iter}) reached and the optimization "
                 "hasn't converged yet.",
@@ -135,17 +141,19 @@ class StochasticLoop(Loop):
             return 0
         # Each epoch without an improvement brings the end nearer by one.
         patience = estimator.n_iter_no_change - records.no_improvement + 1
-        return int(min(run.epochs - run.epoch, max(patience, 1), self.session.passes_in_a_call(run.samples)))
+        return int(min(self.until - run.epoch, max(patience, 1), self.session.passes_in_a_call(run.samples)))
 
     def passes(self, count: int) -> Iterable[tuple[float, float]] | None:
         """Train `count` epochs in one compiled call; see `Loop.passes`."""
-        run, session, n = self.run, self.session, self.rows.n
+        run, session, n = self.run, self.session, len(self.order)
         before = self.order, self.rng.get_state(legacy=False) if count > 1 else {}
         orders = EMPTY_ORDER
         if self.estimator.shuffle:
             orders = np.empty((count, n), np.int64)
             for k in range(count):
                 self.order = orders[k] = self._next_order()
+        elif not self._whole:
+            orders = np.tile(self.order, (count, 1))
         rate = float(self.optimizer.base_rate * run.learning_rate_scale)
         sums = session.passes(self.rows, orders, rate, count)
         if sums is not None:
@@ -157,7 +165,7 @@ class StochasticLoop(Loop):
 
     def _next_order(self) -> Array:
         """Return the order of the next epoch: the permutations compose over one call, as scikit-learn's do."""
-        permutation = np.arange(self.rows.n)
+        permutation = np.arange(len(self.order))
         self.rng.shuffle(permutation)
         return self.order[permutation]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import collections
+import math
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -22,21 +24,45 @@ class Interrupted(KeyboardInterrupt):
 class Control:
     """How far all threads are together, and whether they are to end.
 
+    Parameters
+    ----------
+    deadline : float
+        When they are to end, by `time.monotonic`.
+
+    Attributes
+    ----------
+    samples : int
+        Rows trained.
+    ends : bool
+        Whether each thread is to end with its present chunk.
+    late : bool
+        Whether that is because of the deadline.
+    note : str
+        Shown behind the bar.
+
     >>> control = Control()
     >>> control.advance(5)
     >>> control.samples
     5
     """
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float = math.inf) -> None:
         self.samples = 0
-        self.ends = False
+        self.ends = self.late = False
+        self.note = ""
+        self._deadline = deadline
         self._lock = threading.Lock()
 
     def advance(self, samples: int) -> None:
         """Note that so many rows were trained; raise `Interrupted` if that was to be the last chunk."""
         with self._lock:
             self.samples += samples
+        self.check()
+
+    def check(self) -> None:
+        """Raise `Interrupted` if the threads are to end."""
+        if time.monotonic() >= self._deadline:
+            self.ends = self.late = True
         if self.ends:
             raise Interrupted
 
@@ -56,7 +82,13 @@ class Watch(Callback):
 
 
 def work_off(
-    pieces: Sequence[Piece], threads: int, control: Control, *, samples: int = 0, verbose: int = 0
+    pieces: Sequence[Piece],
+    threads: int,
+    control: Control,
+    *,
+    samples: int = 0,
+    verbose: int = 0,
+    title: str = "",
 ) -> None:
     """Do all pieces, each in one of the threads, begun in their order; return when all threads have left.
 
@@ -70,6 +102,8 @@ def work_off(
         Rows to train in all, for the bar.
     verbose : int
         1: one bar on a terminal or in a notebook. 2: the line of each piece on standard error.
+    title : str
+        Of the bar.
 
     Raises
     ------
@@ -77,6 +111,7 @@ def work_off(
         The other pieces in hand end with their next chunk, and no further one begins.
     """
     left = collections.deque(pieces)
+    control.ends = False  # of an earlier call
     told: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
 
     def work() -> None:
@@ -96,6 +131,9 @@ def work_off(
             told.put(("left", None))
 
     bar = bar_of(samples) if verbose == 1 else None
+    begun = control.samples
+    if bar is not None:
+        bar.set_description_str(title, refresh=False)
     started: list[threading.Thread] = []
     error: BaseException | None = None
     try:
@@ -121,18 +159,25 @@ def work_off(
             elif kind == "line" and verbose == 2:
                 sys.stderr.write(content + "\n")
             if bar is not None:
-                bar.update(control.samples - bar.n)
+                _show(bar, control, begun)
     finally:
         control.ends = True
         _join(started)
         if bar is not None:
-            bar.update(control.samples - bar.n)
+            _show(bar, control, begun)
             bar.close()
     while error is None and not told.empty():
         kind, content = told.get()
         error = content if kind == "error" else None
     if error is not None:
         raise error
+
+
+def _show(bar: Any, control: Control, begun: int) -> None:
+    """Move a bar that began when so many rows were trained."""
+    if control.note:
+        bar.set_postfix_str(control.note, refresh=False)
+    bar.update(control.samples - begun - bar.n)
 
 
 def _join(threads: Sequence[threading.Thread]) -> None:

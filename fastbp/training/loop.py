@@ -30,6 +30,8 @@ class Loop:
         Spent on the current epoch so far.
     ended : bool
         Whether the rules of the subclass have ended the training.
+    until : int
+        The epoch before which `epochs` returns, the last one if nobody says otherwise; a later call goes on there.
     """
 
     # Whether a training that is stopped within an epoch can go on there later. Then that epoch is not finished: its
@@ -43,7 +45,14 @@ class Loop:
         self.hooks = CallbackList(callbacks, run)
         self.seconds = 0.0
         self.ended = False
+        self.until = run.epochs
         self._unfinished: Logs | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether no epoch is left, or the training was ended or stopped."""
+        run = self.run
+        return run.epoch >= run.epochs or run.stopped or self.ended
 
     # What a subclass defines
 
@@ -100,9 +109,9 @@ class Loop:
             self.record(self._unfinished)
 
     def epochs(self) -> None:
-        """Train all epochs."""
+        """Train all epochs up to `until`."""
         run = self.run
-        while run.epoch < run.epochs and not (run.stopped or self.ended):
+        while run.epoch < self.until and not (run.stopped or self.ended):
             count = self.ahead()
             if count and self.several(count):
                 continue

@@ -51,7 +51,7 @@ FLOORS = {
         {"training"},
         {"estimators", "sequential"},
         {"formats", "many"},
-        {"explaining", "plot"},
+        {"explaining", "plot", "search"},
         {"cli"},
         {"fastbp"},
         {"__main__"},

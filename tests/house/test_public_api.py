@@ -19,6 +19,7 @@ NAMES = """
     MLPClassifier MLPRegressor
     Sequential Dense Dropout Trainer History
     fit_many predict_many Stack
+    SearchCV
     SGD Adagrad RMSProp Adam AdamW NAdam Rprop
     Loss Rule check_grad
     ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
