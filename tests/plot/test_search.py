@@ -193,6 +193,27 @@ def test_search_errors(search, options, error, message):
         plot.search(search, **options)
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("show", ["scores", "epochs"])
+def test_png_of_a_real_search(show, tmp_path):
+    """Of our search with halving: the picture holds all that is drawn."""
+    from sklearn.datasets import load_iris
+
+    import fastbp as fb
+
+    X, y = load_iris(return_X_y=True)
+    grid = {"alpha": [1e-4, 1e-2, 1.0, 100.0], "hidden_layer_sizes": [(4,), (8,), (8, 4)]}
+    model = fb.MLPClassifier(max_iter=18, learning_rate_init=0.02, random_state=0)
+    search = fb.SearchCV(model, grid, cv=3, eta=3, n_threads=1).fit(X, y)
+    ax = plot.search(search, show=show)
+    assert_nothing_clipped(ax)
+    ax.figure.savefig(tmp_path / "search.png")
+    height, width, _ = plt.imread(tmp_path / "search.png").shape
+    assert height > 300 and width > 600
+    if show == "epochs":
+        assert len({bar.get_width() for bar in ax.patches}) == 3
+
+
 def test_png_of_scikit_learns_searches(tmp_path):
     from sklearn.experimental import enable_halving_search_cv  # noqa: F401
     from sklearn.linear_model import LogisticRegression
