@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
-LABELED = 40
-"""So many bars have room for the names of their candidates."""
+READABLE = 5.0
+"""Points: names of candidates that would be smaller are left out."""
 
 
 def search(
@@ -240,14 +240,15 @@ def _bars(ax: Axes | None, found: Candidates) -> Axes:
     scores = np.nan_to_num(found.scores, nan=-np.inf)
     order = np.lexsort((-scores, -found.budget, np.arange(count) != found.best))
     best, others = seen_on(ax, NEGATIVE), seen_on(ax, POSITIVE)
+    size = min(9.0, 0.75 * ax.get_window_extent().height * 72 / ax.figure.dpi / count)
     ax.barh(
         range(count),
         found.budget[order],
-        height=0.75 if count <= LABELED else 1.0,
+        height=0.75 if size >= READABLE else 1.0,
         color=[best if row == found.best else others for row in order],
     )
-    if count <= LABELED:
-        ax.set_yticks(range(count), [_name(found, row) for row in order])
+    if size >= READABLE:
+        ax.set_yticks(range(count), [_name(found, row) for row in order], fontsize=size)
         for place, row in enumerate(order):
             score = number(found.scores[row]) if np.isfinite(found.scores[row]) else "no score"
             ax.annotate(
@@ -256,7 +257,7 @@ def _bars(ax: Axes | None, found: Candidates) -> Axes:
                 xytext=(3, 0),
                 textcoords="offset points",
                 va="center",
-                fontsize=8,
+                fontsize=min(size, 8.0),
             )
         ax.margins(x=0.12)
     else:

@@ -119,10 +119,13 @@ def test_a_failed_candidate_has_a_bar_of_its_epochs():
     assert ax.texts[-1].get_text() == "no score"
 
 
-def test_many_candidates_have_no_names():
-    ax = plot.search(found({"alpha": tuple(range(1, 101))}, epochs=[1] * 99 + [3]), show="epochs")
-    assert len(ax.patches) == 100
-    assert ax.get_ylabel() == "100 candidates, the best first"
+@pytest.mark.parametrize(("count", "height"), [(100, None), (36, 2.0)])
+def test_names_that_nobody_could_read_are_left_out(count, height):
+    own = None if height is None else plt.figure(figsize=(6, height)).add_subplot()
+    search = found({"alpha": tuple(range(1, count + 1))}, epochs=[1] * (count - 1) + [3])
+    ax = plot.search(search, show="epochs", ax=own)
+    assert len(ax.patches) == count
+    assert ax.get_ylabel() == f"{count} candidates, the best first"
     assert not ax.texts
 
 
