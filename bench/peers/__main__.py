@@ -16,7 +16,7 @@ from bench.peers.registry import PEAK, SUITES
 from bench.peers.startup import run_startup
 from bench.peers.subject import Case
 from bench.peers.workloads import WORKLOADS
-from bench.report import tables
+from bench.report import searches, tables
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -133,7 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         peers_chart(results, args.plot)
     print()
-    for table in tables.tables(results):
+    for table in (*tables.tables(results), *searches.tables(results)):
         print(table.text(), end="\n\n")
     print(tables.machine_sentence(results))
     for line in circumstances.kernel_lines(results):

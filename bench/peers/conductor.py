@@ -107,6 +107,8 @@ class Turns:
     worker: Worker
     times: int
     tally: stolen.Tally
+    told: Any = None
+    """What it says of its work beside the rate: of a search, what it found."""
     alive: bool = True
 
     @property
@@ -122,6 +124,7 @@ class Turns:
             self.alive = False
             return str(error)
         self.tally.add(answer["rate"], answer["stolen"])
+        self.told = answer.get("told")
         return ""
 
 
@@ -138,7 +141,7 @@ def run_case(
     dict
         The case's fields, "unit", and "peers": name -> entry. An entry has "status" ("ok", "skipped", "failed",
         "disagrees", "slowed", "stolen"), "note", the "kernels" of its process, and when it was measured what
-        `summarize` adds.
+        `summarize` adds, and "told" if the subject tells something.
     """
     entries: dict[str, Entry] = {}
     turns: dict[str, Turns] = {}
@@ -181,6 +184,8 @@ def run_case(
                 worker.close()
     for name, turn in turns.items():
         summarize(entries[name], turn.tally)
+        if turn.told is not None:
+            entries[name]["told"] = turn.told
         say(f"  {name}: {describe(entries[name], 'FLOP/s' if name == PEAK.name else suite.unit)}")
     return asdict(case) | {"unit": suite.unit, "peers": entries}
 

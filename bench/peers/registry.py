@@ -35,7 +35,7 @@ class Suite:
 
     `cases` are the names of its rows, `unit` what a rate counts, `tolerance` how far the peers' checks may differ
     (relative; float32, float64). `threads` and `dtypes` are the defaults of the suite, `exceptions` the dtypes of
-    cases that differ.
+    cases that differ. If `time` says what one unit takes, the report shows durations under that name instead of rates.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Suite:
     threads: tuple[int, ...] = (1, 2)
     dtypes: tuple[str, ...] = ("float32",)
     exceptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    time: str = ""
 
     def dtypes_of(self, case: str) -> tuple[str, ...]:
         """The default dtypes of a case."""
@@ -119,6 +120,26 @@ SUITES = {
             threads=(2,),
         ),
         Suite(
+            "search",
+            "A search of 4 widths x 3 penalties over 5 folds, three seeds",
+            ("digits", "breast-cancer", "table"),
+            "searches/s",
+            (
+                Peer(OURS, "searching:Fastbp", ("fastbp",)),
+                Peer("fastbp-float32", "searching:FastbpFloat32", ("fastbp",)),
+                Peer("fastbp-full", "searching:FastbpFull", ("fastbp",)),
+                Peer("fastbp-full-float32", "searching:FastbpFullFloat32", ("fastbp",)),
+                Peer("fastbp-halving", "searching:OurHalving", ("fastbp", "sklearn")),
+                Peer("fastbp-grid", "searching:OurGrid", ("fastbp", "sklearn")),
+                Peer("sklearn-halving", "searching:TheirHalving", ("sklearn",)),
+                Peer("sklearn-grid", "searching:TheirGrid", ("sklearn",)),
+            ),
+            # Of the best score: halving may pick another candidate. The report says which, and what it cost.
+            tolerance=(2e-2, 2e-2),
+            dtypes=("float64",),
+            time="time of a search",
+        ),
+        Suite(
             "latency",
             "One row through 20-64-64-1, from Python",
             ("one-row",),
@@ -136,6 +157,7 @@ SUITES = {
             ),
             tolerance=(1e-4, 1e-9),
             threads=(1,),
+            time="time per call",
         ),
         Suite(
             "predict",
@@ -173,6 +195,7 @@ SUITES = {
             "starts/s",
             (),
             threads=(2,),
+            time="time",
         ),
     )
 }

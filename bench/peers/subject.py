@@ -36,7 +36,10 @@ class Case:
 
 
 class Subject(Protocol):
-    """One peer at work on one case."""
+    """One peer at work on one case.
+
+    It may have `told`, a method that returns what its runs have found; that is kept in the results beside the rate.
+    """
 
     work: float
     """Units (samples, calls, FLOPs) that one `run(1)` does."""

@@ -79,7 +79,7 @@ def prepare(subject: Subject) -> dict[str, Any]:
     return {"check": check, "once": once, "note": note}
 
 
-def measure(subject: Subject, times: int) -> dict[str, float | None]:
+def measure(subject: Subject, times: int) -> dict[str, Any]:
     """One timed repeat, from the start."""
     if hasattr(subject, "rate"):
         watch = stolen.Watch()
@@ -89,7 +89,8 @@ def measure(subject: Subject, times: int) -> dict[str, float | None]:
     start = time.perf_counter()
     subject.run(times)
     seconds = time.perf_counter() - start
-    return {"rate": subject.work * times / seconds, "seconds": seconds, "stolen": watch.share()}
+    answer = {"rate": subject.work * times / seconds, "seconds": seconds, "stolen": watch.share()}
+    return answer | {"told": subject.told()} if hasattr(subject, "told") else answer
 
 
 def serve(subject: Subject, commands: TextIO, answers: TextIO) -> None:

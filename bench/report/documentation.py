@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.fair import ROOT
 from bench.peers.registry import OURS
-from bench.report import charts, phases, tables
+from bench.report import charts, phases, searches, tables
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -24,15 +24,17 @@ def other_sentences(results: tables.Results) -> list[str]:
         ("latency", "one row from Python"),
         ("predict", "100 000 rows through 784-100-10"),
         ("many-models", "small models in one call, {name}"),
+        ("search", "a search of 12 candidates over 5 folds, {name}"),
         ("simplechains", "SimpleChains' example {name}"),
     ):
         for case in tables.cases(results, suite):
             c = tables.compare(case)
             if c.refused or not np.isfinite(c.ours):
                 continue
+            as_time = tables.SUITES[suite].time
             threads = f"{case['threads']} thread{'s' * (case['threads'] > 1)}"
             head = f"{what.format(name=case['name'])}, {threads}, {case['dtype']}"
-            if suite in ("startup", "latency"):
+            if as_time:
                 mine, other = tables.duration(1 / c.ours), tables.duration(1 / c.best)
             else:
                 unit = case["unit"].replace("/s", " per second")
@@ -42,9 +44,7 @@ def other_sentences(results: tables.Results) -> list[str]:
             lines.append(f"{head}: {mine} (best peer {c.best_name}: {other}){peak}.")
             for name, rate in tables.measured(case).items():
                 if name.startswith(OURS) and name != OURS:
-                    value = (
-                        tables.duration(1 / rate) if suite in ("startup", "latency") else tables.number(rate)
-                    )
+                    value = tables.duration(1 / rate) if as_time else tables.number(rate)
                     lines[-1] = f"{lines[-1][:-1]}; {name}: {value}."
     return lines
 
@@ -71,7 +71,7 @@ def section(results: tables.Results, pictures: dict[str, str]) -> str:
 
 
 def write(folder: Path, results: Path = RESULTS) -> None:
-    """Write what the pages include into `folder`: performance.inc, roofline.txt, and the pictures, sizes.svg too.
+    """Write what the pages include into `folder`: performance.inc, searches.inc, roofline.txt, and the pictures.
 
     Raises
     ------
@@ -82,6 +82,7 @@ def write(folder: Path, results: Path = RESULTS) -> None:
     peers = tables.publishable(results / "peers.json")
     text = section(peers, charts.draw(peers, folder))
     (folder / "performance.inc").write_text(text, encoding="utf-8")
+    (folder / "searches.inc").write_text(searches.section(peers) + "\n", encoding="utf-8")
     text = "\n\n".join(map(phases.text, phases.load(results / "roofline.json")))
     (folder / "roofline.txt").write_text(text + "\n", encoding="utf-8")
     sizes = json.loads((results / "sizes.json").read_text(encoding="utf-8"))

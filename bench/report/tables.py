@@ -278,11 +278,11 @@ def short_table(results: Results) -> Table:
 
 
 def peers_table(results: Results, suite: str, threads: int, dtype: str) -> Table:
-    """Every peer's median rate in every case of a suite (durations instead of rates for latency and start-up)."""
+    """Every peer's median rate in every case of a suite (durations if the suite asks for them)."""
     found = list(cases(results, suite, threads, dtype))
     names = [peer.name for peer in SUITES[suite].peers if peer is not PEAK]
     names += sorted({name for c in found for name in c["peers"]} - {*names, PEAK.name})
-    as_time = suite in ("latency", "startup")
+    as_time = SUITES[suite].time
     rows = []
     for name in names:
         cells = []
@@ -294,9 +294,7 @@ def peers_table(results: Results, suite: str, threads: int, dtype: str) -> Table
             else:
                 cells.append(entry["status"])
         rows.append((name, *cells))
-    unit = {"latency": "time per call", "startup": "time"}.get(
-        suite, SUITES[suite].unit.replace("/s", " per second")
-    )
+    unit = as_time or SUITES[suite].unit.replace("/s", " per second")
     plural = "s" * (threads > 1)
     title = f"{SUITES[suite].title}: {unit}, {threads} thread{plural}, {dtype}"
     return Table(title, ("peer", *(c["name"] for c in found)), rows)

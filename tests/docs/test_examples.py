@@ -81,3 +81,10 @@ def test_policy_and_value(tmp_path):
     text = run("own/policy_and_value.py", tmp_path)
     assert number(r"after  30 updates the last 100 poles stood for +(\d+)", text) < 200
     assert number(r"after 150 updates the last 100 poles stood for +(\d+)", text) > 350
+
+
+def test_model_search(tmp_path):
+    text = run("model_search.py", tmp_path)
+    assert number(r"new rows: ([\d.]+)", text) > 0.95
+    assert number(r"(\d+) % of the full grid", text) < 40
+    assert number(r"halving gave up ([\d.]+)", text) < 0.005

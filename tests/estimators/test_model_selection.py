@@ -1,4 +1,4 @@
-"""scikit-learn's model selection and ensembles: with our class the scores of its own, on one thread and on several."""
+"""scikit-learn's model selection and ensembles: with our class the scores of its own, by threads and by processes."""
 
 import joblib
 import numpy as np
@@ -80,11 +80,12 @@ TOOLS = {
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("backend", ["threading", pytest.param("loky", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("tool", TOOLS)
-def test_scores_are_those_of_scikit_learn(tool):
-    """Threads of joblib run fits side by side: kernels hold no lock of the interpreter."""
+def test_scores_are_those_of_scikit_learn(tool, backend):
+    """Threads of joblib run fits side by side: kernels hold no lock of the interpreter. So do its processes."""
     options = {"hidden_layer_sizes": (6,), "max_iter": 20, "random_state": 0, "learning_rate_init": 0.02}
-    with joblib.parallel_config("threading"):
+    with joblib.parallel_config(backend):
         ours = TOOLS[tool](fastbp.MLPClassifier(**options))
     with joblib.parallel_config("sequential"):
         alone = TOOLS[tool](fastbp.MLPClassifier(**options))

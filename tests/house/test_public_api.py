@@ -59,7 +59,7 @@ def test_name_is_public(name):
             "predict predict_one pullback_one train_one train_one_from value_and_grad_one warmup",
         ),
         ("fastbp.formats", "to_onnx to_torch from_torch to_c save load"),
-        ("fastbp.plot", "descent_path loss_curve loss_surface decision_boundary network"),
+        ("fastbp.plot", "descent_path loss_curve loss_surface decision_boundary network search"),
     ],
 )
 def test_submodule_names(module, names):

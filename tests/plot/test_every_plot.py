@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +12,16 @@ from fastbp.plot import _style
 from tests.plot.doubles import Net, assert_nothing_clipped
 
 plt = pytest.importorskip("matplotlib.pyplot")
+
+SEARCH = types.SimpleNamespace(
+    best_index_=1,
+    cv_results_={
+        "params": [{"alpha": 0.1, "size": 4}, {"alpha": 1.0, "size": 4}, {"alpha": 1.0, "size": 8}],
+        "mean_test_score": [0.8, 0.9, np.nan],
+        "std_test_score": [0.1, 0.0, np.nan],
+        "epochs": [4, 12, 4],
+    },
+)
 
 
 def test_import_does_not_load_matplotlib():
@@ -29,6 +40,8 @@ def calls():
         "loss_surface": lambda ax: plot.loss_surface(flat, data, data[:, :1], resolution=5, ax=ax),
         "decision_boundary": lambda ax: plot.decision_boundary(line, data, [0, 1, 1, 0], resolution=9, ax=ax),
         "network": lambda ax: plot.network(flat, [0.3, -0.4], ax=ax),
+        "search": lambda ax: plot.search(SEARCH, ax=ax),
+        "search epochs": lambda ax: plot.search(SEARCH, show="epochs", ax=ax),
     }
 
 

@@ -1,4 +1,4 @@
-"""The smaller measurements, each tried once: `bench.probes.dropin`, `neighbors`, `roofline`, `sizes`."""
+"""The smaller measurements, each tried once: `bench.probes.dropin`, `backends`, `neighbors`, `roofline`, `sizes`."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from numba.core import config
 
 from bench import fair, stolen
 from bench.fair import ROOT
-from bench.probes import dropin
+from bench.probes import backends, dropin
 
 
 def run(module, *arguments):
@@ -121,3 +121,21 @@ def test_sizes(tmp_path):
     assert [row["chosen"] for row in content["rows"]] == ["per_lane", "one_by_one"]
     assert all(row["per_lane"] > 0 and row["one_by_one"] > 0 for row in content["rows"])
     assert "4-8-1" in text and content["peak"] > 1e9
+
+
+@pytest.mark.slow
+def test_backends(tmp_path):
+    text = run("backends", "--quick", "--json", str(tmp_path / "r.json"))
+    found = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
+    for name in (backends.ALONE, backends.THREADS, backends.STARTED, backends.AGAIN):
+        assert found[name]["seconds"] > 0
+        assert name in text
+    assert found["a worker adds"] > 0  # it imports
+    assert f"each process that is started adds {found['a worker adds']:.2f} CPU seconds" in text
+
+
+def test_backends_without_a_clean_run():
+    text = backends.table({backends.ALONE: {"seconds": 1.0, "processor": 2.0}, "jobs": 2})
+    assert "n_jobs=1                  1.00          2.00" in text
+    assert "threading: no clean run" in text
+    assert "add" not in text

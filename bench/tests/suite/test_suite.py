@@ -12,12 +12,12 @@ import pytest
 from bench import fair
 from bench.fair import ROOT
 from bench.peers.workloads import WORKLOADS
-from bench.suite import kernels, machine, predicting, startup, threads, training, workloads
+from bench.suite import kernels, machine, predicting, searching, startup, threads, training, workloads
 from fastbp.layers import ACTIVATION_NAMES
 from fastbp.objectives import OBJECTIVE_NAMES
 from fastbp.optimizers import RULE_NAMES
 
-MODULES = (kernels, predicting, threads, training)
+MODULES = (kernels, predicting, searching, threads, training)
 
 
 def benchmarks():
