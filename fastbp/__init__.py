@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 
+# The one place of the version: pyproject.toml reads it here, and the tag of a release is checked against it.
 __version__ = "0.1.0"
 
 _KERNELS = os.path.join(os.path.dirname(__file__), "kernels")

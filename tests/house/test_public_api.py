@@ -202,6 +202,11 @@ def test_import_loads_nothing_heavy(tmp_path):
     assert not loaded_by("from fastbp import Sequential, Dense, Adam") & heavy
 
 
+def test_import_loads_python_alone():
+    """Not one other package: what needs one asks for it."""
+    assert loaded_by("import fastbp") - loaded_by("pass") - sys.stdlib_module_names == {"fastbp"}
+
+
 @pytest.mark.parametrize(
     "statement",
     [
