@@ -23,7 +23,6 @@ from bench.fair import ROOT, THREADS
 
 BUILD = """
 import sys
-sys.path.insert(0, "build_backend")
 import fastbp_build
 print(fastbp_build.build_wheel(sys.argv[1], {"precompiled": sys.argv[2]}))
 """
@@ -68,6 +67,7 @@ def build(folder: Path, precompiled: str = "yes") -> Path:
         done = subprocess.run(
             [sys.executable, "-c", BUILD, str(folder), precompiled],
             cwd=source,
+            env=os.environ | {"PYTHONPATH": "build_backend"},
             capture_output=True,
             text=True,
             check=False,

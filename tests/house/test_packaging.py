@@ -1,5 +1,6 @@
 """The built wheel and sdist hold exactly the tree."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 BUILD = """
 import sys
-sys.path.insert(0, "build_backend")
 import fastbp_build as backend
 out = sys.argv[1]  # the build rewrites sys.argv
 backend.build_wheel(out)
@@ -43,7 +43,13 @@ def dist(tmp_path_factory):
     source, out = tmp_path_factory.mktemp("source") / "fastbp", tmp_path_factory.mktemp("dist")
     ignored = shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__", "_build", "*.png")
     shutil.copytree(ROOT, source, symlinks=True, ignore=ignored)
-    done = subprocess.run([sys.executable, "-c", BUILD, str(out)], cwd=source, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", BUILD, str(out)],
+        cwd=source,
+        env=os.environ | {"PYTHONPATH": "build_backend"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return out
 

@@ -50,6 +50,9 @@ def test_start_up_runs_in_processes_of_its_own(monkeypatch, tmp_path):
     assert len(started) == 5
     assert started[0][1]["FASTBP_CACHE_DIR"] != str(tmp_path)
     assert started[1][1]["FASTBP_CACHE_DIR"] == str(tmp_path)
+    assert startup.Precompiled().track_first_step_seconds(str(tmp_path), "float32") >= 0
+    assert started[-1][1]["FASTBP_COMPILE"] == "never"
+    assert started[-1][1]["PYTHONPATH"] == str(tmp_path)
     for code in (started[0][0][-1], startup.Import().timeraw_import(), startup.Import().timeraw_engine()):
         exec(compile(code, "benchmark", "exec"), {})
 

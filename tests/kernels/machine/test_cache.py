@@ -236,7 +236,7 @@ delattr(owner, name)
     "hidden",
     [
         "numba.core.compiler:CompileResult._rebuild",
-        pytest.param("numba.core.serialize:dumps", marks=pytest.mark.slow),
+        pytest.param("numba.core.compiler:CompileResult._reduce", marks=pytest.mark.slow),
         pytest.param("numba.core.codegen:JITCodeLibrary", marks=pytest.mark.slow),
         pytest.param("numba.core.typed_passes:NativeLowering", marks=pytest.mark.slow),
     ],
