@@ -9,8 +9,9 @@ theta takes the place of g (all parameters, biases included, as in PyTorch), exc
 from __future__ import annotations
 
 import functools
+import inspect
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from fastbp.reference import RULES
 from fastbp.schedules import ConstantSchedule, Schedule
@@ -22,44 +23,51 @@ RULE_NAMES = tuple(sorted(RULES))
 MOST_STEPS = 2**53  # the kernel counts in float64
 
 
-@dataclass(frozen=True, slots=True)
+def _hyper_parameters() -> dict[str, Any]:
+    """Return every hyper-parameter of `fastbp.reference.RULES`, with the default that most of its rules have."""
+    defaults: dict[str, list[Any]] = {}
+    for update in RULES.values():
+        for name, item in inspect.signature(update.rule).parameters.items():
+            if item.default is not item.empty:
+                defaults.setdefault(name, []).append(item.default)
+    return {name: max(values, key=values.count) for name, values in defaults.items()}
+
+
+HYPER = _hyper_parameters()
+Kind = TypeVar("Kind")
+
+
+def _with_hyper_parameters(kind: type[Kind]) -> type[Kind]:
+    """Make a dataclass that has the hyper-parameters of all rules behind its own fields."""
+    for name, default in HYPER.items():
+        kind.__annotations__[name] = type(default)
+        setattr(kind, name, default)
+    return dataclass(frozen=True, slots=True)(kind)
+
+
+@_with_hyper_parameters
 class Rule:
     """An update rule as the engine takes it: its name, and the hyper-parameters of all rules but the learning rate.
 
-    Formulas are PyTorch's. Two flags choose scikit-learn's instead: with `velocity` the momentum holds steps (v =
-    momentum v - lr g), and without `eps_inside` Adam adds eps before the bias correction of the second moment. `own` is
-    a `fastbp.Rule`, which takes the place of the formula.
+    They are those of the specification, `fastbp.reference.RULES`, by name. Formulas are PyTorch's. Two flags choose
+    scikit-learn's instead: with `velocity` the momentum holds steps (v = momentum v - lr g), and without `eps_inside`
+    Adam adds eps before the bias correction of the second moment. `own` is a `fastbp.Rule`, which takes the place of
+    the formula.
     """
 
     kind: str = "sgd"
-    momentum: float = 0.0
-    nesterov: bool = False
-    velocity: bool = False
-    beta1: float = 0.9
-    beta2: float = 0.999
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    eps_inside: bool = True
-    momentum_decay: float = 0.004
-    alpha: float = 0.99
-    eta_minus: float = 0.5
-    eta_plus: float = 1.2
-    step_min: float = 1e-6
-    step_max: float = 50.0
-    initial_accumulator: float = 0.0
     own: Any = None
+
+    if TYPE_CHECKING:
+        __dataclass_fields__: ClassVar[dict[str, Any]]
+
+        def __init__(self, kind: str = "sgd", own: Any = None, **hyper: Any) -> None: ...
+        def __getattr__(self, name: str) -> Any: ...
 
     @property
     def kernel(self) -> str:
         """The kernel's name of the rule: there, SGD with momentum is another rule than SGD, since it keeps a state."""
         return "momentum" if self.kind == "sgd" and self.momentum != 0.0 else self.kind
-
-
-@functools.lru_cache(maxsize=64)
-def _hyper_of(kind: Any) -> tuple[str, ...]:
-    """Return which fields of a class of optimizers go into its rule; a short training takes not much longer."""
-    known = {item.name for item in fields(Rule)}
-    return tuple(item.name for item in fields(kind) if item.name in known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +91,14 @@ class Optimizer:
             value = getattr(self, item.name)
             if item.name in ("beta1", "beta2", "momentum", "alpha"):
                 check_number(value, f"{kind}: {item.name}", 0.0, 1.0, open_high=item.name != "momentum")
-            elif item.name in ("eps", "weight_decay", "momentum_decay", "initial_accumulator"):
+            elif type(HYPER.get(item.name)) is float:
                 check_number(value, f"{kind}: {item.name}", 0.0)
 
     @property
     def schedule(self) -> Schedule:
         """The learning rate as a schedule."""
         rate = self.learning_rate
-        return rate if isinstance(rate, Schedule) else ConstantSchedule(float(rate))
+        return rate if isinstance(rate, Schedule) else _constant(float(rate))
 
     def rule(self) -> Rule:
         """Return the update rule for the engine: everything but the learning rate.
@@ -98,11 +106,9 @@ class Optimizer:
         But for the case, a class is called as its rule is in `fastbp.reference.RULES`. A class of the user's own may be
         derived from such a class.
         """
-        kind: Any = type(self)
-        name = next((base.__name__.lower() for base in kind.__mro__ if base.__name__.lower() in RULES), None)
-        if name is None:
-            raise NotImplementedError(f"{kind.__name__} must define rule()")
-        return Rule(name, **{hyper: getattr(self, hyper) for hyper in _hyper_of(kind)})
+        if type(self.learning_rate) is float and type(self) in OPTIMIZERS.values():
+            return _known_rule(self)  # a short training takes not much longer than to make one
+        return _rule(self)
 
     def to_config(self) -> dict[str, Any]:
         """Return the optimizer as a dict of JSON types; `from_config` reads it back."""
@@ -304,7 +310,30 @@ def get(optimizer: str | Optimizer) -> Optimizer:
         raise TypeError(
             f"optimizer must be one of {', '.join(OPTIMIZERS)} or an object such as Adam(1e-3), got {optimizer!r}"
         )
-    return OPTIMIZERS[NAMES.check(optimizer, "optimizer")]()
+    return _named(optimizer)
+
+
+def _rule(optimizer: Optimizer) -> Rule:
+    kind: Any = type(optimizer)
+    name = next((base.__name__.lower() for base in kind.__mro__ if base.__name__.lower() in RULES), None)
+    if name is None:
+        raise NotImplementedError(f"{kind.__name__} must define rule()")
+    return Rule(
+        name, **{item.name: getattr(optimizer, item.name) for item in fields(kind) if item.name in HYPER}
+    )
+
+
+_known_rule = functools.lru_cache(maxsize=64)(_rule)
+
+
+@functools.lru_cache(maxsize=64)
+def _named(name: str) -> Optimizer:
+    return OPTIMIZERS[NAMES.check(name, "optimizer")]()
+
+
+@functools.lru_cache(maxsize=64)
+def _constant(rate: float) -> ConstantSchedule:
+    return ConstantSchedule(rate)
 
 
 def from_config(config: dict[str, Any]) -> Optimizer:

@@ -16,17 +16,37 @@ import numpy as np
 from .machine.jit import kernel
 from .machine.lanes import copysign, equal, fma, select, sqrt
 from .machine.loops import step_by_code
+from .machine.records import copies
 from .machine.simd import fill, lanes, load, store, total, traced
 from .machine.simd import fma as multiply_add
 
+# Hyper-parameters, and what each is; they are fields of the plan (plan.py).
+HYPER = {
+    "beta1": "memory of the mean of g",
+    "beta2": "memory of the mean of g^2",
+    "eps": "is added to a root that may be 0",
+    "momentum": "memory of the velocity",
+    "weight_decay": "times theta, is added to g",
+    "alpha": "memory of RMSprop's mean of g^2",
+    "momentum_decay": "how fast NAdam's momentum comes to beta1",
+    "eta_minus": "a step times this is the next, if g turns",
+    "eta_plus": "if it does not",
+    "step_min": "least step",
+    "step_max": "greatest step",
+}
+# Those that are on or off.
+SWITCHES = {
+    "nesterov": "look ahead along the velocity",
+    "eps_inside": "eps is added after the correction of the mean of g^2",
+    "velocity": "the velocity has the learning rate in it",
+}
 # Places in the array of a step's coefficients, which `coefficients` fills once per batch. A rule takes those that it
-# wants by their lower-case names.
+# wants by their lower-case names; behind them are the numbers of HYPER that a rule takes as they are.
 RATE, SECOND, EPS, SHRINK, WEIGHT, MU, AHEAD, DIRECT = range(8)
-BETA1, REST1, BETA2, REST2, MINUS, PLUS, LOW, HIGH, DECAY = range(8, 17)
+BETA1, REST1, BETA2, REST2, DECAY = range(8, 13)
 _NAMES = list(globals())
 _NAMES = _NAMES[_NAMES.index("RATE") : _NAMES.index("DECAY") + 1]
-PLACE = {name.lower(): place for place, name in enumerate(_NAMES)}
-N_COEFFICIENTS = len(PLACE)
+_COMPUTED = {name.lower(): place for place, name in enumerate(_NAMES)}
 
 
 def sgd(theta, g, rate):
@@ -74,13 +94,13 @@ def nadam(theta, g, exp_avg, exp_avg_sq, rate, second, eps, beta1, rest1, beta2,
     return theta + fma(g, rate, exp_avg * second) / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq
 
 
-def rprop(theta, g, previous, step_size, minus, plus, low, high):
+def rprop(theta, g, previous, step_size, eta_minus, eta_plus, step_min, step_max):
     """A step per weight, longer while g keeps its sign, shorter and no move when it turns; Riedmiller, Braun 1993."""
     agreement = g * previous
     step_size = select(
-        agreement > 0.0, step_size * plus, select(agreement < 0.0, step_size * minus, step_size)
+        agreement > 0.0, step_size * eta_plus, select(agreement < 0.0, step_size * eta_minus, step_size)
     )
-    step_size = select(step_size > high, high, select(step_size < low, low, step_size))
+    step_size = select(step_size > step_max, step_max, select(step_size < step_min, step_min, step_size))
     g = select(agreement < 0.0, 0.0, g)
     # Padding has g = 0 and must not move; NaN must show.
     move = select(g > 0.0, step_size, select(g < 0.0, -step_size, g))
@@ -99,13 +119,17 @@ TABLE: dict[str, Callable[..., tuple[Any, ...]]] = {
     "rprop": rprop,
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
-SLOTS = {
-    name: tuple(part for part in list(inspect.signature(rule).parameters)[2:] if part not in PLACE)
-    for name, rule in TABLE.items()
-}
+_ARGUMENTS = {name: list(inspect.signature(rule).parameters) for name, rule in TABLE.items()}
+_TAKEN = [name for name in HYPER if name not in _COMPUTED and any(name in a for a in _ARGUMENTS.values())]
+_GIVEN = {name: len(_COMPUTED) + number for number, name in enumerate(_TAKEN)}
+PLACE = _COMPUTED | _GIVEN
+N_COEFFICIENTS = len(PLACE)
+SLOTS = {name: tuple(part for part in a[2:] if part not in PLACE) for name, a in _ARGUMENTS.items()}
 MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
     CODES[name] for name in ("momentum", "rmsprop", "adam", "adamw", "nadam")
 )
+# hand_on(plan, coefficients): the hyper-parameters that a rule takes as they are.
+hand_on = copies(_GIVEN)
 
 
 @kernel(inline=True)
@@ -141,9 +165,8 @@ def coefficients(plan, learning_rate, t, product, out):
     out[DIRECT] = 1.0 if plan.nesterov != 0 else 0.0
     out[BETA1], out[REST1] = beta1, 1.0 - beta1
     out[BETA2], out[REST2] = beta2, 1.0 - beta2
-    out[MINUS], out[PLUS] = plan.eta_minus, plan.eta_plus
-    out[LOW], out[HIGH] = plan.step_min, plan.step_max
     out[DECAY] = plan.weight_decay
+    hand_on(plan, out)
     if rule == MOMENTUM_RULE and plan.velocity != 0:
         out[WEIGHT] = -learning_rate
         out[RATE] = 1.0
@@ -173,10 +196,7 @@ def _penalized(theta, grad, l1, l2):
 
 
 # step(code, size, numbers, params, grad, state, g0, start, stop, factors): see machine/loops.py.
-_RULES = {
-    CODES[name]: (rule, len(SLOTS[name]), list(inspect.signature(rule).parameters))
-    for name, rule in TABLE.items()
-}
+_RULES = {CODES[name]: (rule, len(SLOTS[name]), _ARGUMENTS[name]) for name, rule in TABLE.items()}
 step = step_by_code(_RULES, PLACE, _penalized)
 # The same with coefficients and factors of each lane: a model per lane.
 step_lanes = step_by_code(_RULES, PLACE, _penalized, by_lane=True)

@@ -20,12 +20,13 @@ import numpy as np
 
 from .machine.records import Record, record_at, record_behind
 from .machine.sync import SYNC_SIZE
+from .optimizers import HYPER, N_COEFFICIENTS, SWITCHES
 
 
 def _record(name, first, first_float, last):
     """Return the type of a record: the constants defined so far from `first` to `last`, by their lower-case names."""
     names = list(globals())
-    names = names[names.index(first) : names.index(last) + 1]
+    names = [name for name in names[names.index(first) : names.index(last) + 1] if name[0] != "_"]
     fields = {name.lower(): place for place, name in enumerate(names)}
     return Record(name, fields, fields[first_float.lower()])
 
@@ -34,27 +35,30 @@ def _record(name, first, first_float, last):
 N_LAYERS, N_PARAMS, N_OUT, N_BLOCKS, WORK_SIZE = range(5)
 # Rows of a batch, of the part of a batch that activations have room for.
 BATCH, PART = range(5, 7)
-# Codes of the loss and the rule, and what changes them.
-LOSS, RULE, NESTEROV, EPS_INSIDE, VELOCITY = range(7, 12)
+# Codes of the loss and the rule.
+LOSS, RULE = range(7, 9)
 # Switches: the gradient of the inputs too, clipping by global norm.
-WANT_INPUTS, CLIPPED = range(12, 14)
+WANT_INPUTS, CLIPPED = range(9, 11)
 # `slot`: size of a thread's own place for the gradient of a block, 0 if the gradient is written whole. `panel`,
 # `panel_size`: a thread's place in `work` for copied weights, -1 if none are copied.
-SLOT, PANEL, PANEL_SIZE = range(14, 17)
+SLOT, PANEL, PANEL_SIZE = range(11, 14)
 # Place in `work` where the gradient of some rows is summed before it is added to that of the rows before.
-PARTIAL = 17
+PARTIAL = 14
 # The address of a loss of the user's.
-JUDGE = 18
-# Hyper-parameters of the rules.
-BETA1, BETA2, EPS, MOMENTUM, WEIGHT_DECAY, ALPHA, MOMENTUM_DECAY = range(19, 26)
-ETA_MINUS, ETA_PLUS, STEP_MIN, STEP_MAX = range(26, 30)
+JUDGE = 15
+# Switches and hyper-parameters of the rules: NESTEROV, ..., BETA1, ..., as optimizers.py lists them.
+_FIRST = 16 + len(SWITCHES)
+_NEXT = _FIRST + len(HYPER)
+globals().update({name.upper(): 16 + number for number, name in enumerate((*SWITCHES, *HYPER))})
 # Clipping; scikit-learn's penalty, divided by the batch's weight; dropout of the inputs.
-MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(30, 33)
+MAX_NORM, L2_PER_ROW, INPUT_DROPOUT = range(_NEXT, _NEXT + 3)
 # The loss: its parameter, factors of value and slope, bounds of a value; whether Poisson's constant counts.
-PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(33, 39)
-HEADER = 39
-NETWORK = _record("Plan", "N_LAYERS", "BETA1", "FULL")
+PARAMETER, VALUE_SCALE, SLOPE_SCALE, LOW, HIGH, FULL = range(_NEXT + 3, _NEXT + 9)
+HEADER = _NEXT + 9
+NETWORK = _record("Plan", "N_LAYERS", next(iter(HYPER)).upper(), "FULL")
 network_at = record_at(NETWORK)
+# The fields of SWITCHES, and of HYPER.
+RULE_SWITCHES, RULE_NUMBERS = slice(16, _FIRST), slice(_FIRST, _NEXT)
 
 # A layer. Places in `params`: weights and the distance of their rows, bias (-1: none), copy T and its distance.
 FAN_IN, FAN_OUT, TRANSPOSED, W, LDW, B, T, LDT = range(8)
@@ -91,8 +95,10 @@ TOTALS = _record("Totals", "LOSS_SUM", "LOSS_SUM", "SCALE")
 totals_at = record_at(TOTALS)
 # They begin `numbers`; behind them are the coefficients of the step, the sum of the losses of each pass, each row's
 # value, each row's weight, and two numbers for each block of weights: its penalty, and the square of its gradient.
-COEFFICIENTS, PASSES, ROWS = 8, 32, 96
-MOST_PASSES = ROWS - PASSES
+MOST_PASSES = 64
+COEFFICIENTS = 8
+PASSES = COEFFICIENTS + -(-N_COEFFICIENTS // 8) * 8
+ROWS = PASSES + MOST_PASSES
 
 # Rows whose gradient is summed in one go, from zero.
 SUM_ROWS = 512

@@ -3,9 +3,13 @@
 import dataclasses
 import inspect
 
+import numpy as np
 import pytest
 
 from fastbp import optimizers
+from fastbp.engine.session import place_rule
+from fastbp.kernels import optimizers as kernels
+from fastbp.kernels import plan
 from fastbp.optimizers import SGD, Adam, Rprop
 from fastbp.schedules import CosineDecay
 from fastbp.sequential import Sequential
@@ -98,3 +102,28 @@ def test_seeds_and_other_defaults_stand_once():
         assert fit[name] == own[name], name
     for call in (Sequential, Sequential.fit, Trainer):
         assert inspect.signature(call).parameters["seed"].default == 0
+
+
+def test_hyper_parameters_are_those_of_the_specification():
+    """The engine's rule has them, and so has the plan, but for what only the first state depends on."""
+    known = set(optimizers.HYPER)
+    assert {field.name for field in dataclasses.fields(optimizers.Rule)} == {"kind", "own", *known}
+    assert {*kernels.HYPER, *kernels.SWITCHES} == known - {"initial_accumulator"}
+    assert known >= {"momentum", "nesterov", "beta1", "eta_minus", "step_max"}
+    for name, default in {"eps": 1e-8, "weight_decay": 0.0, "eps_inside": True, "beta2": 0.999}.items():
+        assert getattr(optimizers.Rule(), name) == default
+
+
+def test_what_the_kernels_are_told_of_a_rule():
+    """Every hyper-parameter has its own place in the plan."""
+    numbers = {name: 2.0 + place for place, name in enumerate(kernels.HYPER)}
+    switches = dict.fromkeys(kernels.SWITCHES, False)
+    for name in kernels.SWITCHES:
+        rule = optimizers.Rule("adam", **numbers, **{**switches, name: True})
+        words = np.zeros(plan.HEADER, np.int64)
+        place_rule(words, words.view(np.float64), rule, np.dtype(np.float32))
+        fields = plan.NETWORK.fields
+        assert {other: bool(words[fields[other]]) for other in switches} == {**switches, name: True}
+        assert {other: words.view(np.float64)[fields[other]] for other in numbers} == numbers
+        assert words[plan.RULE] == kernels.CODES["adam"]
+        assert np.count_nonzero(words) == 2 + len(numbers)

@@ -52,7 +52,7 @@ class Engine:
         Where what stands, and the sizes that follow from the architecture.
     theta : ndarray, flat
         All parameters, padded; live. Copy it to keep a state, assign into it to return to one.
-    training_lock : context manager
+    training_lock : fastbp.engine.teams.TrainingLock
         Held by who trains the parameters; predictions do not ask for it.
     weights, biases : lists of ndarray
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.

@@ -467,20 +467,16 @@ def _product(rule: Rule, steps: int) -> float:
             return product  # mu grows and stays below 1, so all that follow round to the same: it is almost 0
         product = following
     # If the product is not almost 0 by now, then mu has reached beta1 to the last bit.
-    return product * rule.beta1 ** max(0, steps - MULTIPLIED)
+    return float(product * rule.beta1 ** max(0, steps - MULTIPLIED))
 
 
 def place_rule(plan: Array, hyper: Array, rule: Rule, dtype: np.dtype[Any]) -> None:
     """Write what the kernels must know of a rule into a plan, and into the same memory as float64."""
     plan[p.RULE] = optimizers.CODES[rule.kernel]
-    plan[p.NESTEROV], plan[p.EPS_INSIDE], plan[p.VELOCITY] = rule.nesterov, rule.eps_inside, rule.velocity
-    hyper[p.BETA1], hyper[p.BETA2] = rule.beta1, rule.beta2
+    plan[p.RULE_SWITCHES] = [getattr(rule, name) for name in optimizers.SWITCHES]
+    hyper[p.RULE_NUMBERS] = [getattr(rule, name) for name in optimizers.HYPER]
     # Never quite 0: padding, which never had a gradient, must not become 0 / 0.
-    hyper[p.EPS] = max(rule.eps, LEAST_EPS[dtype])
-    hyper[p.MOMENTUM], hyper[p.WEIGHT_DECAY], hyper[p.ALPHA] = rule.momentum, rule.weight_decay, rule.alpha
-    hyper[p.MOMENTUM_DECAY] = rule.momentum_decay
-    hyper[p.ETA_MINUS], hyper[p.ETA_PLUS] = rule.eta_minus, rule.eta_plus
-    hyper[p.STEP_MIN], hyper[p.STEP_MAX] = rule.step_min, rule.step_max
+    hyper[p.NETWORK.fields["eps"]] = max(rule.eps, LEAST_EPS[dtype])
 
 
 def _check_rule(rule: Rule) -> None:

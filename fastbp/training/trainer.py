@@ -16,6 +16,7 @@ from fastbp.engine.own import new_session
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.sources import prepare, with_gradient
+from fastbp.engine.teams import held
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number, check_threads
 
@@ -115,6 +116,7 @@ class Trainer:
         self._codes = self.objective.name == "cross_entropy"
         self._session: Session | None = None  # made when the size of a batch is known
         self._outside: Outside | None = None
+        self._turn = self.engine.training_lock.turn
 
     def step(self, x: Any, y: Any, sample_weight: ArrayLike | None = None) -> float:
         """Train on one batch: forward, backward, update. Returns its loss before the update.
@@ -136,19 +138,38 @@ class Trainer:
         Fastest with C-contiguous arrays of the model's dtype and y of shape (n, n_outputs), or int64 class codes: they
         are used as they are and not searched for NaN. Everything else is checked and converted first.
         """
-        with self.engine.training_lock:
-            session = self._session
-            if session is not None and sample_weight is None and session.prepared is not None:
-                rate = self._rate
-                if rate is None:
-                    rate = self._scheduled(session)
-                loss = session.prepared(x, y, rate)
-                if loss is not None:
-                    return loss
+        if sample_weight is None:
+            turn, loss = self._turn, None
+            mine: list[None] = []
+            # The quick way of a `TrainingLock`.
+            try:
+                if turn.setdefault("by", mine) is mine:
+                    session = self._session
+                    if session is not None and session.prepared is not None and "closed" not in turn:
+                        rate = self._rate
+                        loss = session.prepared(x, y, self._scheduled(session) if rate is None else rate)
+                    del turn["by"]
+            except BaseException:
+                if "by" in turn and turn["by"] is mine:
+                    del turn["by"]
+                raise
+            if loss is not None:
+                return loss
         return self._step(x, y, sample_weight)
 
     def _step(self, x: Any, y: Any, sample_weight: ArrayLike | None) -> float:
-        """`step` for a batch that is not like the one before."""
+        """`step` for a batch that is not like the one before, or if somebody has trained the model since then."""
+        lock = self.engine.training_lock
+        within = held(lock)  # a callback of a training that goes on
+        if sample_weight is None and self._session is not None:
+            with lock:
+                session: Session | None = self._session
+                if session is not None and session.prepared is not None:
+                    loss = session.prepared(x, y, self._next_rate(session))
+                    if loss is not None:
+                        if not within:
+                            lock.open()
+                        return loss
         plain = (
             type(x) is np.ndarray
             and type(y) is np.ndarray
@@ -163,13 +184,15 @@ class Trainer:
             rows = Rows(self.engine.layout, x, y, None, self.objective)
         else:
             rows = prepare(self.engine.layout, x, y, sample_weight, self.objective).whole()
-        with self.engine.training_lock:
+        with lock:
             session = self._session
             if session is None or rows.n > session.batch_size:
                 session = self.reserve(rows.n)
             loss = session.update(rows, self._next_rate(session))
             if plain:
                 session.prepare(x, y, rows)
+            if not within:
+                lock.open()
         return loss
 
     def forward(self, x: Any) -> NDArray[Any]:

@@ -117,3 +117,25 @@ def record_behind(record, follower, count):
         return follower(record, types.intp), codegen
 
     return behind
+
+
+def copies(places):
+    """Return copy(r, array): array[place] = r.name for each name and its place; the fields are float64."""
+
+    def twin(r, array):
+        for name, place in places.items():
+            array[place] = getattr(r, name)
+
+    @operation(twin=twin)
+    def copy(typingctx, r, array):
+        def codegen(context, builder, sig, args):
+            one = context.get_constant(types.intp, 1)
+            for name, place in places.items():
+                number = _read(context, builder, sig.args[0], args[0], name)
+                start = context.get_constant(types.intp, place)
+                builder.store(number, checked_pointer(context, builder, sig.args[1], args[1], start, one))
+            return context.get_dummy_value()
+
+        return types.void(r, array), codegen
+
+    return copy

@@ -18,8 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS = {
     "kernels": [
         {"machine", "tuples"},
-        {"elementary", "matmul", "plan", "random"},
-        {"activations", "gather", "losses", "optimizers"},
+        {"elementary", "matmul", "optimizers", "random"},
+        {"plan"},
+        {"activations", "gather", "losses"},
         {"dense", "plain"},
         {"one", "rows", "weights"},
         {"compiled", "many", "network", "outside"},

@@ -13,13 +13,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-RECIPES = ["activation", "loss", "optimizer"]
+RECIPES = ["activation", "loss", "optimizer", "hyper-parameter"]
 # "Into `TABLE` of `file`:" and then the code.
 STEP = re.compile(
     r"\b(?i:(into|above)) `(\w+)` of\s+`([\w/.]+)`:\n\n {3}```python\n(.*?)^ {3}```$",
     re.DOTALL | re.MULTILINE,
 )
-NEW = ["log_sigmoid", "cauchy", "lion"]
+NEW = ["log_sigmoid", "cauchy", "lion", "qhm"]
 # These list the entries, and a new one must not upset them.
 REGISTRIES = """
     bench/tests/report/test_entries.py tests/house/test_public_api.py tests/test_objectives.py tests/test_optimizers.py
@@ -104,13 +104,14 @@ def passed(report, name):
 def test_a_recipe_touches_few_files():
     """The specification, the kernel's table, a row of spellings; for users a class, and a line that it is public."""
     touched = {recipe: list(dict.fromkeys(file for _, _, file, _ in steps(recipe))) for recipe in RECIPES}
-    for recipe, table in zip(RECIPES, ("activations", "losses", "optimizers"), strict=True):
+    for recipe, table in zip(RECIPES, ("activations", "losses", "optimizers", "optimizers"), strict=True):
         three = ["fastbp/reference.py", f"kernels/{table}.py", f"fastbp/spellings/{table}.py"]
         assert touched[recipe][:3] == three
-    assert touched["optimizer"][3:] == ["fastbp/optimizers.py", "fastbp/__init__.pyi"]
     assert len(touched["activation"]) == len(touched["loss"]) == 3
-    (line,) = (code for _, _, file, code in steps("optimizer") if file == "fastbp/__init__.pyi")
-    assert len(line.splitlines()) == 1
+    for recipe in ("optimizer", "hyper-parameter"):
+        assert touched[recipe][3:] == ["fastbp/optimizers.py", "fastbp/__init__.pyi"]
+        (line,) = (code for _, _, file, code in steps(recipe) if file == "fastbp/__init__.pyi")
+        assert len(line.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -127,6 +128,14 @@ def test_what_is_new_is_known_everywhere(project):
         assert "log_sigmoid" not in activations.NEEDS_Z
         assert fb.objectives.get("Lorentzian").name == "cauchy"
         assert fb.optimizers.get("lion") == fb.Lion() and "Lion" in fb.__all__ and "Lion" in dir(fb)
+        assert fb.QHM(nu=0.2).rule().nu == 0.2 and fb.Adam().rule().nu == 0.7
+        for wrong in (-1.0, float("nan")):
+            try:
+                fb.QHM(nu=wrong)
+            except ValueError as error:
+                assert "QHM: nu must be a finite number" in str(error)
+            else:
+                raise AssertionError(wrong)
         for estimator in fb.MLPClassifier, fb.MLPRegressor:
             assert '"log_sigmoid"' in estimator.__doc__ and '"lion"' in estimator.__doc__
             estimator(activation="log_sigmoid", solver="lion")._validate_params()

@@ -56,4 +56,4 @@ def test_parts_of_a_job_lie_side_by_side():
     numbers[[plan.LOSS_SUM, plan.SCALE]] = 3.5, math.pi
     assert parts(job) == (1.5, 2.5, 3.5, math.pi)
     assert plan.COEFFICIENTS > plan.SCALE
-    assert plan.COEFFICIENTS + optimizers.N_COEFFICIENTS <= plan.ROWS
+    assert plan.COEFFICIENTS + optimizers.N_COEFFICIENTS <= plan.PASSES
