@@ -1,4 +1,4 @@
-"""The tables and pictures of speed in the documentation. docs/conf.py makes them when the site is built."""
+"""Tables and pictures of what was measured, for the documentation: docs/conf.py makes them when the site is built."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.fair import ROOT
 from bench.peers.registry import OURS
-from bench.report import charts, phases, tables
+from bench.report import charts, footprint, phases, tables
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -70,7 +70,7 @@ def section(results: tables.Results, pictures: dict[str, str]) -> str:
 
 
 def write(folder: Path, results: Path = RESULTS) -> None:
-    """Write what the pages include into `folder`: performance.inc, roofline.txt, and the pictures.
+    """Write what the pages include into `folder`: performance.inc, footprint.inc, roofline.txt, and the pictures.
 
     Raises
     ------
@@ -83,3 +83,5 @@ def write(folder: Path, results: Path = RESULTS) -> None:
     (folder / "performance.inc").write_text(text, encoding="utf-8")
     text = "\n\n".join(map(phases.text, phases.load(results / "roofline.json")))
     (folder / "roofline.txt").write_text(text + "\n", encoding="utf-8")
+    text = footprint.rst(footprint.load(results / "footprint.json"))
+    (folder / "footprint.inc").write_text(text, encoding="utf-8")

@@ -115,6 +115,10 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
 
         self._start_records(validation_set is not None)
         loss_dtype = self._loss_dtype(X, y, sample_weight)
+        if self.batch_size != "auto":
+            loss_dtype = (
+                np.float64
+            )  # times a number of rows that scikit-learn has as an int64 of NumPy's then
         dtype = np.result_type(X.dtype, self.coefs_[0].dtype)
         layout, objective = self._layout(dtype), self._objective(dtype)
         validation = None

@@ -33,10 +33,12 @@ def test_a_case_without_a_clean_run_is_named_and_not_compared(results):
 
 
 def test_every_file_is_written(results, tmp_path):
-    shutil.copy(documentation.RESULTS / "roofline.json", tmp_path)
+    for name in ("roofline.json", "footprint.json"):
+        shutil.copy(documentation.RESULTS / name, tmp_path)
     documentation.write(tmp_path / "made", tmp_path)
     text = (tmp_path / "made" / "performance.inc").read_text()
     for name in ("peers.svg", "roofline.svg"):
         assert f".. image:: /_generated/{name}\n   :alt: " in text
         assert "<text" in (tmp_path / "made" / name).read_text()  # letters, not their outlines
     assert (tmp_path / "made" / "roofline.txt").read_text().count("sum of the phases") == 5
+    assert '"together"' in (tmp_path / "made" / "footprint.inc").read_text()
