@@ -1,4 +1,4 @@
-"""The tables and pictures of speed in the documentation. docs/conf.py makes them when the site is built."""
+"""Tables and pictures of what was measured, for the documentation: docs/conf.py makes them when the site is built."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.fair import ROOT
 from bench.peers.registry import OURS
-from bench.report import charts, phases, searches, tables
+from bench.report import charts, footprint, phases, searches, tables
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -71,7 +71,7 @@ def section(results: tables.Results, pictures: dict[str, str]) -> str:
 
 
 def write(folder: Path, results: Path = RESULTS) -> None:
-    """Write what the pages include into `folder`: performance.inc, searches.inc, roofline.txt, and the pictures.
+    """Write what the pages include into `folder`: performance.inc, searches.inc, footprint.inc, roofline.txt, pictures.
 
     Raises
     ------
@@ -87,3 +87,5 @@ def write(folder: Path, results: Path = RESULTS) -> None:
     (folder / "roofline.txt").write_text(text + "\n", encoding="utf-8")
     sizes = json.loads((results / "sizes.json").read_text(encoding="utf-8"))
     charts.sizes_chart(sizes, folder / "sizes.svg")
+    text = footprint.rst(footprint.load(results / "footprint.json"))
+    (folder / "footprint.inc").write_text(text, encoding="utf-8")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import scipy.sparse
-from scipy.special import expit
+from scipy.special import expit, xlogy
 from sklearn import neural_network
 from sklearn.base import ClassifierMixin, _fit_context
 from sklearn.preprocessing import LabelBinarizer
@@ -540,6 +540,13 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         if self.out_activation_ == "softmax":
             return Objective("cross_entropy", clip=clip)
         return Objective("binary_cross_entropy", clip=clip, summed=True)
+
+    def _loss_dtype(self, X: Any, y: Array, sample_weight: Array | None) -> type[np.floating[Any]]:
+        # scikit-learn's loss is made of xlogy(truth, probability), for a logistic output also of xlogy(1 - truth, ...).
+        # Since SciPy 1.18 that is float32 for truth values beside float32; one less a truth value is an integer.
+        truth = np.ones(1, bool if self.out_activation_ == "softmax" else int)
+        terms = xlogy(truth, np.ones(1, X.dtype))
+        return np.result_type(terms, terms if sample_weight is None else sample_weight).type
 
     def _stratified(self) -> bool:
         return True

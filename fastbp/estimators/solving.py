@@ -125,6 +125,9 @@ class SolverMixin(PredictMixin, metaclass=ABCMeta):
 
         self._start_records(validation_set is not None)
         loss_dtype = self._loss_dtype(part.X, part.y, part.sample_weight)
+        if self.batch_size != "auto":
+            # times a number of rows that scikit-learn has as an int64 of NumPy's then
+            loss_dtype = np.float64
         dtype = np.result_type(part.X.dtype, self.coefs_[0].dtype)
         layout, objective = self._layout(dtype), self._objective(dtype)
         validation = None

@@ -160,6 +160,7 @@ def _special() -> list[Config]:
         Config("multi-output-adam-float32", R, "linnerud", base, "float32"),
         Config("multi-output-lbfgs", R, "linnerud", {**base, "solver": "lbfgs", "max_iter": 6}),
         Config("target-float32", R, "diabetes-float32", base, "float32"),
+        Config("target-float32-batch", R, "diabetes-float32", {**base, "batch_size": 32}, "float32"),
         Config("poisson", R, "diabetes-counts", {**base, "loss": "poisson", "learning_rate_init": 0.002}),
         Config("poisson-lbfgs", R, "diabetes-counts", {**base, "loss": "poisson", "solver": "lbfgs", "max_iter": 6}),
         Config("poisson-float32-weighted", R, "diabetes-counts", {**base, "loss": "poisson"}, "float32", weighted=True),

@@ -1,4 +1,4 @@
-"""The smaller measurements, each tried once: `bench.probes.dropin`, `backends`, `neighbors`, `roofline`, `sizes`."""
+"""The smaller measurements, each tried once: `bench.probes.dropin`, `backends`, `neighbors`, `roofline`, ..."""
 
 import json
 import subprocess
@@ -10,7 +10,8 @@ from numba.core import config
 
 from bench import fair, stolen
 from bench.fair import ROOT
-from bench.probes import backends, dropin
+from bench.probes import backends, dropin, footprint
+from bench.report import footprint as report
 
 
 def run(module, *arguments):
@@ -139,3 +140,41 @@ def test_backends_without_a_clean_run():
     assert "n_jobs=1                  1.00          2.00" in text
     assert "threading: no clean run" in text
     assert "add" not in text
+
+
+def test_footprint(tmp_path, monkeypatch, capsys):
+    """Every package that an installation brings, once; an editable fastbp has no size."""
+    asked = footprint.distributions("fastbp")
+    assert asked["fastbp"] == "" and asked["numba"] == "fastbp" and asked["llvmlite"] == "numba"
+    assert {
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "safetensors",
+        "tqdm",
+        "joblib",
+        "threadpoolctl",
+    } <= asked.keys()
+    assert "pytest" not in asked
+    assert 10 < footprint.megabytes("numpy") < 200
+    monkeypatch.setattr(footprint, "megabytes", lambda name: 2.0)
+    monkeypatch.setattr(footprint, "STATEMENTS", ("import fastbp",))
+    path = tmp_path / "footprint.json"
+    monkeypatch.setattr(sys, "argv", ["footprint", "--repeats", "1", "--json", str(path)])
+    footprint.main()
+    found = report.load(path)
+    assert capsys.readouterr().out == report.rst(found)
+    assert f'"together", "", "", "{2 * len(asked)}"' in report.rst(found)
+    assert 0 < found["empty_seconds"] < 10
+
+
+def test_footprint_refuses_an_editable_installation(monkeypatch):
+    class Editable:
+        files = ()
+
+        def read_text(self, name):
+            return '{"url": "file:///x", "dir_info": {"editable": true}}'
+
+    monkeypatch.setattr(footprint.metadata, "distribution", lambda name: Editable())
+    with pytest.raises(ValueError, match="fastbp is installed in editable mode"):
+        footprint.megabytes("fastbp")

@@ -33,7 +33,7 @@ def test_a_case_without_a_clean_run_is_named_and_not_compared(results):
 
 
 def test_every_file_is_written(results, tmp_path):
-    for name in ("roofline.json", "sizes.json"):
+    for name in ("roofline.json", "sizes.json", "footprint.json"):
         shutil.copy(documentation.RESULTS / name, tmp_path)
     documentation.write(tmp_path / "made", tmp_path)
     text = (tmp_path / "made" / "performance.inc").read_text()
@@ -42,3 +42,4 @@ def test_every_file_is_written(results, tmp_path):
         assert "<text" in (tmp_path / "made" / name).read_text()  # letters, not their outlines
     assert "one by one" in (tmp_path / "made" / "sizes.svg").read_text()
     assert (tmp_path / "made" / "roofline.txt").read_text().count("sum of the phases") == 5
+    assert '"together"' in (tmp_path / "made" / "footprint.inc").read_text()

@@ -67,6 +67,8 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 print(len(net.fit(*data, epochs=3, verbose=0).loss))
+if extending.overload is not plain:
+    print("never pressed")
 """
 
 
@@ -75,6 +77,8 @@ def test_an_import_within_the_first_fit_is_whole():
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=False
     )
+    if done.stdout == "3\nnever pressed\n":
+        pytest.skip("this Numba imports nothing that late")
     assert done.stdout.split() == ["interrupted", "3"], done.stderr
 
 
