@@ -114,6 +114,7 @@ class _Learning:
             name="units",
         )
         self.units.axis.visible = self.units.grid.visible = False
+        self.units.background_fill_color = "#dddddd"  # white is a unit that gives 0
         self.thumbs = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="learning-units")
         mapper = LinearColorMapper(palette=widgets.SIGNED, low=-1, high=1)
         self.units.image("image", "x", "y", "dw", "dh", source=self.thumbs, color_mapper=mapper)

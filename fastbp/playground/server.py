@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import threading
@@ -128,6 +129,8 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
     ------
     InputError             As `make_server`.
     """
+    # A page that is closed while a picture is on its way to it is no fault.
+    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

@@ -41,6 +41,7 @@ class _Starting:
         self._make_pictures()
         self.button = widgets.button("Run", self._run, kind="primary")
         picture = Column(children=[self.button, self.map, self.status], css_classes=["first"])
+        self._enable()
         self.panel = widgets.panel(
             "Starting points and batch sizes",
             "Each run starts from other weights; the runs of every batch size start from the same ones. With two "
@@ -69,30 +70,30 @@ class _Starting:
         self.map.scatter("x1", "y1", size=11, marker="star", color="color", source=self.segments)
         self.dots = ColumnDataSource(widgets.nothing(*DOT))
         self.map.scatter("x", "y", size=5, color="color", line_color="white", source=self.dots)
-        self.curves = widgets.picture(
+        self.curves = widgets.log_picture(
             "Loss of every run",
             height=200,
             x_axis_label="epoch",
             x_range=Range1d(0, 1),
-            y_axis_type="log",
-            y_range=Range1d(0.1, 1),
             name="runs",
         )
         self.lines = ColumnDataSource(widgets.nothing("xs", "ys", "color"), name="starting-lines")
         self.curves.multi_line("xs", "ys", color="color", line_alpha=0.45, source=self.lines)
-        self.ends = widgets.picture(
+        self.ends = widgets.log_picture(
             "Loss at the end, by rows per step",
             height=180,
             x_range=Range1d(-0.6, 2.6),
-            y_axis_type="log",
-            y_range=Range1d(0.1, 1),
             name="ends",
         )
         self.ends.xaxis.visible = False
         self.finals = ColumnDataSource(widgets.nothing(*DOT), name="starting-finals")
         self.ends.scatter("x", "y", size=6, color="color", fill_alpha=0.5, source=self.finals)
 
+    def _enable(self) -> None:
+        self.form.widgets["units"].disabled = self.form.values["problem"] == TWO_WEIGHTS
+
     def _changed(self, _name: str) -> None:
+        self._enable()
         if not self.busy:
             self.status.text = widgets.note("Press Run.")
 
@@ -153,7 +154,7 @@ class _Starting:
                 "y": points.x[:, 1],
                 "color": [widgets.COLORS[code] for code in points.y],
             }
-            self.map.title.text = "What the runs decide: pale where they differ"
+            self.map.title.text = "Votes of the runs: pale if they differ"
             self.map.xaxis.axis_label, self.map.yaxis.axis_label = points.names
         self.ground.data, self.votes.data = dict(ground), dict(votes)
         self.segments.data, self.dots.data = segments, dots

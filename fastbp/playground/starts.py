@@ -117,10 +117,11 @@ def landscape(activation: str) -> Floats:
     """
     x, y = two_weight_rows()
     ticks = np.linspace(-REACH, REACH, GRID)
-    stack = Stack(two_weights(activation), GRID * GRID)
-    stack.theta[:, 0], stack.theta[:, 1] = (axis.ravel() for axis in np.meshgrid(ticks, ticks))
-    errors = stack.predict(x) - y
-    return np.asarray(np.mean(errors**2, axis=(1, 2))).reshape(GRID, GRID)
+    # One unit for each w1: its output does not depend on w2.
+    units = Sequential([Dense(GRID, activation, use_bias=False)], n_inputs=1, dtype="float64")
+    units.weights[0][...] = ticks
+    errors = ticks[:, None, None] * units.predict(x).T - y[:, 0]
+    return np.asarray(np.mean(errors**2, axis=2))
 
 
 def run(values: Mapping[str, str], stopped: Callable[[], bool] = lambda: False) -> Outcome | None:

@@ -14,7 +14,9 @@ from bokeh.models import (
     Column,
     CustomJS,
     Div,
+    FixedTicker,
     LayoutDOM,
+    PrintfTickFormatter,
     Range1d,
     Row,
     Select,
@@ -38,6 +40,7 @@ __all__ = [
     "fit",
     "fit_log",
     "folding",
+    "log_picture",
     "note",
     "nothing",
     "panel",
@@ -120,6 +123,16 @@ def fit(ticks: Range1d, values: Any, margin: float = 0.08) -> None:
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     room = margin * (high - low) or 0.5 * (abs(high) or 1.0)
     ticks.update(start=low - room, end=high + room)
+
+
+def log_picture(title: str, **options: Any) -> figure:
+    """Return a `picture` whose y is an axis of logarithms."""
+    plot = picture(title, y_axis_type="log", y_range=Range1d(0.1, 1), **options)
+    plot.yaxis.ticker = FixedTicker(
+        ticks=[float(f"{step}e{power}") for power in range(-20, 20) for step in (1, 3)]
+    )
+    plot.yaxis.formatter = PrintfTickFormatter(format="%g")
+    return plot
 
 
 def fit_log(ticks: Range1d, values: Any) -> None:
