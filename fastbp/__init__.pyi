@@ -24,6 +24,7 @@ from fastbp.descent import gradient_descent as gradient_descent
 from fastbp.estimators import LossCurveDisplay as LossCurveDisplay
 from fastbp.estimators import MLPClassifier as MLPClassifier
 from fastbp.estimators import MLPRegressor as MLPRegressor
+from fastbp.explaining import explain as explain
 from fastbp.formats import load as load
 from fastbp.layers import Dense as Dense
 from fastbp.layers import Dropout as Dropout

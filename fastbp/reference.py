@@ -221,8 +221,8 @@ class Loss(NamedTuple):
     ``z`` is the output of the last layer, ``y`` the target. The value of a row is the mean over its outputs
     of ``element(z_k, y_k, parameter)``, or their sum if ``summed``. ``activation`` is what the loss itself
     makes of z, and what makes a prediction of it: for binary_cross_entropy z are logits, for poisson logarithms
-    of rates. ``targets`` are the least and the greatest y. ``formula`` is the element for people, as in
-    `Activation`.
+    of rates. ``targets`` are the least and the greatest y. ``formula`` and ``derivative`` are element and slope for
+    people, as in `Activation`.
 
     scikit-learn's flavors are made of the same parts: its log loss and Poisson loss are ``summed=True``;
     its squared error is half_squared_error with value ``summed=False`` (mean over outputs) and delta
@@ -235,6 +235,7 @@ class Loss(NamedTuple):
     element: Callable[[float, float, float], float]
     slope: Callable[[float, float, float], float]
     formula: str
+    derivative: str
     source: str = ""
     parameter: Parameter | None = None
     summed: bool = False
@@ -268,6 +269,7 @@ class CrossEntropy(NamedTuple):
     """
 
     formula: str = "-sum_k y_k log(p_k), p = softmax(z)"
+    derivative: str = "p sum(y) - y, p = softmax(z)"
     source: str = ""
     parameter: Parameter | None = None
     summed: bool = True
@@ -322,14 +324,15 @@ def clipped_log(p: float, clip: float) -> float:
 
 LOSSES: dict[str, Loss | CrossEntropy] = {
     "half_squared_error": Loss(  # E = 1/2 (y - y_hat)^2
-        lambda z, y, _: 0.5 * (z - y) * (z - y), lambda z, y, _: z - y, "(z - y)^2 / 2", summed=True
+        lambda z, y, _: 0.5 * (z - y) * (z - y), lambda z, y, _: z - y, "(z - y)^2 / 2", "z - y", summed=True
     ),
-    "mse": Loss(lambda z, y, _: (z - y) * (z - y), lambda z, y, _: 2.0 * (z - y), "(z - y)^2"),
-    "mae": Loss(lambda z, y, _: abs(z - y), lambda z, y, _: sign(z - y), "|z - y|"),
+    "mse": Loss(lambda z, y, _: (z - y) * (z - y), lambda z, y, _: 2.0 * (z - y), "(z - y)^2", "2 (z - y)"),
+    "mae": Loss(lambda z, y, _: abs(z - y), lambda z, y, _: sign(z - y), "|z - y|", "sign(z - y)"),
     "huber": Loss(
         huber,
         lambda z, y, width: min(max(z - y, -width), width),
         "r^2 / 2 if |r| <= delta else delta (|r| - delta / 2), r = z - y",
+        "min(max(z - y, -delta), delta)",
         "Huber (1964)",
         Parameter("delta", 1.0),
     ),
@@ -337,11 +340,13 @@ LOSSES: dict[str, Loss | CrossEntropy] = {
         lambda z, y, _: abs(z - y) + math.log1p(math.exp(-2.0 * abs(z - y))) - math.log(2.0),
         lambda z, y, _: math.tanh(z - y),
         "log(cosh(z - y))",
+        "tanh(z - y)",
     ),
     "quantile": Loss(  # the pinball loss
         lambda z, y, q: max(q * (y - z), (q - 1.0) * (y - z)),
         quantile_slope,
         "max(q (y - z), (q - 1) (y - z))",
+        "-q if z < y else 1 - q if z > y else 0",
         "Koenker and Bassett (1978)",
         Parameter("q", 0.5, high=1.0),
     ),
@@ -349,6 +354,7 @@ LOSSES: dict[str, Loss | CrossEntropy] = {
         lambda z, y, _: exp(z) - y * z,
         lambda z, y, _: exp(z) - y,
         "e^z - y z",
+        "e^z - y",
         activation="exp",
         targets=(0.0, math.inf),
     ),
@@ -356,6 +362,7 @@ LOSSES: dict[str, Loss | CrossEntropy] = {
         lambda z, y, _: softplus(z) - y * z,
         lambda z, y, _: sigmoid(z) - y,
         "-y log(p) - (1 - y) log(1 - p), p = sigmoid(z)",
+        "p - y, p = sigmoid(z)",
         activation="sigmoid",
         targets=(0.0, 1.0),
     ),
@@ -458,6 +465,15 @@ def penalty(layers: Sequence[Layer]) -> float:
     return sum(layer.l1 * abs(w) + layer.l2 * w * w for layer, w in weights)
 
 
+def penalized(layer: Layer, dW: Matrix) -> Matrix:
+    """dW with the derivative of the layer's penalty, l1 sign(w) + 2 l2 w.
+
+    >>> penalized(Layer([[1.0, -2.0]], l1=0.5, l2=0.25), [[0.0, 0.0]])
+    [[1.0, -1.5]]
+    """
+    return added([[layer.l1 * sign(w) + 2.0 * layer.l2 * w for w in row] for row in layer.W], dW)
+
+
 def value_and_grad(
     layers: Sequence[Layer],
     X: Sequence[Row],
@@ -485,11 +501,8 @@ def value_and_grad(
         value += share * LOSSES[loss].value(y_hat, y, parameter, summed)
         errors.append([share * e for e in LOSSES[loss].delta(y_hat, y, parameter, summed)])
     gradients, felt = pullback(layers, X, errors, masks)
-    penalized = [  # the derivative of the penalty: l1 sign(w) + 2 l2 w
-        (added([[layer.l1 * sign(w) + 2.0 * layer.l2 * w for w in row] for row in layer.W], dW), db)
-        for layer, (dW, db) in zip(layers, gradients, strict=True)
-    ]
-    return value, penalized, felt
+    with_penalty = [(penalized(layer, dW), db) for layer, (dW, db) in zip(layers, gradients, strict=True)]
+    return value, with_penalty, felt
 
 
 def pullback(

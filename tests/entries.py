@@ -36,6 +36,7 @@ WORDS = {
     "cosh": math.cosh,
     "log": math.log,
     "sigmoid": reference.sigmoid,
+    "sign": reference.sign,
     "Phi": reference.normal_cdf,
     "phi": reference.normal_pdf,
 }

@@ -96,7 +96,9 @@ def test_loss_formulas_are_true(name, z):
     entry = ref.LOSSES[name]
     symbols = {entry.parameter.symbol: entry.parameter.default} if entry.parameter else {}
     known = {**WORDS, **symbols, "z": z, "y": 1.0}
-    assert read(entry.formula, known) == pytest.approx(entry.element(z, 1.0, *symbols.values() or (0.0,)))
+    arguments = z, 1.0, *(symbols.values() or (0.0,))
+    assert read(entry.formula, dict(known)) == pytest.approx(entry.element(*arguments))
+    assert read(entry.derivative, dict(known)) == pytest.approx(entry.slope(*arguments))
 
 
 @pytest.mark.parametrize("name", ref.ACTIVATIONS)

@@ -240,6 +240,12 @@ def _explain(parser: argparse.ArgumentParser) -> None:
     step = parser.add_argument_group("the step")
     step.add_argument("--lr", type=_rate, default=0.5, metavar="RATE", help="learning rate (default: 0.5)")
     step.add_argument("--steps", type=_count, default=1, metavar="N", help="how many times (default: 1)")
+    step.add_argument(
+        "--sign",
+        choices=["uphill", "downhill"],
+        default="uphill",
+        help="what delta is: how the loss changes (uphill, the default), or its negative, as in the tutorials",
+    )
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object with all digits of all numbers"
     )

@@ -14,7 +14,7 @@ from typing import Any
 from fastbp import reference as ref
 from fastbp.cli.report import say
 from fastbp.explaining import document, text
-from fastbp.explaining.problem import Problem, layers_of
+from fastbp.explaining.problem import EXAMPLE, Problem, layers_of, made
 from fastbp.explaining.steps import explain
 from fastbp.tables.errors import InputError
 
@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> int:
     """
     problem = problem_of(arguments)
     try:
-        explanation = explain(problem, arguments.lr, arguments.steps)
+        explanation = explain(problem, arguments.lr, arguments.steps, arguments.sign)
     except OverflowError as error:
         raise InputError(f"{error}; give smaller weights, inputs or --lr") from None
     page = text.Page.of_terminal()
@@ -84,33 +84,19 @@ def problem_of(arguments: Namespace) -> Problem:
         if not document.is_row(values) or len(values) != size:
             found = f"{len(values)} numbers" if document.is_row(values) else repr(values)[:40]
             raise InputError(f"{name}: the network has {size} {kind}, got {found}")
-    return Problem(layers, [float(v) for v in x], [float(v) for v in y], source, notes)
+    return Problem(layers, [[float(v) for v in x]], [[float(v) for v in y]], source, notes)
 
 
 def _layers_of_options(arguments: Namespace) -> tuple[list[ref.Layer], str]:
     """The network of --sizes, --activation, --bias and --seed, and where its weights come from."""
-    sizes = arguments.sizes or [3, 2, 1]
+    sizes = arguments.sizes or EXAMPLE
     if len(sizes) < 2:
         raise InputError(f"--sizes needs the inputs and at least one layer, as in 3,2,1; got {sizes[0]}")
     try:
         names = document.per_layer(arguments.activation or ["sigmoid"], len(sizes) - 1)
     except ValueError as error:
         raise InputError(str(error)) from None
-    if sizes == [3, 2, 1] and arguments.seed is None:
-        layers = [
-            layer._replace(b=[0.0] * len(layer.W[0]) if arguments.bias else None)
-            for layer in ref.example()[0]
-        ]
-        source = "The tutorial's sizes, with round numbers"
-    else:
-        from fastbp.layers import Dense
-        from fastbp.sequential import Sequential
-
-        seed = arguments.seed or 0
-        dense = [Dense(n, use_bias=arguments.bias) for n in sizes[1:]]
-        layers, _ = layers_of(Sequential(dense, n_inputs=sizes[0], dtype="float64", seed=seed))
-        source = f"Random weights, seed {seed}"
-    return [layer._replace(activation=name) for layer, name in zip(layers, names, strict=True)], source
+    return made(sizes, names, bias=arguments.bias, seed=arguments.seed)
 
 
 def _layers_of_file(arguments: Namespace) -> tuple[list[ref.Layer], list[str], dict[str, Any]]:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine.engine import Engine
-from fastbp.engine.session import Session
+from fastbp.engine.own import new_session
+from fastbp.explaining.entries import DOWNHILL
 from fastbp.explaining.problem import Problem
 from fastbp.explaining.steps import Explanation
 from fastbp.layers import Layer
-from fastbp.objectives import Objective
 from fastbp.optimizers import Rule
 
 __all__ = ["SAME", "agreement"]
@@ -30,38 +30,49 @@ def agreement(explanation: Explanation) -> dict[str, float]:
 
     >>> from fastbp import reference as ref
     >>> from fastbp.explaining.steps import explain
-    >>> max(agreement(explain(Problem(*ref.example()), lr=0.5)).values()) < SAME
+    >>> layers, x, y = ref.example()
+    >>> max(agreement(explain(Problem(layers, [x], [y]), lr=0.5)).values()) < SAME
     True
     """
     problem = explanation.problem
-    objective = Objective("half_squared_error")
-    x, y = np.array([problem.x]), np.array([problem.y])
+    objective, n = problem.objective, len(problem.x)
+    x, y = np.array(problem.x), np.array(problem.y)
     trained = _engine(problem, use_bias=False)
-    session = Session(trained, objective, Rule("sgd"), batch_size=1)
-    order = np.zeros(1, np.int64)
+    session = new_session(trained, objective, Rule("sgd"), batch_size=n)
+    order = np.arange(n)
     for _ in explanation.steps[1:]:
         session.run(x, y, order, explanation.lr)
-    # The gradient of a bias is the delta of its unit. A twin that has biases everywhere, 0 if the network has none,
-    # therefore shows every delta.
+    # The gradient of a bias is the delta of its unit, for one row. A twin that has biases everywhere, 0 if the network
+    # has none, therefore shows every delta.
     twin = _engine(problem, use_bias=True)
     pairs = zip(trained.weights, trained.biases, strict=True)
     weights, biases = zip(*((W, np.zeros(W.shape[1]) if b is None else b) for W, b in pairs), strict=True)
     twin.set_parameters(list(weights), list(biases))
     outputs = twin.hidden(x)
-    loss, gradients = twin.value_and_grad(x, y, objective, inputs=True)
+    loss = twin.loss(x, y, objective)
+    sign = -1.0 if explanation.sign == DOWNHILL else 1.0
+    rows = []
+    for r in range(n):
+        _, gradients = twin.value_and_grad(x[r : r + 1], y[r : r + 1], objective, inputs=True)
+        rows.append(
+            [np.ravel(np.asarray(part)) * (sign / n) for part in (gradients.inputs, *gradients.biases)]
+        )
     session.run(x, y, order, explanation.lr)
 
     last = len(problem.layers)
-    found: dict[str, Any] = {f"v_out({depth})": a[0] for depth, a in enumerate(outputs, start=1)}
+    found: dict[str, Any] = {f"v_out({depth})": a for depth, a in enumerate(outputs, start=1)}
     found["y_hat"] = found.pop(f"v_out({last})")
-    found |= {"E": y[0] - found["y_hat"], "loss": [loss], "delta(0)": np.asarray(gradients.inputs)[0]}
-    found |= {f"delta({depth})": db for depth, db in enumerate(gradients.biases, start=1)}
+    if y.shape == found["y_hat"].shape:
+        found["E"] = y - found["y_hat"]
+    found["loss"] = [loss]
+    found |= {f"delta({depth})": np.array(delta) for depth, delta in enumerate(zip(*rows, strict=True))}
     found |= {f"W({depth}->{depth + 1})": W for depth, W in enumerate(trained.weights)}
     found |= {f"b({depth})": b for depth, b in enumerate(trained.biases, start=1) if b is not None}
     differences = {}
     for entry in explanation.steps[-1]:
         if entry.name in found:
-            expected, got = np.array(entry.value), np.asarray(found[entry.name])
+            expected = np.array(entry.value)
+            got = np.reshape(found[entry.name], expected.shape)
             scale = max(1.0, float(np.abs(expected).max()))
             differences[entry.name] = float(np.abs(got - expected).max()) / scale
     return differences
@@ -74,9 +85,9 @@ def _engine(problem: Problem, use_bias: bool) -> Engine:
         for layer in problem.layers
     ]
     layers = [
-        Layer(len(layer.W[0]), layer.activation, use_bias=b is not None)
+        Layer(len(layer.W[0]), layer.activation, use_bias=b is not None, l1=layer.l1, l2=layer.l2)
         for layer, b in zip(problem.layers, biases, strict=True)
     ]
-    engine = Engine(len(problem.x), layers, np.dtype(np.float64))
+    engine = Engine(len(problem.x[0]), layers, np.dtype(np.float64))
     engine.set_parameters([np.array(layer.W) for layer in problem.layers], biases)
     return engine

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from fastbp import reference as ref
-from fastbp.explaining.steps import SIGN, Explanation
+from fastbp.explaining.entries import SIGNS
+from fastbp.explaining.steps import Explanation
 from fastbp.spellings.activations import NAMES
 
 __all__ = ["is_row", "layers_in", "per_layer", "write"]
@@ -27,11 +28,11 @@ def write(explanation: Explanation, agreement: dict[str, float]) -> dict[str, An
         "activations": [layer.activation for layer in problem.layers],
         "weights": [layer.W for layer in problem.layers],
         "biases": [layer.b for layer in problem.layers],
-        "input": problem.x,
-        "target": problem.y,
+        "input": problem.x[0] if problem.is_sample else problem.x,
+        "target": problem.y[0] if problem.is_sample else problem.y,
         "learning_rate": explanation.lr,
         "source": problem.source,
-        "notes": [*problem.notes, SIGN],
+        "notes": [*problem.notes, SIGNS[explanation.sign]],
         "steps": [
             [{"part": e.part, "name": e.name, "formula": e.formula, "value": e.value} for e in entries]
             for entries in explanation.steps

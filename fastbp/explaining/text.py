@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from fastbp import reference as ref
+from fastbp.explaining.entries import SHOWN, SIGNS, Entry, short
 from fastbp.explaining.problem import Problem
-from fastbp.explaining.steps import SHOWN, SIGN, Entry, Explanation, short
+from fastbp.explaining.steps import Explanation
 
 __all__ = ["Page", "layout", "verdict"]
 
@@ -66,10 +67,17 @@ def layout(explanation: Explanation, page: Page) -> list[str]:
     )
     title = f"Backpropagation, step by step: {shape}"
     lines = [*map(page.bold, _wrapped(title, width)), ""]
-    lines += _wrapped(f"{problem.source}; learning rate lr = {short(explanation.lr)}.", width)
+    given = [problem.source, f"learning rate lr = {short(explanation.lr)}"]
+    if problem.objective.name != "half_squared_error":
+        given.insert(1, f"loss {problem.objective.name}")
+    if not problem.is_sample:
+        given.append(f"a batch of {len(problem.x)} rows")
+    lines += _wrapped("; ".join(given) + ".", width)
     for note in problem.notes:
         lines += _wrapped(note, width)
-    lines += ["", f"x = {_row(problem.x)}", f"y = {_row(problem.y)}"]
+    lines.append("")
+    for name, rows in (("x", problem.x), ("y", problem.y)):
+        lines += [f"{name} = {_row(rows[0])}"] if problem.is_sample else _matrix(f"{name} = ", rows, width)
     for depth, layer in enumerate(problem.layers):
         lines += _matrix(f"W({depth}->{depth + 1}) = ", layer.W, width)
         if layer.b:
@@ -90,12 +98,11 @@ def layout(explanation: Explanation, page: Page) -> list[str]:
                 part = entry.part
                 lines += ["", page.bold(PARTS[part])]
                 if part == "backward" and number == 1:
-                    lines += [page.dim(line) for line in _wrapped(SIGN, width)]
+                    lines += [page.dim(line) for line in _wrapped(SIGNS[explanation.sign], width)]
             sign = "<-" if part == "update" else "="
-            lines += ["", f"  {page.bold(entry.name)} {sign} {entry.formula}", *_numbers(entry, width)]
-    losses = [e.value[0] for entries in steps for e in entries if e.name == "loss"] + [
-        problem.loss(explanation.layers)
-    ]
+            first, *rest = _wrapped(f"  {entry.name} {sign} {entry.formula}", width, 6)
+            lines += ["", first.replace(entry.name, page.bold(entry.name), 1), *rest, *_numbers(entry, width)]
+    losses = [*(passage.loss for passage in explanation.passages), problem.loss(explanation.layers)]
     texts = [short(v) for v in losses]
     if len(texts) > 8:
         texts[4:-3] = ["..."]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from bokeh.document import Document
 from bokeh.models import Column, Div, Tabs
 
-from fastbp.playground import descent, learning, starting
+from fastbp.playground import backpropagation, descent, learning, starting
 
 __all__ = ["TABS", "build"]
 
-TABS = {"descent": descent, "learning": learning, "starting": starting}
+TABS = {"descent": descent, "backpropagation": backpropagation, "learning": learning, "starting": starting}
 """The tabs in their order, under the names that links have for them."""
 
 TEMPLATE = """

@@ -30,7 +30,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.ioloop import IOLoop
 from tornado.routing import AnyMatches, Matcher, Rule, RuleRouter
 
-from fastbp.playground import learner, page, starts
+from fastbp.playground import learner, lesson, page, starts
 from fastbp.tables.errors import InputError
 
 __all__ = ["HOST", "make_server", "serve"]
@@ -163,6 +163,7 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
 def _load_kernels() -> None:
     """Train once of everything: on a new machine compiling takes a while, and the pages would stand still."""
     learner.Learner().run(1, 1.0)
+    lesson.Lesson({name: field.default for name, field in lesson.FIELDS.items()}).difference()
     starts.run({"runs": "10", "epochs": "1"})
 
 

@@ -104,8 +104,8 @@ class Diagram:
                 ha = "left" if side > 0 else "right"
                 _text(ax, layer * self.step + side * MARGIN, y, name, ha=ha, fontsize=self.font(11))
 
-    def edges(self, ax: Axes) -> None:
-        """Draw the weights: positive dark and solid, negative light and dashed, wide if great."""
+    def edges(self, ax: Axes, what: str = "weight") -> None:
+        """Draw the weights, or `what`: positive dark and solid, negative light and dashed, wide if great."""
         from matplotlib.collections import LineCollection
         from matplotlib.colors import to_rgba
         from matplotlib.lines import Line2D
@@ -131,9 +131,9 @@ class Diagram:
             mine = np.sign(weights) == sign
             style: dict[str, Any] = {"linestyles": [dash], "linewidths": 0.5 + 3.0 * strength[mine]}
             style["colors"] = [to_rgba(line, 0.25 + 0.7 * value) for value in strength[mine]]
-            ax.add_collection(LineCollection(list(lines[mine]), label=f"{word} weight", zorder=1, **style))
-            handles.append(Line2D([], [], color=line, linestyle=dash, linewidth=2.2, label=f"{word} weight"))
-        title = f"width: size of the weight, at most {number(largest)}"
+            ax.add_collection(LineCollection(list(lines[mine]), label=f"{word} {what}", zorder=1, **style))
+            handles.append(Line2D([], [], color=line, linestyle=dash, linewidth=2.2, label=f"{word} {what}"))
+        title = f"width: size of the {what}, at most {number(largest)}"
         style = {"frameon": False, "borderpad": 0.0, "borderaxespad": 0.2, "fontsize": 9, "title_fontsize": 9}
         ax.legend(handles=handles, title=title, ncols=2, loc="upper center", **style)
 

@@ -25,7 +25,7 @@ MINUS = "\N{MINUS SIGN}"
 
 def own_or_new(ax: Any, size: tuple[float, float]) -> Axes:
     """Check the ``ax`` a user gave, or make one in pyplot, so that notebooks show it."""
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.axes import Axes
 
     if ax is None:
@@ -40,7 +40,8 @@ def own_or_new(ax: Any, size: tuple[float, float]) -> Axes:
     return ax
 
 
-def _require_matplotlib() -> None:
+def require_matplotlib() -> None:
+    """Raise an ImportError that says how to install it, if it is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

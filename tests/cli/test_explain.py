@@ -13,8 +13,10 @@ from fastbp import reference as ref
 from fastbp.cli import explain
 from fastbp.cli.arguments import make_parser
 from fastbp.explaining import agreement as explain_agreement
+from fastbp.explaining import entries as explain_entries
 from fastbp.explaining import steps as explain_steps
 from fastbp.explaining import text as explain_text
+from fastbp.explaining.problem import Problem
 from fastbp.tables.errors import InputError
 
 
@@ -105,15 +107,15 @@ def test_every_activation(capsys, activation):
     assert document["activations"] == [activation] * 2
     assert max(document["kernels"]["largest_difference"].values()) < explain_agreement.SAME
     text = text_of(capsys, "--activation", activation)
-    assert f"f = {activation}: {explain_steps.formulas(activation)[0]}" in text
+    assert f"f = {activation}: {explain_entries.formulas(activation)[0]}" in text
 
 
 def test_several_steps_go_on_from_each_other(capsys):
     two = json_of(capsys, "--steps", "2")
     first = values(two, 0)
     layers = [ref.Layer(first[name], None, "sigmoid") for name in ("W(0->1)", "W(1->2)")]
-    entries, _ = explain_steps.passes(layers, two["input"], two["target"], 0.5)
-    assert values(two, 1) == {entry.name: entry.value for entry in entries}
+    again = explain_steps.explain(Problem(layers, [two["input"]], [two["target"]]), 0.5)
+    assert values(two, 1) == {entry.name: entry.value for entry in again.steps[0]}
     assert "Step 2 of 2" in text_of(capsys, "--steps", "2")
     assert " -> ... -> " in text_of(capsys, "--steps", "12")
 
@@ -204,6 +206,14 @@ def test_text_fits_the_terminal(capsys, monkeypatch, columns, sizes):
     assert ("shown in part" in text) == (sizes in ("7,7,7", "30,40,20"))
 
 
+def test_the_tutorials_sign(capsys):
+    up, down = json_of(capsys), json_of(capsys, "--sign", "downhill")
+    assert values(down)["delta(1)"] == [-v for v in values(up)["delta(1)"]]
+    assert values(down)["W(0->1)"] == values(up)["W(0->1)"]
+    assert any("points downhill and is added" in note for note in down["notes"])
+    assert "W(0->1) <- W(0->1) + lr x delta(1)'" in text_of(capsys, "--sign", "downhill")
+
+
 def test_a_terminal_gets_bold_headings(capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
@@ -231,6 +241,7 @@ def test_a_kernel_that_differs_is_reported(capsys, monkeypatch):
         ("--lr", "nan"),
         ("--lr", "0"),
         ("--steps", "0"),
+        ("--sign", "sideways"),
         ("--input", "1,,2"),
         ("--target", "inf"),
     ],

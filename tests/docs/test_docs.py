@@ -27,7 +27,14 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     "page",
-    ["guides/dropin.rst", "guides/compiled.rst", "guides/many.rst", "guides/models.rst", "index.rst"],
+    [
+        "guides/dropin.rst",
+        "guides/compiled.rst",
+        "guides/many.rst",
+        "guides/models.rst",
+        "index.rst",
+        "tutorial/index.rst",
+    ],
 )
 def test_documented_example_runs(page, tmp_path, monkeypatch):
     """The complete programs of the guides; a block without an import is a sketch."""

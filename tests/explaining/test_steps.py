@@ -9,15 +9,16 @@ import fastbp as fb
 from fastbp import reference as ref
 from fastbp.explaining import document
 from fastbp.explaining.agreement import SAME, agreement
+from fastbp.explaining.entries import DOWNHILL, SIGNS, formulas
 from fastbp.explaining.problem import Problem, layers_of
-from fastbp.explaining.steps import explain, formulas
+from fastbp.explaining.steps import explain
 from fastbp.explaining.text import Page, layout, verdict
 from tests.entries import WORDS, read
 
 
 def problem_of(model, x, y):
     layers, notes = layers_of(model)
-    return Problem(layers, x, y, "A test", notes)
+    return Problem(layers, [x], [y], "A test", notes)
 
 
 @pytest.mark.parametrize("activation", ref.ACTIVATIONS)
@@ -71,7 +72,7 @@ def test_numbers_beyond_a_float():
     layers, x, y = ref.example()
     large = [layer._replace(activation="exp") for layer in layers]
     with pytest.raises(OverflowError, match="beyond what a float can hold"):
-        explain(Problem(large, [1e4 * v for v in x], y), lr=0.5)
+        explain(Problem(large, [[1e4 * v for v in x]], [y]), lr=0.5)
 
 
 def test_the_document_holds_every_digit(net):
@@ -90,3 +91,19 @@ def test_text_for_any_page(net, width):
     assert max(map(len, plain)) <= width
     styled = layout(explanation, Page(width, styled=True))
     assert "\033[1m" in "".join(styled) and "\033" not in "".join(plain)
+
+
+def test_both_signs_of_delta(net):
+    """The same numbers with the other sign, the other words, and the same new weights."""
+    problem = problem_of(net, [0.5, -1.0, 2.0], [1.0, 0.0])
+    up, down = explain(problem, 0.25), explain(problem, 0.25, sign=DOWNHILL)
+    assert up.layers == down.layers
+    for one, other in zip(up.steps[0], down.steps[0], strict=True):
+        assert one.name == other.name
+        turn = -1.0 if one.name.startswith("delta") else 1.0
+        assert np.array(one.value) == pytest.approx(turn * np.array(other.value))
+    text = "\n".join(layout(down, Page()))
+    assert "delta(2) = E f'(v_in(2))" in text
+    assert "W(0->1) <- W(0->1) + lr x delta(1)'" in text
+    assert SIGNS[DOWNHILL][:40] in " ".join(text.split())
+    assert max(agreement(down).values()) < SAME

@@ -24,7 +24,7 @@ NAMES = """
     ConstantSchedule StepDecay ExponentialDecay CosineDecay OneCycle InverseScaling
     EarlyStopping Checkpoint ReduceLROnPlateau ProgressBar CSVLogger TerminateOnNaN TimeLimit
     DivergenceError
-    load gradient_descent
+    load gradient_descent explain
     formats kernels plot reference
 """.split()
 

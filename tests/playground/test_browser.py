@@ -9,9 +9,12 @@ import pytest
 pytest.importorskip("bokeh")
 pytest.importorskip("playwright.sync_api")
 
+from fastbp.explaining.entries import short
 from fastbp.playground import starts, widgets
 from fastbp.playground.fields import OPTIMIZERS, RATES
 from fastbp.playground.learner import Learner
+from fastbp.playground.lesson import FIELDS as LESSON_FIELDS
+from fastbp.playground.lesson import Lesson
 from fastbp.playground.page import TABS
 from fastbp.playground.paths import FIELDS as DESCENT_FIELDS
 from fastbp.playground.paths import PRESETS, descents, ground
@@ -95,7 +98,7 @@ def changed_picture(page, name, action):
 
 @pytest.mark.parametrize("name", TABS)
 def test_a_tab_fits_the_screen(shown, name):
-    open_tab(shown, {"descent": "Descent", "learning": "Learning", "starting": "Starting points"}[name])
+    open_tab(shown, name.capitalize())
     inside(shown, ".introduction").wait_for()
     assert shown.evaluate("document.documentElement.scrollWidth") <= shown.width
     for picture in inside(shown, ".bk-Figure").all():
@@ -249,3 +252,87 @@ def test_defaults_are_what_the_page_opens_with(shown):
     assert (
         inside(shown, ".field-function").locator("select").input_value() == DESCENT_FIELDS["function"].default
     )
+
+
+def said(page, css):
+    """The words in a part of the page."""
+    return inside(page, f"{css} .bk-clearfix").inner_text()
+
+
+def rows_of(page, css):
+    """The table in a part of the page, by the first cell of each row."""
+    rows = inside(page, f"{css} tr").all_inner_texts()
+    return {cells[0]: [cell for cell in cells[1:] if cell] for cells in (row.split("\t") for row in rows[1:])}
+
+
+def test_backpropagation(shown):
+    """Step by step to the end, and an update: what the page says is what the lesson, and fastbp explain, say."""
+    open_tab(shown, "Backpropagation")
+    twin = Lesson({name: field.default for name, field in LESSON_FIELDS.items()})
+    drawn = changed_picture(shown, "network", lambda: (press(shown, "step"), shown.wait_for_timeout(300)))
+    assert drawn
+    while twin.step():
+        number = f"{twin.position} of {len(twin.entries)}."
+        if twin.position > 1:
+            press(shown, "step")
+        until(shown, lambda number=number: number in said(shown, ".formula"))
+        text = said(shown, ".formula")
+        assert twin.entry.name in text and twin.entry.formula in text
+        for left, right in twin.entry.lines:
+            assert left in text and right in text
+    until(shown, lambda: "the same numbers" in said(shown, ".status"))
+    units = rows_of(shown, ".units")
+    for unit in twin.units():
+        cells = [v for v in (unit.v_in, unit.v_out, unit.slope, unit.delta) if v is not None]
+        name = "x" if unit.layer == 0 else f"layer {unit.layer}"
+        assert units[name + (f"[{unit.index + 1}]" if unit.layer < 2 else "")] == [short(v) for v in cells]
+    edges = rows_of(shown, ".edges")
+    for edge in twin.edges():
+        name = f"W({edge.layer}->{edge.layer + 1})[{edge.i + 1},{edge.j + 1}]"
+        assert edges[name] == [short(edge.weight), short(edge.gradient), short(edge.after)]
+    assert len(column(shown, "backpropagation-edges", "x0")) == 8
+    # One click updates.
+    press(shown, "update")
+    twin.update()
+    until(shown, lambda: "1 update" in said(shown, ".status"))
+    assert twin.story() in said(shown, ".status")
+    edges = rows_of(shown, ".edges")
+    assert edges["W(0->1)[1,1]"][0] == short(twin.edges()[0].weight)
+    press(shown, "back")
+    until(shown, lambda: f"{len(twin.entries) - 1} of" in said(shown, ".formula"))
+    press(shown, "reset")
+    until(shown, lambda: "the first of" in said(shown, ".formula"))
+
+
+def test_backpropagation_of_other_networks_and_by_a_link(shown):
+    open_tab(shown, "Backpropagation")
+    for field, option in (("hidden", "4"), ("second", "3"), ("bias", "yes"), ("sign", "downhill")):
+        choose(shown, field, option)
+    push(shown, "x1", "ArrowLeft", times=2)
+    until(shown, lambda: "x1=0.8" in shown.url)
+    until(shown, lambda: "--sizes 3,4,3,1" in said(shown, ".command"))
+    press(shown, "whole")
+    until(shown, lambda: "the same numbers" in said(shown, ".status"))
+    values = {name: field.default for name, field in LESSON_FIELDS.items()}
+    twin = Lesson({**values, "hidden": "4", "second": "3", "bias": "yes", "sign": "downhill", "x1": "0.8"})
+    twin.finish()
+    assert twin.command() in said(shown, ".command")
+    deltas = [short(unit.delta) for unit in twin.units()]
+    assert [cells[-1] for cells in rows_of(shown, ".units").values()] == deltas
+    # The same state elsewhere: the choices, not the place.
+    shown.goto(shown.url)
+    until(shown, lambda: inside(shown, ".command .bk-clearfix").count())
+    assert twin.command() in said(shown, ".command")
+    press(shown, "whole")
+    until(shown, lambda: "the same numbers" in said(shown, ".status"))
+    assert [cells[-1] for cells in rows_of(shown, ".units").values()] == deltas
+
+
+def test_backpropagation_beyond_a_float(shown, address):
+    """The page says so, and comes back."""
+    choices = "hidden=4&second=4&activation=exp&output=exp&rate=50&x1=3&y1=3"
+    shown.goto(f"{address}?tab=backpropagation&{choices}")
+    press(shown, "update")
+    until(shown, lambda: "beyond what a float can hold" in said(shown, ".status"))
+    press(shown, "reset")
+    until(shown, lambda: "beyond" not in said(shown, ".status"))
