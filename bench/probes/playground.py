@@ -1,6 +1,6 @@
 """How many pictures a second does the page of `fastbp playground` draw while a network learns, on one core?
 
-    python -m bench.probes.playground [--seconds 5]
+    python -m bench.probes.playground [--seconds 5] [--browser chromium]
 
 Server and browser share the core: both are started by a process that may use one only. A picture counts when the
 browser has drawn it.
@@ -17,18 +17,20 @@ import subprocess
 import sys
 import time
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FRAMES = """() => Array.from(Bokeh.documents[0]._all_models.values())
     .filter(m => "drawn" in m.attributes).reduce((sum, m) => sum + m.drawn, 0)"""
 
 
-def pictures_per_second(seconds: float, query: str = "?tab=learning") -> float:
-    """Return the rate at which a browser draws, for the network that the page opens with."""
+def pictures_per_second(seconds: float, program: str) -> float:
+    """Return the rate at which a browser draws, for the network that the page opens with.
+
+    Parameters
+    ----------
+    seconds : float
+    program : str          The browser: Chromium, or one like it.
+    """
     from playwright.sync_api import sync_playwright
 
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if program is None:
-        raise SystemExit(f"needs one of {', '.join(BROWSERS)}")
     command = [sys.executable, "-m", "fastbp", "playground", "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -41,7 +43,7 @@ def pictures_per_second(seconds: float, query: str = "?tab=learning") -> float:
                     executable_path=program, args=["--no-sandbox", "--disable-gpu"]
                 )
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
-                page.goto(found[0] + query)
+                page.goto(f"{found[0]}?tab=learning")
                 page.locator(".play:visible button").click()
                 page.wait_for_timeout(1000)
                 before, begin = page.evaluate(FRAMES), time.perf_counter()
@@ -57,10 +59,15 @@ def main() -> None:
     """Print one line."""
     parser = argparse.ArgumentParser(description="Pictures per second of the playground, on one core.")
     parser.add_argument("--seconds", type=float, default=5.0)
-    seconds = parser.parse_args().seconds
+    parser.add_argument("--browser", default="chromium", metavar="PROGRAM")
+    arguments = parser.parse_args()
+    program = shutil.which(arguments.browser)
+    if program is None:
+        parser.error(f"there is no program {arguments.browser}: name another one with --browser")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    print(f"{pictures_per_second(seconds):.1f} pictures/s while learning, server and browser on one core")
+    rate = pictures_per_second(arguments.seconds, program)
+    print(f"{rate:.1f} pictures/s while learning, server and browser on one core")
 
 
 if __name__ == "__main__":

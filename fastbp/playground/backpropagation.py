@@ -62,7 +62,9 @@ class _Backpropagation:
         self.panel = widgets.panel(
             "Backpropagation",
             "Step shows one quantity more: forward from the inputs to the loss, then backward to the error of every "
-            "unit, and to the new weights. Update takes them. Point at a unit or an edge for its numbers.",
+            "unit, and to the new weights, which Update takes. On an edge stands its weight, and below it its "
+            "gradient, \N{PARTIAL DIFFERENTIAL}; blue edges are positive, orange ones negative. Point at a unit or an "
+            "edge for its numbers.",
             widgets.folding(
                 lesson,
                 self.form.layout(self.form.link, self.command),

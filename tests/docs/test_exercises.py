@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("bokeh")
-
 from fastbp.playground.fields import RATES
 from fastbp.playground.learner import Learner
 from fastbp.playground.lesson import FIELDS, Lesson

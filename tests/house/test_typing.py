@@ -57,6 +57,8 @@ for b in net.biases:
 net.set_weights([W.copy() for W in net.weights], net.biases)
 trainer = fb.Trainer(net, loss="mse", optimizer=fb.SGD(0.1, momentum=0.9))
 value: float = trainer.step(x, y)
+explanation = fb.explain(net, x[:2], y[:2], sign="downhill")
+after: float = explanation.loss_after + float(explanation.delta[0].sum())
 out: np.ndarray = trainer.forward(x)
 trainer.step_from(x, 2 * (out - y[:, None]) / len(x))
 value, flat = trainer.gradient(x, y)
