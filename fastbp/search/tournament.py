@@ -181,7 +181,9 @@ class Tournament:
             if left[0] == 0:
                 results = [other.result for other in self._runs[candidate.number]]
                 self.standings[candidate.number] = Standing(results, rung, epochs)
-                self._best = max(self._best, np.nan_to_num(self.score(candidate), nan=-math.inf))
-                control.note = f"best score {self._best:.4g}"
+                score = self.score(candidate)
+                if score > self._best:
+                    self._best = score
+                    control.note = f"best score {score:.4g}"
         shown = " ".join(f"{name}={value}" for name, value in candidate.parameters.items())
         return f"{shown}  fold {run.fold + 1}/{len(self.folds)}  {epochs} epochs  {run.result['test_scores']}"
