@@ -45,7 +45,7 @@ autodoc_typehints = "none"  # numpydoc's sections state the types, with shapes
 autodoc_default_options = {
     "members": True,
     # what scikit-learn's own bases and NumPy document is not repeated
-    "inherited-members": "BaseEstimator,ClassifierMixin,RegressorMixin,tuple,dict,object,Exception",
+    "inherited-members": "BaseEstimator,BaseSearchCV,ClassifierMixin,RegressorMixin,tuple,dict,object,Exception",
     "exclude-members": "get_metadata_routing,set_fit_request,set_partial_fit_request,set_score_request",
 }
 numpydoc_show_class_members = False

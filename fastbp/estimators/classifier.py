@@ -409,9 +409,22 @@ class MLPClassifier(ConvertMixin, ClassifierMixin, BaseMLP):
         -------
         float
         """
+        y = checked_labels(y, known=self.classes_)
         if sample_weight is not None:
             sample_weight = checked_weights(sample_weight, X)
-        return float(super().score(X, checked_labels(y, known=self.classes_), sample_weight))
+        elif self._is_column(y):
+            predicted = self.predict(X)
+            if len(predicted) == len(y):
+                return float(np.mean(predicted == y))
+        return float(super().score(X, y, sample_weight))
+
+    def _is_column(self, y: Any) -> bool:
+        """Whether y is a column of labels as those of fit, which `accuracy_score` needs a millisecond to see."""
+        return (
+            labels_in(y) is not None
+            and y.dtype.kind == self.classes_.dtype.kind
+            and len(y) >= 2 * len(self.classes_)  # with fewer rows scikit-learn may warn of so many classes
+        )
 
     def __sklearn_tags__(self) -> Any:
         """Return scikit-learn's tags: sparse X and multilabel y are welcome."""

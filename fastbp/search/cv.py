@@ -114,7 +114,7 @@ class SearchCV(BaseSearchCV):
     Steps before them are fitted once per fold, and anew only if a parameter of theirs is searched. Other estimators,
     ``solver="lbfgs"``, and fits that are given more than sample weights, are cloned and fitted. If they have a
     parameter `max_iter` (of a pipeline: its last step), halving sets it and fits them anew in each rung; if not, they
-    are fitted once.
+    are fitted once. Callbacks of an estimator see one fit; the clock of a `TimeLimit` goes on while a candidate waits.
 
     Successive halving: Jamieson and Talwalkar, "Non-stochastic best arm identification and hyperparameter
     optimization", AISTATS 2016.

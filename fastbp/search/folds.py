@@ -151,7 +151,9 @@ class Folds:
         X, y = self.train(candidate, fold)
         head = clone(candidate.head)
         train = head.fit_transform(X, y)
-        test = head.transform(self.test(candidate, fold)[0])
+        test = self.test(candidate, fold)[0]
+        for _, step in head.steps:  # not by the head's own `transform`: it wants its last step to look fitted
+            test = test if step in (None, "passthrough") else step.transform(test)
         made = _checked(candidate, train, y)
         part = made.part.weighted(self._weights(fold, named, made.part.labels))
         return replace(made, part=part, head=head, train=train, test=test)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from sklearn import config_context, get_config
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.parallel import _get_threadpool_controller
 
 from fastbp.many.work import Control, work_off
 from fastbp.notices import kept
@@ -148,7 +150,11 @@ class Tournament:
                     functools.partial(self._piece, run, epochs, rung, last, left, n_threads, config)
                 )
         title = f"rung {rung + 1} of {len(self.shares)}" if len(self.shares) > 1 else "search"
-        with warnings.catch_warnings():
+        with contextlib.ExitStack() as stack:
+            if any(candidate.network is not None for candidate in alive):
+                # The threads of a BLAS would wait for each other. Other estimators may use them: that is their affair.
+                stack.enter_context(_get_threadpool_controller().limit(limits=n_threads, user_api="blas"))
+            stack.enter_context(warnings.catch_warnings())
             if not last:  # a fit with fewer epochs than asked for has not converged, and nobody wants it to
                 warnings.simplefilter("ignore", ConvergenceWarning)
             work_off(pieces, self.threads, self.control, samples=samples, verbose=self.verbose, title=title)
@@ -175,7 +181,9 @@ class Tournament:
             if left[0] == 0:
                 results = [other.result for other in self._runs[candidate.number]]
                 self.standings[candidate.number] = Standing(results, rung, epochs)
-                self._best = max(self._best, np.nan_to_num(self.score(candidate), nan=-math.inf))
-                control.note = f"best score {self._best:.4g}"
+                score = self.score(candidate)
+                if score > self._best:
+                    self._best = score
+                    control.note = f"best score {score:.4g}"
         shown = " ".join(f"{name}={value}" for name, value in candidate.parameters.items())
         return f"{shown}  fold {run.fold + 1}/{len(self.folds)}  {epochs} epochs  {run.result['test_scores']}"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import unique_labels
 
@@ -206,3 +207,21 @@ def test_sparse_rows_are_checked():
     row.indices[0] = 10**6
     with pytest.raises(ValueError, match="column indices outside"):
         net.predict(row)
+
+
+@pytest.mark.parametrize("n", [3, 7, 60])
+@pytest.mark.parametrize("kind", [np.int64, np.uint8, bool, np.float32, str, object])
+def test_scores_are_scikit_learns(kind, n, rng):
+    """Also of labels that the fit has not seen, of labels of another kind, in a list, and as a column."""
+    X = rng.normal(size=(60, 3))
+    y = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0.5) * (kind is not bool)
+    y = np.array(["a", "b", "c"])[y].astype(kind) if kind in (str, object) else y.astype(kind)
+    net = MLPClassifier((4,), max_iter=20, random_state=0).fit(X, y)
+    expected = accuracy_score(y[:n], net.predict(X[:n]))
+    assert net.score(X[:n], y[:n]) == expected
+    assert net.score(X[:n], y[:n].tolist()) == expected
+    if kind is np.int64:
+        for others in (y[:n] + 1, y[:n].astype(float), y[:n].astype(np.int8)):
+            assert net.score(X[:n], others) == accuracy_score(others, net.predict(X[:n]))
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            net.score(X[:n], y[: n - 1])

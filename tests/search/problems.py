@@ -4,7 +4,7 @@ import numpy as np
 from numpy.testing import assert_array_equal
 from sklearn.datasets import make_classification, make_regression
 
-from fastbp import MLPClassifier
+from fastbp import MLPClassifier, ReduceLROnPlateau, TimeLimit
 
 TIMES = ("mean_fit_time", "std_fit_time", "mean_score_time", "std_score_time")
 
@@ -26,6 +26,8 @@ SETTINGS = {
     "without a class": {"class_weight": {0: 0.0}},
     "lbfgs": {"solver": "lbfgs"},
     "float32": {"dtype": "float32"},
+    "warm start": {"warm_start": True},
+    "callbacks": {"callbacks": [ReduceLROnPlateau(monitor="loss", patience=1), TimeLimit(1e6)]},
     "online": {"solver": "sgd", "batch_size": 1, "alpha": 0.0, "max_iter": 2},
 }
 

@@ -18,6 +18,10 @@ X, y = classes()
 GRID = {"alpha": np.logspace(-5, 0, 9).tolist()}
 
 
+# So long that nobody is done before Ctrl-C has arrived.
+LONG = {"max_iter": 900, "tol": 0.0, "n_iter_no_change": 10**6}
+
+
 class After:
     """Scores, and does something at one of the calls."""
 
@@ -78,9 +82,7 @@ def test_time_is_up_before_anything_is_scored():
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_takes_the_best_so_far(eta, n_threads):
     scoring = After(9, _thread.interrupt_main)
-    search = SearchCV(
-        network(max_iter=900, tol=0.0), GRID, cv=2, eta=eta, scoring=scoring, n_threads=n_threads
-    )
+    search = SearchCV(network(**LONG), GRID, cv=2, eta=eta, scoring=scoring, n_threads=n_threads)
     search.set_params(refit=False)
     with pytest.warns(UserWarning, match="Search interrupted by user: .* of 9 candidates are scored"):
         search.fit(X, y)
@@ -91,7 +93,7 @@ def test_ctrl_c_takes_the_best_so_far(eta, n_threads):
 
 def test_ctrl_c_before_anything_is_scored():
     scoring = After(1, _thread.interrupt_main)
-    search = SearchCV(network(max_iter=900, tol=0.0), GRID, cv=5, eta=None, scoring=scoring, n_threads=1)
+    search = SearchCV(network(**LONG), GRID, cv=5, eta=None, scoring=scoring, n_threads=1)
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, y)
     assert not hasattr(search, "cv_results_")

@@ -39,6 +39,18 @@ class Counting(TransformerMixin, BaseEstimator):
         return (X - self.mean_) * self.factor
 
 
+class Stateless(Counting):
+    """Keeps nothing of its fits."""
+
+    def fit(self, X, y=None):
+        with self.lock:
+            self.fits.append(len(X))
+        return self
+
+    def transform(self, X):
+        return X * self.factor
+
+
 @pytest.fixture
 def fits():
     Counting.fits.clear()
@@ -68,9 +80,10 @@ def test_scores_of_grid_search(head, settings):
     assert_same_weights(ours.best_estimator_[-1], theirs.best_estimator_[-1])
 
 
-def test_steps_are_fitted_once_per_fold(fits):
+@pytest.mark.parametrize("step", [Counting(), Stateless()])
+def test_steps_are_fitted_once_per_fold(step, fits):
     X, y = classes()
-    model = piped(("count", Counting()), max_iter=9)
+    model = piped(("count", step), max_iter=9)
     SearchCV(model, {"mlp__alpha": np.logspace(-5, 0, 9)}, cv=3, n_threads=2).fit(X, y)
     assert fits == [80, 80, 80, 120]
 
