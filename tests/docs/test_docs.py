@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import importlib.util
 import inspect
 import os
 import re
@@ -25,6 +26,19 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
     exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
+def programs(page):
+    """Return the complete programs of a guide; a block without an import is a sketch."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+    return [re.sub("^   ", "", block, flags=re.MULTILINE) for block in blocks if "import" in block]
+
+
+def run_program(program, page):
+    exec(compile(program, page, "exec"), {"__name__": "__main__"})
+
+
+# that a short example has not converged is no news
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize(
     "page",
     [
@@ -32,19 +46,26 @@ def test_readme_example_runs(block, tmp_path, monkeypatch):
         "guides/compiled.rst",
         "guides/many.rst",
         "guides/models.rst",
+        "guides/searching.rst",
         "index.rst",
         "tutorial/index.rst",
     ],
 )
 def test_documented_example_runs(page, tmp_path, monkeypatch):
-    """The complete programs of the guides; a block without an import is a sketch."""
     monkeypatch.chdir(tmp_path)
-    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    blocks = re.findall(r"^\.\. code-block:: python\n\n((?:   .*\n|\n)+)", text, re.MULTILINE)
-    programs = [re.sub("^   ", "", block, flags=re.MULTILINE) for block in blocks]
-    for program in programs:
-        if "import" in program:
-            exec(compile(program, page, "exec"), {"__name__": "__main__"})
+    without = ["dask"] if importlib.util.find_spec("matplotlib") else ["dask", "matplotlib"]
+    for program in programs(page):
+        if not any(f"import {package}" in program or f"from {package}" in program for package in without):
+            run_program(program, page)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer:sklearn.exceptions.ConvergenceWarning")
+def test_documented_cluster_runs(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.chdir(tmp_path)
+    (program,) = (program for program in programs("guides/searching.rst") if "dask" in program)
+    run_program(program, "guides/searching.rst")
 
 
 def test_readme_is_short():
@@ -154,6 +175,7 @@ def test_pages_need_no_other_host(site):
         "tutorial/index",
         "guides/dropin",
         "guides/models",
+        "guides/searching",
         "gallery/index",
         "reference/index",
         "performance",
