@@ -135,3 +135,12 @@ def mark_complete() -> None:
     folder = cache_dir()
     if folder is not None:
         (folder / COMPLETE).touch()
+
+
+def is_complete() -> bool:
+    """Return whether they are; without making a folder, or a warning that there is none."""
+    name = fingerprint()
+    try:
+        return name is not None and any((root / name / COMPLETE).exists() for root in _candidates())
+    except (OSError, RuntimeError):  # no access, no home
+        return False

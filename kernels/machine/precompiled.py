@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from . import levels
-from .cache import COMPLETE, cache_dir
+from .cache import is_complete
 from .key import facts, fingerprint
 
 FOLDER = Path(__file__).parents[1] / "precompiled"
@@ -50,8 +50,7 @@ def state():
     name = fingerprint(level.processor, level.vector_bytes)
     if name is None or not (FOLDER / name).is_dir():
         return None, _difference(level)
-    ours = cache_dir()
-    if ours is not None and (ours / COMPLETE).exists():
+    if is_complete():
         return None, "`fastbp warmup` compiled for this processor itself"
     return FOLDER / name, reason
 

@@ -89,6 +89,7 @@ def test_llvm_knows_the_levels_by_name():
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
     triple = llvm.Target.from_triple(llvm.get_process_triple())
     for level in X86:
         # A feature that the name brings need not be asked for: the same code with and without.

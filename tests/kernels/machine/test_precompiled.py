@@ -68,6 +68,13 @@ def test_reasons_are_told(brought, monkeypatch):
     assert reason() == f"there are none for {levels.choose()[1]}"
 
 
+def test_no_folder_is_needed_beside_what_a_wheel_brought(brought, fresh_choice, tmp_path):
+    """A read-only image: nothing is compiled, so nothing has to be kept, and nothing is said."""
+    (tmp_path / "file").write_text("")
+    fresh_choice.setenv("FASTBP_CACHE_DIR", str(tmp_path / "file" / "cache"))
+    assert precompiled.state()[0] == brought
+
+
 def test_what_is_compiled_for_the_processor_itself_wins(brought):
     """After `fastbp warmup`."""
     cache.mark_complete()

@@ -4,6 +4,7 @@ import numba
 import pytest
 
 from fastbp.kernels.machine.stamps import stamp
+from tests.kernels.machine.programs import compiles
 
 SOURCE = '''
 def outer(x, *, y=1.5):
@@ -60,6 +61,7 @@ def test_what_is_nested_otherwise_has_another_stamp(one, other):
     assert stamp(one) != stamp(other)
 
 
+@compiles
 def test_functions_that_call_each_other_and_what_cannot_be_told():
     @numba.njit
     def even(n):
