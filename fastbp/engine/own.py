@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine import session as pieces
+from fastbp.engine import spare
 from fastbp.engine.engine import Engine
 from fastbp.engine.judging import check_slopes, judged
 from fastbp.engine.memory import Array
@@ -138,7 +139,9 @@ class OwnSession(Session):
 
 def new_session(engine: Engine, objective: Objective, rule: Rule, **settings: Any) -> Session:
     """Return a session for these, whoever has made loss and rule; the settings are those of `Session`."""
-    return (OwnSession if is_own(objective, rule) else Session)(engine, objective, rule, **settings)
+    if is_own(objective, rule):
+        return OwnSession(engine, objective, rule, **settings)
+    return spare.take(engine, objective, rule, **settings) or Session(engine, objective, rule, **settings)
 
 
 def is_own(objective: Objective, rule: Rule) -> bool:
