@@ -149,6 +149,8 @@ def to_real(x: Any, name: str) -> NDArray[Any]:
     >>> to_real([[1, 2]], "X").dtype.kind
     'i'
     """
+    if type(x) is np.ndarray and x.dtype.kind in "biuf":
+        return x
     return _to_real(x, name, _columns(x))
 
 

@@ -4,6 +4,8 @@ Equations as in Nielsen (2015), ch. 2, for row batches; BP1 is in losses.py. Ref
 the layer's record (plan.py): it says where in `params` and `work` everything lies.
 """
 
+import numpy as np
+
 from . import activations
 from .machine.jit import kernel
 from .machine.simd import fill, fma, lanes, load, load_first, store, total
@@ -95,7 +97,8 @@ def forward_sparse(layer, params, work, rows, first, block):
         z = z0 + r * ld
         if layer.transposed != 0:
             for j in range(o):
-                acc = params[b0 + j] if b0 >= 0 else params[w0] * 0
+                # One number takes all products of the row, however many: in float64.
+                acc = np.float64(params[b0 + j]) if b0 >= 0 else 0.0
                 for k in range(begin, end):
                     acc += x[k] * params[w0 + j * ldw + indices[k]]
                 work[z + j] = acc

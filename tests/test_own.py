@@ -257,6 +257,44 @@ def test_a_fault_of_compiled_functions(target, kind, message, n_threads, rng):
         assert trainer.steps == 2
 
 
+def test_a_step_of_compiled_functions_is_prepared(dtype, rows_of):
+    """The bits of the long way; a pair of NumPy's goes that way every time."""
+    for n in (1, 10):
+        x, y = rows_of(n, dtype)
+        short, long = (fb.Trainer(make(dtype), COMPILED) for _ in range(2))
+        for _ in range(5):
+            long.session.prepared = None
+            assert short.step(x, y) == long.step(x, y)
+            assert np.array_equal(short.engine.theta, long.engine.theta)
+            assert (short.session.prepared is None) is INTERPRETED
+        assert short.steps == long.steps == 5
+        plain = fb.Trainer(make(dtype), ASYMMETRIC)
+        plain.step(x, y)
+        assert plain.session.prepared is None
+
+
+@pytest.mark.parametrize(
+    ("target", "kind", "message"),
+    [(17.0, ValueError, "is .*nan.* in row 3"), (18.0, RuntimeError, "the user's own error")],
+)
+def test_a_fault_in_a_prepared_step(target, kind, message, rows_of):
+    """It is answered as ever, and the next step begins where the last one ended."""
+    x, y = rows_of(10)
+    trainer, other = (fb.Trainer(make(), SPOILED) for _ in range(2))
+    spoiled = y.copy()
+    spoiled[3, 0] = target
+    for _ in range(3):
+        trainer.step(x, y)
+        other.step(x, y)
+        before = trainer.engine.theta.copy()
+        with pytest.raises(kind, match=message):
+            trainer.step(x, spoiled)
+        assert np.array_equal(trainer.engine.theta, before)
+        assert trainer.steps == other.steps
+    assert trainer.step(x, y) == other.step(x, y)
+    assert np.array_equal(trainer.engine.theta, other.engine.theta)
+
+
 def test_compiled_functions_that_return_something_else(rows_of):
     """No kernel takes them. Called from Python, they are told what they must return."""
     x, y = rows_of(10)

@@ -100,11 +100,33 @@ def _calls() -> Iterator[Case]:
         yield f"call/{name.removeprefix('time_')}", lambda n, call=call: [call() for _ in range(n)], 20, 120
 
 
+def _loops() -> Iterator[Case]:
+    """What a small step and a short fit take by what users call, and batches whose loss is the user's."""
+    from bench.suite.training import CompiledLoss, OwnLoop, SmallFit
+
+    loop = OwnLoop()
+    loop.setup("4-8-1")
+    yield "call/trainer_step", lambda n: [loop.time_step() for _ in range(n)], 20, 120
+    short = SmallFit()
+    short.setup(1)
+    yield "call/short_fit", lambda n: [short.time_fit(1) for _ in range(n)], 5, 25
+    for kind in ("built-in", "compiled"):
+        b = CompiledLoss()
+        b.setup(kind, "20-32-1")
+
+        def fit(n: int, b: CompiledLoss = b) -> None:
+            x, y = b.x[: n * 32], b.y[: n * 32]
+            b.net.fit(x, y, loss=b.loss, optimizer=b.rule, n_threads=1, verbose=0)
+
+        yield f"fit/{kind}_loss", fit, 2, 10
+
+
 def cases() -> Iterator[Case]:
     """Everything that is guarded."""
     yield from _steps()
     yield from _parts()
     yield from _calls()
+    yield from _loops()
 
 
 class Callgrind:

@@ -224,12 +224,12 @@ class Outside(Timed):
 
 
 class CompiledLoss(Timed):
-    """An epoch of 20-64-64-1, batches of 32, whose loss is built in or two functions of the program, by Numba."""
+    """An epoch in batches of 32, and a step, whose loss is built in or two functions of the program, by Numba."""
 
-    params = [["built-in", "compiled"]]
-    param_names = ["loss"]
+    params = [["built-in", "compiled"], ["20-32-1", "20-64-64-1"]]
+    param_names = ["loss", "network"]
 
-    def setup(self, loss):
+    def setup(self, loss, name):
         """The rows, and a net that changes next to nothing."""
         import numba
 
@@ -248,15 +248,24 @@ class CompiledLoss(Timed):
             return out - y
 
         self.loss = "half_squared_error" if loss == "built-in" else fastbp.Loss(value, slopes, "own")
-        layers = [fastbp.Dense(64, "relu"), fastbp.Dense(64, "relu"), fastbp.Dense(1)]
-        self.net = fastbp.Sequential(layers, n_inputs=20, seed=0)
+        n_inputs, *hidden, _ = (int(units) for units in name.split("-"))
+        layers = [*(fastbp.Dense(units, "relu") for units in hidden), fastbp.Dense(1)]
+        self.net = fastbp.Sequential(layers, n_inputs=n_inputs, seed=0)
         rows = 320 if QUICK else 20_480
-        self.x, self.y, self.rule = randn(rows, 20), randn(rows, 1, seed=1), fastbp.Adam(1e-9)
-        self.time_fit(loss)
+        self.x, self.y, self.rule = randn(rows, n_inputs), randn(rows, 1, seed=1), fastbp.Adam(1e-9)
+        self.trainer = fastbp.Trainer(self.net, self.loss, self.rule, n_threads=1)
+        self.batch = self.x[:32].copy(), self.y[:32].copy()
+        self.time_fit()
+        for _ in range(3):
+            self.time_step()
 
     def time_fit(self, *_):
         """What a user calls."""
         self.net.fit(self.x, self.y, loss=self.loss, optimizer=self.rule, n_threads=1, verbose=0)
+
+    def time_step(self, *_):
+        """One batch by `Trainer.step`."""
+        self.trainer.step(*self.batch)
 
 
 class Gradient(Timed):

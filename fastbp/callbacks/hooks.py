@@ -36,6 +36,8 @@ __all__ = ["Callback", "CallbackList", "DivergenceError", "Logs", "Run", "as_lis
 Logs = dict[str, float]
 HOOKS = ("on_fit_begin", "on_epoch_begin", "on_chunk_end", "on_epoch_end", "on_fit_end")
 STOPPING = ("on_chunk_end", "on_epoch_end")
+# The methods of each hook, with the number of arguments they take.
+Hooks = dict[str, list[tuple[Callable[..., Any], int | None]]]
 # What other libraries call them.
 ELSEWHERE = {
     "train_begin": HOOKS[0],
@@ -146,11 +148,18 @@ def as_list(callbacks: Any) -> list[Any]:
     """
     if callbacks is None:
         return []
+    if type(callbacks) in (list, tuple):
+        return list(callbacks)
     if isinstance(callbacks, type) or _has_hooks(callbacks):
         return [callbacks]
     if not isinstance(callbacks, Iterable):
         raise TypeError(f"callbacks must be a list of objects with hooks, got {callbacks!r}")
     return list(callbacks)
+
+
+def are_late(callbacks: list[Any]) -> bool:
+    """Whether all are of the library's and look at nothing but logs and times: the hooks may be called afterwards."""
+    return all(vars(type(callback)).get("_late", False) for callback in callbacks)
 
 
 def _has_hooks(callback: Any) -> bool:
@@ -186,7 +195,14 @@ class CallbackList:
     def __init__(self, callbacks: Any, run: Run) -> None:
         self.run = run
         self.callbacks = as_list(callbacks)
-        self.late = all(vars(type(callback)).get("_late", False) for callback in self.callbacks)
+        self.late = are_late(self.callbacks)
+        if self.late and not any(map(_own_hooks, self.callbacks)):
+            self._hooks: Hooks = {hook: [] for hook in HOOKS}
+            for callback in self.callbacks:
+                kind: type = type(callback)
+                for hook, count in _hooks_of(kind):
+                    self._hooks[hook].append((getattr(callback, hook), count))
+            return
         for callback in self.callbacks:
             if isinstance(callback, type):
                 raise TypeError(
@@ -195,8 +211,9 @@ class CallbackList:
             if not _has_hooks(callback):
                 raise TypeError(f"callbacks: {callback!r} has none of the hooks {', '.join(HOOKS)}")
         _report_misnamed(self.callbacks)
-        last = sorted(self.callbacks, key=lambda callback: bool(getattr(callback, "saves", False)))
-        first = sorted(self.callbacks, key=lambda callback: not getattr(callback, "saves", False))
+        saving = [callback for callback in self.callbacks if getattr(callback, "saves", False)]
+        others = [callback for callback in self.callbacks if not getattr(callback, "saves", False)]
+        last, first = [*others, *saving], [*saving, *others]
         self._hooks = {hook: _collect(first if hook == "on_fit_end" else last, hook) for hook in HOOKS}
 
     def fit_begin(self) -> None:
@@ -238,13 +255,24 @@ def _named_like_hooks(kind: type) -> tuple[str, ...]:
     return tuple(name for name in dir(kind) if name.startswith("on_") and name not in HOOKS)
 
 
+def _own_hooks(callback: Any) -> list[str]:
+    """Return what an object has, apart from its class, under names that begin as those of hooks do."""
+    return [name for name in getattr(callback, "__dict__", ()) if name.startswith("on_")]
+
+
+@functools.lru_cache(maxsize=16)
+def _hooks_of(kind: type) -> tuple[tuple[str, int | None], ...]:
+    """Return the hooks of a class of the library's, each with how many arguments it takes: the same for all objects."""
+    own = [hook for hook in HOOKS if getattr(kind, hook) is not getattr(Callback, hook)]
+    return tuple((hook, getattr(kind, hook).__code__.co_argcount - 1) for hook in own)
+
+
 def _report_misnamed(callbacks: list[Any]) -> None:
     """Warn once, if methods are named like hooks and are none."""
     wrong: dict[str, str] = {}
     for callback in callbacks:
         kind: type = type(callback)
-        own = [name for name in getattr(callback, "__dict__", ()) if name.startswith("on_")]
-        for name in (*_named_like_hooks(kind), *own):
+        for name in (*_named_like_hooks(kind), *_own_hooks(callback)):
             if name not in HOOKS and callable(getattr(callback, name, None)):
                 meant = ELSEWHERE.get(name.removeprefix("on_"))
                 close = [meant] if meant else difflib.get_close_matches(name, HOOKS, n=1)

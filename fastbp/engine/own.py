@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastbp.engine import session as pieces
+from fastbp.engine import spare
 from fastbp.engine.engine import Engine
 from fastbp.engine.judging import check_slopes, judged
 from fastbp.engine.memory import Array
@@ -54,7 +55,7 @@ class OwnSession(Session):
             try:
                 return super().update(rows, learning_rate)
             except ZeroDivisionError:
-                self._workspace.sync[:] = 0
+                self._workspace.begin_anew()
         return self._update(rows, learning_rate)
 
     def _update(self, rows: Rows, learning_rate: float, index: Array | None = None) -> float:
@@ -84,7 +85,9 @@ class OwnSession(Session):
             self._looked = True
 
     def prepare(self, x: Any, y: Any, rows: Rows) -> None:
-        """Do nothing: a call that has failed must be answered, and a call that is made again as it was is not."""
+        """Make `prepared`, if the kernel calls the loss; a call that fails is made the long way, too, and answered."""
+        if self._in_kernel(rows):
+            super().prepare(x, y, rows)
 
     def chunks(self, rows: Rows, order: Array, learning_rate: float | Array) -> Iterator[tuple[int, float]]:
         """Train on rows[order] in pieces, as `Session.chunks` does."""
@@ -112,7 +115,7 @@ class OwnSession(Session):
 
     def _fell_short(self, rows: Rows, order: Array, place: int, rates: Array, size: int) -> int:
         """Train on the batch that the kernel has given up, by way of Python."""
-        self._workspace.sync[:] = 0
+        self._workspace.begin_anew()
         return self._batch(rows, order if order.size else np.arange(size), place, rates)
 
     def passes_in_a_call(self, span: int) -> int:
@@ -132,13 +135,15 @@ class OwnSession(Session):
         try:
             return super().passes(rows, order, learning_rate, count)
         except ZeroDivisionError:
-            self._workspace.sync[:] = 0
+            self._workspace.begin_anew()
             return None
 
 
 def new_session(engine: Engine, objective: Objective, rule: Rule, **settings: Any) -> Session:
     """Return a session for these, whoever has made loss and rule; the settings are those of `Session`."""
-    return (OwnSession if is_own(objective, rule) else Session)(engine, objective, rule, **settings)
+    if is_own(objective, rule):
+        return OwnSession(engine, objective, rule, **settings)
+    return spare.take(engine, objective, rule, **settings) or Session(engine, objective, rule, **settings)
 
 
 def is_own(objective: Objective, rule: Rule) -> bool:

@@ -53,7 +53,8 @@ def step_of(
 ) -> Step:
     """Return step(x, y, learning_rate), which trains on one batch of n rows and returns its mean loss.
 
-    It relies on the workspace's plan, on its state of the optimizer, and on the arguments.
+    It relies on the workspace's plan, on its state of the optimizer, and on the arguments. It returns None and has done
+    nothing if a loss of the user's fails.
     """
     outputs, dtype = workspace.layout.n_outputs, workspace.layout.dtype
     job, losses, grad, work = workspace.job, workspace.losses, workspace.grad, workspace.work
@@ -70,7 +71,7 @@ def step_of(
         # The sum of a pass that is under way is not this batch's.
         before, losses[place] = losses[place], 0.0
         inputs = x.ravel()
-        network.run(
+        done = network.run(
             job,
             params,
             grad,
@@ -85,6 +86,9 @@ def step_of(
             state,
         )
         total, losses[place] = losses[place], before
+        if done != n:
+            workspace.begin_anew()
+            return None
         return total / n
 
     return step

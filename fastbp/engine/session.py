@@ -77,21 +77,35 @@ class Session:
         _check_rule(rule)
         self.engine, self.objective, self._rule = engine, objective, rule
         self.max_grad_norm, self.alpha = max_grad_norm, alpha
-        self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         self.n_threads, self.by_weight = n_threads, by_weight
         names = optimizers.SLOTS[rule.kernel]
         size = engine.layout.size
         self._state = aligned_zeros(len(names) * size, engine.dtype)
         self.slots = {name: self._state[k * size : (k + 1) * size] for k, name in enumerate(names)}
-        if "sum" in self.slots:
-            self.slots["sum"][...] = rule.initial_accumulator
-        self._fresh = True
         self._rate = np.zeros(1)
         self.prepared: Step | None = None
-        self._seconds_per_row = 0.0
         self._workspace: Workspace
         self._running: Array | None = None  # what a workspace takes over from the one before it
+        self._begin_with(seed)
         self.resize(batch_size)
+
+    def begin_anew(self, engine: Engine, rule: Rule, seed: int) -> None:
+        """Be as a new session on an engine of the same layout, with a rule of the same kind and this seed."""
+        self.engine = engine
+        if rule is not self._rule and rule != self._rule:
+            self.rule = rule
+        self._state.fill(0.0)
+        losses = self._workspace.losses
+        losses[p.LOSS_SUM], losses[p.STEPS], losses[p.PRODUCT] = 0.0, 0.0, 1.0
+        self._begin_with(seed)
+
+    def _begin_with(self, seed: int) -> None:
+        """Set what a run begins with, in a state of zeros."""
+        self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
+        if "sum" in self.slots:
+            self.slots["sum"][...] = self._rule.initial_accumulator
+        self._fresh = True
+        self._seconds_per_row = 0.0
 
     def resize(self, batch_size: int) -> None:
         """Go on with batches of up to this many rows; optimizer state and counters stay."""

@@ -6,6 +6,7 @@ evaluation, or `whole`. `Rows` are such a source themselves. Data that do not fi
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sized
 from typing import Any
 
@@ -227,6 +228,7 @@ def inputs_in_blocks(layout: Layout, x: Any) -> Iterator[Rows]:
         yield Rows(layout, to_matrix(inputs[block], layout.dtype, "X", finite=False))
 
 
+@functools.lru_cache(maxsize=256)
 def first_layer(layout: Layout) -> str:
     """Return how messages call the layer that takes the inputs."""
     layer = layout.layers[0]

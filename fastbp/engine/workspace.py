@@ -199,6 +199,10 @@ class Workspace:
         """Make the running call give up its batch before it updates anything; the next call works again."""
         self.sync[sync.STOP] = 1
 
+    def begin_anew(self) -> None:
+        """Forget that the last call has given up: a loss of the user's has failed."""
+        self.sync[:] = 0
+
     def ask(self, question: tuple[float, ...]) -> None:
         """Write a question into the job, unless it stands there."""
         if question is not self._asked:

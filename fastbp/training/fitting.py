@@ -11,7 +11,7 @@ import numpy as np
 from fastbp import metrics as figures
 from fastbp import objectives
 from fastbp.callbacks import ProgressBar, TerminateOnNaN
-from fastbp.callbacks.hooks import as_list
+from fastbp.callbacks.hooks import are_late, as_list
 from fastbp.callbacks.reports import EpochLines, in_notebook
 from fastbp.engine.layout import Layout
 from fastbp.engine.loading import load_kernels
@@ -19,7 +19,7 @@ from fastbp.engine.memory import Array
 from fastbp.engine.sources import Source, Stream, ValidationSource, prepare
 from fastbp.training.history import History
 from fastbp.training.model_loop import ModelLoop
-from fastbp.training.orders import Draws
+from fastbp.training.orders import Draws, repeated
 from fastbp.training.settings import Fit
 from fastbp.training.trainer import Model, Trainer
 
@@ -39,7 +39,7 @@ def _fit(net: Model, x: Any, y: Any, settings: Fit) -> History:
         if settings.validation_split:
             data, validation = _split(data, settings.validation_split)
         data = _class_weighted(data, settings)
-    return train(loop_of(net, data, validation, settings, np.random.default_rng(settings.seed)))
+    return train(loop_of(net, data, validation, settings))
 
 
 def loop_of(
@@ -47,10 +47,16 @@ def loop_of(
     data: Source | Stream,
     validation: ValidationSource | None,
     settings: Fit,
-    rng: Draws,
+    rng: Draws | None = None,
     rows: Array | None = None,
 ) -> ModelLoop:
-    """Return the loop of a fit on checked data, or on the `rows` of them; nothing is trained or allocated yet."""
+    """Return the loop of a fit on checked data, or on the `rows` of them; nothing is trained or allocated yet.
+
+    Without `rng` it has the generator of the settings' seed.
+    """
+    callbacks = _callbacks(settings)
+    if rng is None:
+        rng = _generator(settings, callbacks, data)
     trainer = Trainer(
         net,
         settings.objective,
@@ -59,7 +65,7 @@ def loop_of(
         seed=int(rng.integers(2**31)),
         n_threads=settings.n_threads,
     )
-    return ModelLoop(trainer, data, validation, settings, _callbacks(settings), rng, rows)
+    return ModelLoop(trainer, data, validation, settings, callbacks, rng, rows)
 
 
 def train(loop: ModelLoop) -> History:
@@ -76,6 +82,11 @@ def train(loop: ModelLoop) -> History:
     except BaseException:
         engine.theta[:] = before
         raise
+    if loop.hooks.late:  # a callback of the user's may have kept the run, which saves what the session holds
+        loop.trainer.release()
+        loop.run.save = (
+            None  # else loop and run would keep each other, and the model, until they are collected
+        )
     return loop.history
 
 
@@ -130,6 +141,15 @@ def _class_weighted(data: Source, settings: Fit) -> Source:
         settings.class_weight, data.targets, weights, settings.objective, dtype, data.layout.n_outputs
     )
     return data.weighted(weights)
+
+
+def _generator(settings: Fit, callbacks: list[Any], data: Source | Stream) -> Draws:
+    """Return the generator of the orders; if nobody saves its state, one that repeats what an earlier fit drew."""
+    if settings.resume_from is not None or isinstance(data, Stream) or not are_late(callbacks):
+        return np.random.default_rng(settings.seed)
+    weights = data.weights
+    n = int(np.count_nonzero(weights)) if weights.size else len(data)
+    return repeated(settings.seed, n, settings.epochs)
 
 
 def _callbacks(settings: Fit) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import weakref
@@ -29,6 +30,7 @@ from fastbp.training.trainer import Trainer
 from fastbp.validation import shown
 
 STREAM_SECONDS = 0.05  # how often `on_chunk_end` is called when the batches come one by one
+FEW_ROWS = 4096  # their numbers stay for the fits to come
 
 
 def _plain(value: Any, name: str) -> None:
@@ -47,12 +49,21 @@ _EVERY: weakref.WeakValueDictionary[int, Array] = weakref.WeakValueDictionary()
 
 def every(n: int) -> Array:
     """Return the row numbers 0 ... n - 1, one array for all who have it now; not to be written to."""
+    if n <= FEW_ROWS:
+        return _few(n)
     rows = _EVERY.get(n)
     if rows is None:
-        rows = np.arange(n)
-        rows.flags.writeable = False
-        _EVERY[n] = rows
+        rows = _EVERY[n] = _numbers(n)
     return rows
+
+
+def _numbers(n: int) -> Array:
+    rows = np.arange(n)
+    rows.flags.writeable = False
+    return rows
+
+
+_few = functools.lru_cache(maxsize=16)(_numbers)
 
 
 TRAINING = schema.record(
@@ -187,13 +198,15 @@ class ModelLoop(Loop):
         trainer, run, size, order = self.trainer, self.run, self.batch_size, self.rows
         assert isinstance(self.data, Rows)
         session, n = trainer.session, len(order)
+        everyone = order is every(self.data.n)
         before = self.rng.bit_generator.state if count > 1 else {}
         if self.settings.shuffle and size < n:
             orders = np.empty((count, n), np.int64)
             for k in range(count):
-                orders[k] = order[self.rng.permutation(n)]
+                drawn = self.rng.permutation(n)
+                orders[k] = drawn if everyone else order[drawn]
         else:
-            orders = EMPTY_ORDER if order is every(self.data.n) else np.tile(order, (count, 1))
+            orders = EMPTY_ORDER if everyone else np.tile(order, (count, 1))
         steps = -(-n // size)
         schedule, scale = trainer.schedule, run.learning_rate_scale
         rates: float | Times

@@ -6,6 +6,7 @@ rows draw the same numbers, and to draw them takes a small network half as long 
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -13,7 +14,9 @@ import numpy as np
 
 from fastbp.engine.memory import Array
 
-__all__ = ["Draws", "Orders", "Replay"]
+__all__ = ["Draws", "Orders", "Replay", "repeated"]
+
+KEPT_BYTES = 2**16  # of the orders of one seed that are kept for the fits to come
 
 
 class Orders:
@@ -91,3 +94,19 @@ class Replay:
 
 
 Draws = np.random.Generator | Replay
+
+
+@functools.lru_cache(maxsize=16)
+def _kept(seed: int, n: int) -> Orders:
+    return Orders(seed, n)
+
+
+def repeated(seed: int | np.random.Generator | None, n: int, epochs: int) -> Draws:
+    """Return a generator for a fit that nobody saves; what it draws for a short one is kept for the next.
+
+    >>> repeated(0, 5, 1).permutation(5) is repeated(0, 5, 1).permutation(5)
+    True
+    """
+    if type(seed) is int and 8 * n * epochs <= KEPT_BYTES:
+        return Replay(_kept(seed, n))
+    return np.random.default_rng(seed)

@@ -16,6 +16,7 @@ from fastbp.engine.own import new_session
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.sources import prepare, with_gradient
+from fastbp.engine.spare import keep
 from fastbp.engine.teams import held
 from fastbp.schedules import Schedule
 from fastbp.validation import check_count, check_number, check_threads
@@ -364,3 +365,9 @@ class Trainer:
         elif rows > session.batch_size:
             session.resize(rows)
         return session
+
+    def release(self) -> None:
+        """Leave the session to the trainings to come: this trainer is not used any more, and nobody else has it."""
+        if self._session is not None:
+            keep(self._session)
+            self._session = None

@@ -86,16 +86,22 @@ def address_of(value, grad, dtype):
 
 
 def _compiled(value, grad, dtype):
-    element = numba.from_dtype(dtype)
+    element, kind = numba.from_dtype(dtype), dtype.type
     numbers, doubles = _pointer_to(element), _pointer_to(types.float64)
 
     def rows(out, y, ld, m, o, weights, values, scale):
         """Values, weighted, and dC/da in the place of the targets."""
         p, t = numba.carray(numbers(out), (m, ld)), numba.carray(numbers(y), (m, ld))
         w, v = numba.carray(doubles(weights), m), numba.carray(doubles(values), m)
+        # Each function gets copies, which it may change; one piece of memory, since to ask for it is what costs.
+        copies = np.empty((4, m, o), kind)
+        for r in range(m):
+            for j in range(o):
+                copies[0, r, j] = copies[2, r, j] = t[r, j]
+                copies[1, r, j] = copies[3, r, j] = p[r, j]
         try:
-            a = value(t[:, :o].copy(), p[:, :o].copy())
-            g = grad(t[:, :o].copy(), p[:, :o].copy())
+            a = value(copies[0], copies[1])
+            g = grad(copies[2], copies[3])
         except Exception:
             return 1
         if a.ndim != 1 or g.ndim != 2 or a.shape[0] != m or g.shape[0] != m or g.shape[1] != o:

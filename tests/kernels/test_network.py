@@ -105,6 +105,16 @@ def test_sparse_rows(shape, n, dtype, seed, density):
         assert_near(gradients.theta, dense.theta, dtype, 2.5)
 
 
+def test_a_sparse_row_reads_the_weights_of_its_entries_only(dtype, rng):
+    """An infinite weight shows in no row that has no entry there; in a narrow layer without bias it did."""
+    x = scipy.sparse.csr_matrix(np.array([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0], [1.0, 0.0, 3.0]], dtype))
+    for units in (1, 40):
+        net = random_net(rng, 3, [Layer(units, use_bias=False)], dtype)
+        net.engine.weights[0][0] = np.inf
+        finite = np.isfinite(net.engine.predict(x)).all(axis=1)
+        assert finite.tolist() == [True, True, False]
+
+
 @given(
     n=st.integers(1, MOST_ROWS), classes=st.integers(2, 20 if not INTERPRETED else 4), dtype=kinds, seed=seeds
 )

@@ -5,6 +5,7 @@ import pytest
 
 import fastbp as fb
 from fastbp.callbacks import Run
+from fastbp.engine import spare
 from fastbp.engine.session import Session
 from fastbp.engine.workspace import Workspace
 from fastbp.training import Fit
@@ -116,6 +117,7 @@ def test_the_parameters_of_a_fit_cannot_change():
 @pytest.mark.parametrize("kind", ["Sequential", "batches", "MLPClassifier", "MLPRegressor", "partial_fit"])
 def test_a_session_is_made_once_per_fit(kind, monkeypatch, rng):
     """And its workspace: neither the optimizer's state nor the buffers are made twice."""
+    monkeypatch.setattr(spare, "_KEPT", {})  # of earlier fits
     made = []
     for cls in (Session, Workspace):
         init = cls.__init__
