@@ -62,7 +62,7 @@ def use(file: Path, place: Path) -> None:
     run("fastbp", "train", "--epochs", "5")
     run("python", "-c", DROP_IN)
     run("fastbp", "info")
-    if precompiled and (kept := [path.name for path in cache.rglob("*.nb*")]):
+    if precompiled and (kept := [path.name for path in cache.rglob("*") if path.is_file()]):
         raise RuntimeError(f"compiled anew: {kept}")
 
 
