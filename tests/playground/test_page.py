@@ -245,11 +245,12 @@ def test_a_choice_that_no_widget_offers_is_undone(document):
 
 def test_many_runs_are_drawn(document):
     tab = starting._Starting(document)
+    assert len(tab.ground.data["image"]) == 1  # the landscape, before any run
     values = {**tab.form.values, "runs": "10"}
-    tab._draw(*tab._compute(values))
+    tab._draw(tab._compute(values))
     assert len(tab.segments.data["x0"]) == 30 and len(tab.lines.data["xs"]) == 30
     assert "30 runs in" in tab.status.text and "stochastic" in tab.table.text
-    tab._draw(*tab._compute({**values, "problem": "moons"}))
+    tab._draw(tab._compute({**values, "problem": "moons"}))
     assert tab.segments.data["x0"] == [] and len(tab.votes.data["image"]) == 1
 
 
@@ -257,4 +258,4 @@ def test_a_closed_page_has_nothing_computed(document, monkeypatch):
     tab = starting._Starting(document)
     context = SimpleNamespace(session=SimpleNamespace(connection_count=0))
     monkeypatch.setattr(Document, "session_context", context)
-    assert tab._compute(tab.form.values) == (None, None)
+    assert tab._compute(tab.form.values) is None
