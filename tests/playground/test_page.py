@@ -209,6 +209,39 @@ def test_play_and_pause(document):
     assert not tab.player.running and tab.play.label == "Play"
 
 
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_after_a_pause_everything_is_of_the_last_picture(document, pictures):
+    """While it plays, the units and the numbers are drawn less often than the rest."""
+    tab = learning._Learning(document)
+    tab.player.running = True
+    for number in range(pictures):
+        tab.player.frames.sent = number
+        tab._advance()
+    tab._pause()
+    shown = [image.astype(float) for image in tab.thumbs.data["image"]]
+    assert np.allclose(shown, np.concatenate(tab.learner.hidden()), rtol=0, atol=1e-6)
+    assert f'<b class="steps">{tab.learner.steps}</b>' in tab.numbers.text
+
+
+def test_divergence_is_said_and_playing_ends(document):
+    tab = learning._Learning(document)
+    for name, value in {
+        "loss": "squared error",
+        "activation": "exp",
+        "optimizer": "SGD",
+        "rate": "10",
+    }.items():
+        tab.form.widgets[name].value = value
+    tab._toggle()
+    for _ in range(200):
+        tab._advance()
+    assert "diverged" in tab.status.text and "#a02020" in tab.status.text
+    assert tab.play.label == "Play" and not tab.player.running
+    assert f'<b class="steps">{tab.learner.steps}</b>' in tab.numbers.text
+    tab._toggle()
+    assert not tab.player.running
+
+
 def upload(tab, name, content):
     tab._take(name, base64.b64encode(content).decode())
 
