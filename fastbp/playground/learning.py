@@ -154,6 +154,7 @@ class _Learning:
         self.player.pause()
         self.play.label = "Play"
         if self._told:
+            self._draw_units()
             self._tell()
 
     def _step(self) -> None:
@@ -177,9 +178,9 @@ class _Learning:
 
     def _advance(self) -> bool:
         self.learner.run(1, SECONDS)
-        self._draw()
         if self.learner.trouble:
-            self.play.label = "Play"
+            self._pause()
+        self._draw()
         return not self.learner.trouble
 
     # What is drawn
@@ -212,14 +213,6 @@ class _Learning:
         """Draw what the learner has come to."""
         learner = self.learner
         self.ground.data = widgets.pixels(mixed(learner.boundary(), self._pale), learner.extent)
-        thumbs = widgets.nothing(*widgets.IMAGE)
-        for layer, pictures in enumerate(learner.hidden()):
-            thumbs["image"].extend(pictures.astype(np.float32))
-            thumbs["x"].extend(unit + 0.04 for unit in range(len(pictures)))
-            thumbs["y"].extend([-layer - 0.96] * len(pictures))
-        for size in ("dw", "dh"):
-            thumbs[size] = [0.92] * len(thumbs["x"])
-        self.thumbs.data = thumbs
         curves = {name: np.array(values) for name, values in learner.curves.items()}
         self.losses.data = curves
         # Axes that change seldom: a new label lays the picture out anew, which takes as long as to paint it.
@@ -231,9 +224,23 @@ class _Learning:
             self.curves.y_range.end = 1.25 * highest or 1.0
         if learner.trouble:
             self._say(learner.trouble, trouble=True)
-        if not self.player.running or time.perf_counter() > self._told + BETWEEN_NUMBERS:
+        playing = self.player.running
+        if not playing or self.player.frames.sent % 2 == 0:  # they are many
+            self._draw_units()
+        if not playing or time.perf_counter() > self._told + BETWEEN_NUMBERS:
             self._told = time.perf_counter()
             self._tell()
+
+    def _draw_units(self) -> None:
+        """Draw what every hidden unit sees, a row of pictures for each layer."""
+        thumbs = widgets.nothing(*widgets.IMAGE)
+        for layer, pictures in enumerate(self.learner.hidden()):
+            thumbs["image"].extend(pictures.astype(np.float32))
+            thumbs["x"].extend(unit + 0.04 for unit in range(len(pictures)))
+            thumbs["y"].extend([-layer - 0.96] * len(pictures))
+        for size in ("dw", "dh"):
+            thumbs[size] = [0.92] * len(thumbs["x"])
+        self.thumbs.data = thumbs
 
     def _tell(self) -> None:
         """Say the numbers. The page is laid out anew when a paragraph changes, which takes longer than a picture."""

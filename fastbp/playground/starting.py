@@ -11,7 +11,7 @@ from bokeh.models import Column, ColumnDataSource, LinearColorMapper, Range1d, T
 from tornado.ioloop import IOLoop
 
 from fastbp.playground import widgets
-from fastbp.playground.starts import FIELDS, TWO_WEIGHTS, Group, Outcome, landscape, run
+from fastbp.playground.starts import FIELDS, REACH, TWO_WEIGHTS, Group, Outcome, landscape, run
 
 __all__ = ["tab"]
 
@@ -42,6 +42,8 @@ class _Starting:
         self.button = widgets.button("Run", self._run, kind="primary")
         picture = Column(children=[self.button, self.map, self.status], css_classes=["first"])
         self._enable()
+        if self.form.values["problem"] == TWO_WEIGHTS:
+            self.ground.data = _landscape(self.form.values["activation"], REACH)
         self.panel = widgets.panel(
             "Starting points and batch sizes",
             "Each run starts from other weights; the runs of every batch size start from the same ones. With two "
@@ -56,7 +58,10 @@ class _Starting:
     def _make_pictures(self) -> None:
         """Make the three pictures, with nothing in them yet."""
         self.map = widgets.picture(
-            "Where the runs end", x_range=Range1d(-3, 3), y_range=Range1d(-3, 3), name="landscape"
+            "Where the runs end",
+            x_range=Range1d(-REACH, REACH),
+            y_range=Range1d(-REACH, REACH),
+            name="landscape",
         )
         self.ground = ColumnDataSource(widgets.nothing(*widgets.IMAGE))
         self.votes = ColumnDataSource(widgets.nothing(*widgets.IMAGE), name="starting-votes")
@@ -107,11 +112,8 @@ class _Starting:
         loop, done = IOLoop.current(), _WORKER.submit(self._compute, values)
         loop.add_future(done, lambda future: self._later(future))
 
-    def _compute(self, values: dict[str, str]) -> tuple[Outcome | None, np.ndarray | None]:
-        if self._gone():
-            return None, None
-        heights = landscape(values["activation"]) if values["problem"] == TWO_WEIGHTS else None
-        return run(values, self._gone), heights
+    def _compute(self, values: dict[str, str]) -> Outcome | None:
+        return None if self._gone() else run(values, self._gone)
 
     def _gone(self) -> bool:
         """Whether no page is there any more to see the outcome."""
@@ -125,21 +127,19 @@ class _Starting:
     def _finish(self, future: Any) -> None:
         """Draw the outcome."""
         self.busy = self.button.disabled = False
-        outcome, heights = future.result()
+        outcome = future.result()
         if outcome is not None:
-            self._draw(outcome, heights)
+            self._draw(outcome)
 
-    def _draw(self, outcome: Outcome, heights: np.ndarray | None) -> None:
+    def _draw(self, outcome: Outcome) -> None:
         extent, groups = outcome.extent, outcome.groups
         colors = widgets.COLORS[: len(groups)]
         for axis in (self.map.x_range, self.map.y_range):
             axis.update(start=-extent, end=extent)
         ground = votes = widgets.nothing(*widgets.IMAGE)
         segments, dots = widgets.nothing(*SEGMENT), dict[str, Any](widgets.nothing(*DOT))
-        if outcome.points is None and heights is not None:
-            edges = np.quantile(heights, np.linspace(0.0, 1.0, BANDS + 1)[1:-1])
-            bands = np.searchsorted(edges, heights).astype(np.float32)
-            ground = widgets.pixels(bands, extent, middles=True)
+        if outcome.points is None:
+            ground = _landscape(outcome.values["activation"], extent)
             for color, group in zip(colors, groups, strict=True):
                 for key, values in zip(segments, (*group.start.T, *group.end.T), strict=False):
                     segments[key].extend(values.tolist())
@@ -188,3 +188,10 @@ class _Starting:
         self.ends.x_range.update(start=-0.6, end=len(groups) - 0.4)
         widgets.fit_log(self.ends.y_range, finals["y"])
         self.table.text = widgets.table(("rows per step", "best", "median", "worst", "s"), rows, colors)
+
+
+def _landscape(activation: str, extent: float) -> dict[str, Any]:
+    """Return the loss of the two weights as a picture, in bands of equal area."""
+    heights = landscape(activation)
+    edges = np.quantile(heights, np.linspace(0.0, 1.0, BANDS + 1)[1:-1])
+    return widgets.pixels(np.searchsorted(edges, heights).astype(np.float32), extent, middles=True)

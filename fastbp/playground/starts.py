@@ -20,7 +20,17 @@ from fastbp.playground.fields import OPTIMIZERS, RATES, SEEDS, Field, batch_size
 from fastbp.playground.points import SHAPES, Points, make
 from fastbp.sequential import Sequential
 
-__all__ = ["FIELDS", "GRID", "TWO_WEIGHTS", "Group", "Outcome", "landscape", "run", "two_weight_rows"]
+__all__ = [
+    "FIELDS",
+    "GRID",
+    "REACH",
+    "TWO_WEIGHTS",
+    "Group",
+    "Outcome",
+    "landscape",
+    "run",
+    "two_weight_rows",
+]
 
 Floats = NDArray[np.float64]
 

@@ -209,6 +209,39 @@ def test_play_and_pause(document):
     assert not tab.player.running and tab.play.label == "Play"
 
 
+@pytest.mark.parametrize("pictures", [1, 2, 3])
+def test_after_a_pause_everything_is_of_the_last_picture(document, pictures):
+    """While it plays, the units and the numbers are drawn less often than the rest."""
+    tab = learning._Learning(document)
+    tab.player.running = True
+    for number in range(pictures):
+        tab.player.frames.sent = number
+        tab._advance()
+    tab._pause()
+    shown = [image.astype(float) for image in tab.thumbs.data["image"]]
+    assert np.allclose(shown, np.concatenate(tab.learner.hidden()), rtol=0, atol=1e-6)
+    assert f'<b class="steps">{tab.learner.steps}</b>' in tab.numbers.text
+
+
+def test_divergence_is_said_and_playing_ends(document):
+    tab = learning._Learning(document)
+    for name, value in {
+        "loss": "squared error",
+        "activation": "exp",
+        "optimizer": "SGD",
+        "rate": "10",
+    }.items():
+        tab.form.widgets[name].value = value
+    tab._toggle()
+    for _ in range(200):
+        tab._advance()
+    assert "diverged" in tab.status.text and "#a02020" in tab.status.text
+    assert tab.play.label == "Play" and not tab.player.running
+    assert f'<b class="steps">{tab.learner.steps}</b>' in tab.numbers.text
+    tab._toggle()
+    assert not tab.player.running
+
+
 def upload(tab, name, content):
     tab._take(name, base64.b64encode(content).decode())
 
@@ -245,11 +278,12 @@ def test_a_choice_that_no_widget_offers_is_undone(document):
 
 def test_many_runs_are_drawn(document):
     tab = starting._Starting(document)
+    assert len(tab.ground.data["image"]) == 1  # the landscape, before any run
     values = {**tab.form.values, "runs": "10"}
-    tab._draw(*tab._compute(values))
+    tab._draw(tab._compute(values))
     assert len(tab.segments.data["x0"]) == 30 and len(tab.lines.data["xs"]) == 30
     assert "30 runs in" in tab.status.text and "stochastic" in tab.table.text
-    tab._draw(*tab._compute({**values, "problem": "moons"}))
+    tab._draw(tab._compute({**values, "problem": "moons"}))
     assert tab.segments.data["x0"] == [] and len(tab.votes.data["image"]) == 1
 
 
@@ -257,4 +291,4 @@ def test_a_closed_page_has_nothing_computed(document, monkeypatch):
     tab = starting._Starting(document)
     context = SimpleNamespace(session=SimpleNamespace(connection_count=0))
     monkeypatch.setattr(Document, "session_context", context)
-    assert tab._compute(tab.form.values) == (None, None)
+    assert tab._compute(tab.form.values) is None
