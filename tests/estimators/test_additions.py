@@ -670,7 +670,7 @@ def test_patience_is_counted_in_float64():
     y = (1e4 + X[:, 0]).astype(np.float32)
     net = MLPRegressor(
         hidden_layer_sizes=(4,), solver="sgd", learning_rate_init=1e-13, momentum=0.0, max_iter=30, tol=0.1,
-        n_iter_no_change=3, random_state=0, alpha=0.0, batch_size=64,
+        n_iter_no_change=3, random_state=0, alpha=0.0,
     )  # fmt: skip
     net.fit(X, y)
     assert type(net.loss_) is type(net.loss_curve_[-1]) is np.float32
