@@ -7,6 +7,9 @@ the fork is held for ever, and the child's own import of the module never return
 
 from __future__ import annotations
 
+# Holds its lock over a fork, and packages ask for that lock while they are imported. Hooks run in the reverse order of
+# their registration: with logging here, nobody holds the lock while this room waits for an import to end.
+import logging  # noqa: F401
 import os
 import sys
 import threading
