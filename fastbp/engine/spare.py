@@ -24,8 +24,8 @@ def take(
     rule: Rule,
     *,
     batch_size: int,
-    seed: int,
-    n_threads: int | None,
+    seed: int = 0,
+    n_threads: int | None = 1,
     **settings: Any,
 ) -> Session | None:
     """Return a session that was kept, begun anew with these arguments of `Session`; None if there is none for them."""
