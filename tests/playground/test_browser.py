@@ -116,7 +116,7 @@ def test_descent(shown):
     rate = RATES[RATES.index(preset.rate) + 4]
     until(shown, lambda: f"learning rate {rate}" in text(shown, "status"))
     path = descents(on, preset.start, float(rate), 50, ["SGD"])["SGD"].path
-    assert column(shown, "descent-lines", "xs") == [path.tolist()]
+    until(shown, lambda: column(shown, "descent-lines", "xs") == [path.tolist()])
     # A click: a second start, which ends in the other minimum.
     box = inside(shown, ".bk-Figure").first.bounding_box()
     clicked = changed_picture(
