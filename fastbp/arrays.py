@@ -37,6 +37,10 @@ __all__ = [
 
 Floats = NDArray[np.floating[Any]]
 
+# So many numbers a BLAS sums up on the calling thread. For long arrays OpenBLAS wakes its other threads, and these spin
+# beside ours for many milliseconds.
+BLAS_ALONE = 8192
+
 
 def resolve_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     """Return float32 or float64 as a `numpy.dtype`; a TypeError for anything else.
@@ -294,9 +298,14 @@ def all_finite(array: Floats) -> bool:
     >>> all_finite(np.array([1e300])), all_finite(np.array([np.nan]))
     (True, False)
     """
-    # One cheap pass in the good case: a sum of squares is finite only if every term is; but it may overflow. Not
-    # np.dot, which warns of both: to keep it from that takes longer than the sum.
-    return math.isfinite(np.vdot(array, array)) or all(np.isfinite(part).all() for _, part in _parts(array))
+    # One cheap pass in the good case: a sum is finite only if every term is; but it may overflow. Not np.dot of a short
+    # array, which warns of both: to keep it from that takes longer than the sum.
+    if array.size <= BLAS_ALONE:
+        total = np.vdot(array, array)
+    else:
+        with np.errstate(all="ignore"):
+            total = array.sum()
+    return math.isfinite(total) or all(np.isfinite(part).all() for _, part in _parts(array))
 
 
 def _parts(array: Floats) -> Iterator[tuple[int, Floats]]:

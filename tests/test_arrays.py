@@ -185,3 +185,14 @@ def test_overflow_is_named(net):
 def test_wrong_weights(net, x, weight, message):
     with pytest.raises(ValueError, match=message):
         net.fit(x, np.zeros(7), sample_weight=weight, verbose=0)
+
+
+def test_finite_numbers_are_found_in_pieces():
+    for n in (arrays.BLAS_ALONE, arrays.BLAS_ALONE + 1, 3 * arrays.BLAS_ALONE + 5):
+        for wrong in (np.nan, np.inf):
+            row = np.ones(n)
+            assert arrays.all_finite(row) and arrays.all_finite(row * 1e200)
+            for place in (0, n // 2, n - 1):
+                row[place] = wrong
+                assert not arrays.all_finite(row)
+                row[place] = 1.0
