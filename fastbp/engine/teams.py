@@ -39,7 +39,7 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
     To enter and to leave it takes a tenth of the smallest step. So there is a quick way for a call that calls nobody
     back, such as a step that is made again with other arrays. It takes the turn if nobody has it and it is not closed::
 
-        mine = []
+        mine = [threading.get_ident()]
         try:
             if turn.setdefault("by", mine) is mine:
                 if "closed" not in turn:
@@ -50,7 +50,8 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
                 del turn["by"]
             raise
 
-    Whoever enters closes it, and waits for the call that has the turn. It stays closed until `open` is called.
+    Whoever enters closes it, and waits for the call that has the turn. It stays closed until `open` is called. A signal
+    handler may interrupt that very call: to wait for it would be to wait for ever, so that is an error.
     """
 
     if TYPE_CHECKING:
@@ -67,7 +68,11 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         try:
             self.acquire()
             self.turn["closed"] = True
-            while "by" in self.turn:
+            while by := self.turn.get("by"):
+                if by == [threading.get_ident()]:
+                    raise RuntimeError(
+                        "the step that this call has interrupted trains the same model: train it later"
+                    )
                 time.sleep(GLANCE)
         except BaseException:
             if not again and self._is_owned():

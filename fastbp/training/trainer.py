@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,7 +142,7 @@ class Trainer:
         """
         if sample_weight is None:
             turn, loss = self._turn, None
-            mine: list[None] = []
+            mine = [get_ident()]
             # The quick way of a `TrainingLock`.
             try:
                 if turn.setdefault("by", mine) is mine:

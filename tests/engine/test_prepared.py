@@ -449,3 +449,22 @@ def test_gradients_of_a_layout(dtype):
     assert grads.inputs.shape == (3, 4)
     assert [w.shape for w in grads.weights] == [(4, 5), (5, 2)]
     assert not grads.theta.any()
+
+
+def test_a_signal_handler_that_trains_within_a_step_is_told():
+    """It would wait for the step that it has interrupted, and that for the handler."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 4)).astype("float32"), rng.normal(size=(8, 1)).astype("float32")
+    trainer = fastbp.Trainer(model(outputs=1), loss="mse", n_threads=1)
+    trainer.step(x, y)
+    trainer.step(x, y)
+    session = trainer._session
+    prepared = session.prepared
+    assert prepared is not None
+    session.prepared = lambda *_: trainer.step(x, y)  # the handler, at a call of the step
+    with pytest.raises(RuntimeError, match="train it later"):
+        trainer.step(x, y)
+    session.prepared = prepared
+    assert np.isfinite(trainer.step(x, y))
+    trainer.step(x, y)
+    assert session.prepared is not None
