@@ -84,7 +84,6 @@ class Plan:
         widths = [turned, *(o * (3 if name in activations.NEEDS_Z else 2) for o, name, _ in shape.layers)]
         row_bytes = sum(widths) * VECTOR_BYTES
         part = min(batch_size, max(LEAST_ROWS, PART_BYTES // row_bytes))
-        self.part = part
         plan[p.N_LAYERS], plan[p.N_OUT], plan[p.BATCH], plan[p.PART] = n, shape.outputs, batch_size, part
         plan[p.N_PARAMS] = shape.size * side
         # Vector 0 stays zero. Rows that are turned take as many vectors as a padded row, and reach one further.
@@ -210,7 +209,7 @@ class Lanes:
         }
         asked = np.array([task[name] for name in many.TASK.fields], np.int64)
         self._momenta = many.train(
-            np.concatenate([asked, plan.words, np.zeros(plan.part * side, np.int64)]),
+            np.concatenate([asked, plan.words, np.zeros(int(plan.words[p.PART]) * side, np.int64)]),
             self._params,
             self._state,
             self._grad,
