@@ -68,7 +68,7 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         try:
             self.acquire()
             self.turn["closed"] = True
-            while by := self.turn.get("by"):
+            while (by := self.turn.get("by")) is not None:
                 if by == [threading.get_ident()]:
                     raise RuntimeError(
                         "the step that this call has interrupted trains the same model: train it later"
