@@ -8,6 +8,7 @@ anything does; then the call goes the long way. Whoever changes what else the fu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -95,16 +96,19 @@ def step_of(
 
 
 def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> Gradient:
-    """Return gradient(x, y, out), which returns the mean loss of n finite rows and its gradient, in `out` if given.
+    """Return gradient(x, y, out), which returns the mean loss of n rows and its gradient, in `out` if given.
 
-    It relies on the workspace, which nobody else may use, and returns None while another thread is at it.
+    It relies on the workspace, which nobody else may use, and returns None while another thread is at it, and if a
+    number is not finite. Nobody looks through the rows for that. Each number of x is a factor in the gradient of every
+    unit of the first layer, and each of y a term of the loss. Infinity times zero is NaN, and neither ever becomes
+    finite again in a sum. So the loss and the gradient of one unit are finite only if all rows are.
     """
     layout, nothing, free = workspace.layout, workspace.out, [workspace]
     job, losses, work, place = workspace.job, workspace.losses, workspace.work, p.LOSS_SUM
     workspace.ask(workspace.question(p.GRADIENT, 0, n, mass=n))
 
     def gradient(x: Any, y: Any, out: Gradients | None) -> tuple[float, Gradients] | None:
-        if not (is_like(x, y) and all_finite(x) and all_finite(y)):
+        if not is_like(x, y):
             return None
         grads = new_gradients(layout) if out is None else reuse(out, layout, (x, y))
         inputs, targets = x.ravel(), y.ravel()
@@ -128,7 +132,8 @@ def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> G
                 NO_RATES,
                 nothing,
             )
-            return losses[place], grads
+            loss = losses[place]
+            return (loss, grads) if math.isfinite(loss) and all_finite(grads.weights[0][:, 0]) else None
         finally:
             free.append(workspace)
 

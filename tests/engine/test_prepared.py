@@ -297,6 +297,32 @@ def test_a_gradient_notices_what_is_different(rng):
         net.value_and_grad(x, y, np.zeros(3))
 
 
+@pytest.mark.parametrize("loss", ["half_squared_error", "mse", "mae", "huber", "log_cosh", "quantile"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_gradient_shows_what_is_not_finite(loss, bad, dtype, rng):
+    """Wherever it stands, whatever the first layer makes of it: units that are dead, saturated, or have no weights."""
+    for activation in fastbp.reference.ACTIVATIONS:
+        net = fastbp.Sequential([fastbp.Dense(5, activation), fastbp.Dense(2)], 4, dtype=dtype, seed=0)
+        (x, y) = batches(rng, dtype, 1, 19)[0]
+        for weight, bias in ((None, 0.0), (None, -50.0), (0.0, 0.0), (1e-30, 1.0)):
+            if weight is not None:
+                net.weights[0].fill(weight)
+            net.biases[0].fill(bias)
+            grads = net.value_and_grad(x, y, loss)[1]
+            net.value_and_grad(x, y, loss)
+            _, n, gradient = net.engine.prepared
+            assert n == 19
+            assert gradient(x, y, grads) is not None
+            for array in (x, y):
+                place = tuple(rng.integers(array.shape))
+                kept, array[place] = array[place], bad
+                assert gradient(x, y, None) is None
+                name = "X" if array is x else "y"
+                with pytest.raises(ValueError, match=f"^{name} holds {bad}"):
+                    net.value_and_grad(x, y, loss, out=grads)
+                array[place] = kept
+
+
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "poisson"])
 def test_a_gradient_still_checks_the_range_of_targets(loss, rng):
     net, x = model(), rng.normal(size=(6, 4)).astype(np.float32)

@@ -178,3 +178,14 @@ def test_footprint_refuses_an_editable_installation(monkeypatch):
     monkeypatch.setattr(footprint.metadata, "distribution", lambda name: Editable())
     with pytest.raises(ValueError, match="fastbp is installed in editable mode"):
         footprint.megabytes("fastbp")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="what is measured is not compiled")
+def test_door():
+    """Every call but a whole fit has its kernel beside it, which takes less."""
+    head, *lines = run("door", "--rounds", "1").splitlines()
+    assert head.split()[-4:] == ["call", "kernel", "ratio", "more"]
+    assert len(lines) == 5
+    for line in lines[:-1]:
+        assert float(line.split()[-2]) > 1.0
