@@ -103,11 +103,30 @@ def forward_sparse(layer, params, work, rows, first, block):
                     acc += x[k] * params[w0 + j * ldw + indices[k]]
                 work[z + j] = acc
         else:
-            for j in range(0, ld, lanes(work)):
+            j, side = 0, lanes(work)
+            # Rows of W lie anywhere: as much of one as there are registers for is read at once.
+            while j + 4 * side <= ld:
+                first_acc = load(params, b0 + j) if b0 >= 0 else fill(work, 0.0)
+                second_acc = load(params, b0 + j + side) if b0 >= 0 else fill(work, 0.0)
+                third_acc = load(params, b0 + j + 2 * side) if b0 >= 0 else fill(work, 0.0)
+                fourth_acc = load(params, b0 + j + 3 * side) if b0 >= 0 else fill(work, 0.0)
+                for k in range(begin, end):
+                    w = w0 + indices[k] * ldw + j
+                    first_acc = first_acc + load(params, w) * x[k]
+                    second_acc = second_acc + load(params, w + side) * x[k]
+                    third_acc = third_acc + load(params, w + 2 * side) * x[k]
+                    fourth_acc = fourth_acc + load(params, w + 3 * side) * x[k]
+                store(work, z + j, first_acc)
+                store(work, z + j + side, second_acc)
+                store(work, z + j + 2 * side, third_acc)
+                store(work, z + j + 3 * side, fourth_acc)
+                j += 4 * side
+            while j < ld:
                 acc = load(params, b0 + j) if b0 >= 0 else fill(work, 0.0)
                 for k in range(begin, end):
                     acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
                 store(work, z + j, acc)
+                j += side
 
 
 @kernel(inline=True)

@@ -47,7 +47,7 @@ def apply(job, params, grad, state, rate):
         net = Net(plan, params, grad, state, grad)
         square = 0.0
         for number in range(plan.n_blocks):
-            piece = piece_of(net, number, 0)
+            piece = piece_of(net, number, 0, 1)
             own = optimizers.norm_squared(params, grad, piece.start, piece.stop, 0.0, 0.0)
             if piece.biased:
                 b0 = piece.layer.b

@@ -8,12 +8,17 @@ Reference: `backward`, `penalty` and RULES in fastbp/reference.py.
 
 import math
 
+import numpy as np
+
 from . import dense, optimizers
 from .machine.jit import kernel
 from .machine.simd import lanes, load, store
 from .machine.sync import advance, claim, finished, wait
 from .plan import SUM_ROWS, layer_of
 from .tuples import Matrix, Piece
+
+# Pieces of the first layer for a team, if they are many blocks each.
+TEAM_PIECES = 16
 
 
 @kernel(inline=True)
@@ -145,48 +150,74 @@ def shortening(net, square):
 
 
 @kernel(inline=True)
-def piece_of(net, number, member):
-    """Return block `number` of the network's weights.
+def pieces(net, taken):
+    """Return how many pieces the weights are, if so many blocks of the first layer are one."""
+    blocks = layer_of(net.plan, 0).blocks
+    return (blocks + taken - 1) // taken + net.plan.n_blocks - blocks
+
+
+@kernel(inline=True)
+def at_once(call, net, part, team):
+    """Return how many blocks of the first layer are one piece: several, if CSR rows only add to the gradient.
+
+    A row has entries in few blocks, and to look for them in all takes longer than the sums. A block by itself has to be
+    in the nearest caches for the update alone.
+    """
+    blocks = layer_of(net.plan, 0).blocks
+    if call.sparse == 0 or part.last or net.plan.slot > 0:
+        return np.int64(1)
+    return blocks if team.size == 1 else (blocks + TEAM_PIECES - 1) // TEAM_PIECES
+
+
+@kernel(inline=True)
+def piece_of(net, number, member, taken):
+    """Return a piece of the network's weights: block after block, but `taken` blocks of the first layer at once.
 
     If nothing has to add up (plan.slot > 0), its gradient is not written to where the whole one would be, but to a
     place of this thread, which stays in its caches. Each layer has its own there, whose padding stays zero.
     """
+    blocks = layer_of(net.plan, 0).blocks
+    block = number * taken
+    if block >= blocks:
+        block = blocks + number - (blocks + taken - 1) // taken
     k = 0
-    while number >= layer_of(net.plan, k).first_block + layer_of(net.plan, k).blocks:
+    while block >= layer_of(net.plan, k).first_block + layer_of(net.plan, k).blocks:
         k += 1
     layer = layer_of(net.plan, k)
-    begin = (number - layer.first_block) * layer.block_rows
-    end = min(begin + layer.block_rows, dense.stored_rows(layer))
+    begin = (block - layer.first_block) * layer.block_rows
+    height = layer.block_rows * (taken if k == 0 else 1)
+    end = min(begin + height, dense.stored_rows(layer))
     start, stop = layer.w + begin * layer.ldw, layer.w + end * layer.ldw
     g0, gb = start, layer.b
     if net.plan.slot > 0:
         gb = member * net.plan.slot + layer.in_slot
         g0 = gb + layer.ld
-    biased = number == layer.first_block and layer.b >= 0
-    return Piece(number, k, layer, begin, end, start, stop, g0, biased, gb)
+    biased = block == layer.first_block and layer.b >= 0
+    return Piece(block, k, layer, begin, end, start, stop, g0, biased, gb)
 
 
 @kernel(inline=True)
 def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
-    """Blocks of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
-    blocks = net.plan.n_blocks
+    """Pieces of weights: the gradient, and in a batch's last part the update, unless it is to be `clipped` first."""
+    taken = at_once(call, net, part, team)
+    count = pieces(net, taken)
     if call.sparse != 0:
         dense.begin_rows(rows, part.first, part.m)
-    k = claim(team, phase, blocks, -1)
-    while k < blocks:
-        piece = piece_of(net, k, team.member)
+    k = claim(team, phase, count, -1)
+    while k < count:
+        piece = piece_of(net, k, team.member, taken)
         gradient(call, net, rows, part, piece, in_place)
         if part.last:
             measure(net, sums, part, piece, clipped)
             if not clipped:
                 update(net, sums, part, piece, 1.0)
-        if finished(team, k, blocks):
+        if finished(team, k, count):
             if clipped:
                 sums.totals.scale = clipping(net, sums)
             elif part.last:
                 finish(net, sums, part)
             advance(team, phase, 0)
-        k = claim(team, phase, blocks, k)
+        k = claim(team, phase, count, k)
     wait(team, phase)
 
 
@@ -196,7 +227,7 @@ def clipped_phase(net, sums, part, team, phase):
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
-        called_update(net, sums, part, piece_of(net, k, team.member), sums.totals.scale)
+        called_update(net, sums, part, piece_of(net, k, team.member, 1), sums.totals.scale)
         if finished(team, k, blocks):
             finish(net, sums, part)
             advance(team, phase, 0)
@@ -210,7 +241,7 @@ def copies_phase(net, sums, team, phase, backward):
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
-        piece = piece_of(net, k, team.member)
+        piece = piece_of(net, k, team.member, 1)
         dense.transpose_rows(piece.layer, net.params, piece.begin, piece.end, backward)
         if finished(team, k, blocks):
             sums.totals.steps_before = sums.totals.steps

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.workspace import Workspace
 from fastbp.kernels import plan
@@ -105,6 +106,41 @@ def test_partial_sums_are_the_gradient_of_all_rows(layers, sparse, rows, dtype):
     net.theta[:] = before
     _, whole = net.value_and_grad(x, y, HALF)
     np.testing.assert_allclose(step, whole.theta, rtol=1e-3, atol=1e-5 if dtype == np.float32 else 1e-12)
+
+
+@pytest.mark.parametrize("penalized", [False, True])
+@pytest.mark.parametrize("density", [0.002, 0.2], ids=["few entries", "many entries"])
+def test_sparse_rows_and_many_blocks(density, penalized, dtype):
+    """The blocks that CSR rows only add to are taken several at a time: the same bits on any number of threads.
+
+    In a gradient, in a batch of more than a part, and in one that is clipped.
+    """
+    rng = np.random.default_rng(3)
+    n, width = (40, 700) if INTERPRETED else (600, 2000)
+    x = scipy.sparse.random(n, width, density=density, random_state=rng, dtype=dtype, format="csr")
+    y = rng.normal(size=(n, 3)).astype(dtype)
+    layers = [Layer(60, "tanh", l2=0.01 if penalized else 0.0), Layer(3)]
+    net = random_net(rng, width, layers, dtype).engine
+    assert net.layout.n_blocks > 20 or INTERPRETED
+    before = net.theta.copy()
+    results = []
+    for threads in (1, 2, 3):
+        workspace = Workspace(net.layout, 100, HALF, gradient=True, threads=threads)
+        loss = workspace.total(plan.GRADIENT, net.params, Rows(net.layout, x, y, None, HALF), threads)
+        results.append([loss, workspace.grad.copy()])
+        for batch, norm in ((n, None), (n, 0.1), (64, 0.1)):
+            session = Session(net, HALF, Rule(), batch_size=batch, n_threads=threads, max_grad_norm=norm)
+            session.run(x, y, np.arange(n), 0.1)
+            results[-1].append(net.theta.copy())
+            net.theta[:] = before
+    for others in results[1:]:
+        for one, other in zip(results[0], others, strict=True):
+            assert np.array_equal(one, other)
+    if penalized:  # `value_and_grad` adds the penalty
+        return
+    _, dense = net.value_and_grad(x.toarray(), y, HALF)
+    room = {"rtol": 1e-3, "atol": 1e-5} if dtype == np.float32 else {"rtol": 1e-9, "atol": 1e-12}
+    np.testing.assert_allclose(results[0][1], dense.theta, **room)
 
 
 def test_only_what_adds_up_has_a_place_for_it():
