@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import scipy.optimize
 from sklearn.utils.optimize import _check_optimize_result
 
+from fastbp.arrays import BLAS_ALONE
 from fastbp.callbacks.hooks import Run
 from fastbp.engine.engine import PREDICT_ROWS, Engine
 from fastbp.engine.judging import check_slopes, judged
@@ -61,13 +63,15 @@ class Problem:
         self.decay = alpha / rows.mass
         self.shapes = [(place.fan_in, place.fan_out) for place in layout.places]
         self.n_weights = sum(fan_in * fan_out for fan_in, fan_out in self.shapes)
-        # The places of the packed parameters in the engine's flat ones: one copy for any number of layers.
-        weights, biases = layout.views(np.arange(layout.size))
-        self.places = np.concatenate([part.ravel() for part in (*weights, *biases) if part is not None])
+        self._parameters, self._gradients = (
+            [part for parts in layout.views(flat) for part in parts if part is not None]
+            for flat in (self.engine.theta, self._workspace.grad)
+        )
 
     def __call__(self, packed: Array) -> tuple[float, Array]:
         """Return the loss and its gradient, packed, float64, of the packed parameters."""
-        self.engine.theta[self.places] = packed
+        for own, part in zip(self._parameters, self._parts(packed), strict=True):
+            own[...] = part
         loss, rows = 0.0, self.rows
         if self._own is not None:
             outputs = self.engine.predict(rows, n_threads=self._n_threads)
@@ -79,23 +83,30 @@ class Problem:
         begun = time.perf_counter()
         loss += self._workspace.total(p.GRADIENT, self.engine.params, rows, team)
         self._pace.note(team, time.perf_counter() - begun)
-        gradient = self._workspace.grad[self.places].astype(np.float64, copy=False)
-        w = packed[: self.n_weights].astype(np.float64, copy=False)
-        gradient[: self.n_weights] += self.decay * w
-        return loss + 0.5 * self.decay * float(w @ w), gradient
+        gradient = np.empty(packed.size)
+        for part, own in zip(self._parts(gradient), self._gradients, strict=True):
+            part[...] = own
+        square = 0.0  # piece by piece: what that takes stays in the caches
+        for start in range(0, self.n_weights, BLAS_ALONE):
+            some = slice(start, min(start + BLAS_ALONE, self.n_weights))
+            w = packed[some].astype(np.float64, copy=False)
+            gradient[some] += self.decay * w
+            square += float(w @ w)
+        return loss + 0.5 * self.decay * square, gradient
+
+    def _parts(self, packed: Array) -> list[Array]:
+        """Return weights, then biases, as views of a packed vector."""
+        parts, start = [], 0
+        for shape in (*self.shapes, *((fan_out,) for _, fan_out in self.shapes)):
+            stop = start + math.prod(shape)
+            parts.append(packed[start:stop].reshape(shape))
+            start = stop
+        return parts
 
     def unpack(self, packed: Array) -> tuple[list[Array], list[Array]]:
         """Return weights and biases as views of a packed vector."""
-        weights, biases = [], []
-        start = 0
-        for shape in self.shapes:
-            stop = start + shape[0] * shape[1]
-            weights.append(packed[start:stop].reshape(shape))
-            start = stop
-        for _, fan_out in self.shapes:
-            biases.append(packed[start : start + fan_out])
-            start += fan_out
-        return weights, biases
+        parts, n = self._parts(packed), len(self.shapes)
+        return parts[:n], parts[n:]
 
 
 class LBFGSLoop(Loop):
