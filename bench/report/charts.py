@@ -159,9 +159,16 @@ def roofline(results: Results, path: Path) -> None:
 
 def sizes_chart(sizes: dict[str, Any], path: Path) -> None:
     """Samples per second of small nets over their parameters, both ways that `fit_many` has; its choice is filled."""
-    figure = Figure(figsize=(8.5, 4.6), layout="constrained")
-    ax = figure.subplots()
-    rows = sizes["rows"]
+    figure = Figure(figsize=(8.5, 8.6), layout="constrained")
+    titles = {"short": "5 epochs of 200 rows each", "long": "10 epochs of 2000 rows each"}
+    for ax, (kind, title) in zip(figure.subplots(2, sharey=True), titles.items(), strict=True):
+        rows = [row for row in sizes["rows"] if row["fit"] == kind]
+        _sizes(ax, rows, sizes["peak"])
+        ax.set_title(title, loc="left", fontsize=10)
+    _save(figure, path)
+
+
+def _sizes(ax: Any, rows: list[dict[str, Any]], peak: float) -> None:
     at = [row["parameters"] for row in rows]
     for way, label, color in (
         ("per_lane", "a model per lane", OURS_COLOR),
@@ -171,7 +178,7 @@ def sizes_chart(sizes: dict[str, Any], path: Path) -> None:
         chosen = [color if row["chosen"] == way else "white" for row in rows]
         ax.plot(at, rates, color=color, linewidth=1.5, label=label, zorder=1)
         ax.scatter(at, rates, color=chosen, edgecolor=color, zorder=2, s=30)
-    limits = [sizes["peak"] / row["flops_per_row"] / 1e6 for row in rows]
+    limits = [peak / row["flops_per_row"] / 1e6 for row in rows]
     ax.plot(at, limits, color=INK, linewidth=1, linestyle="--", label="FMA peak of one core")
     ax.set(
         xscale="log",
@@ -184,4 +191,3 @@ def sizes_chart(sizes: dict[str, Any], path: Path) -> None:
     )
     ax.xaxis.set_minor_locator(NullLocator())
     ax.legend(frameon=False)
-    _save(figure, path)

@@ -1,7 +1,7 @@
 """Many small networks side by side, a model per lane of a vector: the door to `fastbp.kernels.many`.
 
-`fits` says which networks are small enough. What they share is in a `Kind`; `Lanes` are some of them, with what is each
-one's own.
+`shape_of` says which networks can be trained so, `pays` when that is faster. What they share is in a `Plan`; `Lanes`
+are some of them, with what is each one's own.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ from fastbp.layers import Layer
 from fastbp.objectives import Objective
 from fastbp.optimizers import Rule
 
-# Parameters, gradient and state of a group have to stay in the first cache: with more, models one by one are faster.
-MOST_BYTES = 20480
-# So has the workspace of the rows of a part.
+# Of the parameters of a group: with more, they and the gradient and the state leave the second cache.
+MOST_BYTES = 2**18
+# The workspace of the rows of a part stays in the first one.
 PART_BYTES, LEAST_ROWS = 16384, 8
+# What a model takes, about, in seconds: one by one for a fit, a step and a row, and for a row of its lane, besides the
+# arithmetic; and that, in floating-point operations a second for each lane of a vector. A faster core does all of it
+# faster (docs/decisions/a-model-per-lane.rst).
+FIT, STEP, ROW, LANE_ROW = 2e-4, 8e-7, 2.5e-8, 1e-8
+ALONE_SPEED, LANE_SPEED = 4.7e9, 3.4e9
 # How many numbers a second a core computes, about; for the length of a call.
 SPEED = 2e10
 
@@ -58,13 +63,21 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
 
 @functools.lru_cache(maxsize=256)
 def shape_of(layout: Layout) -> Shape | None:
-    """Return the shape of networks that are small enough and have no dropout; None of others."""
+    """Return the shape of networks that can be trained side by side: not too large, and without dropout; else None."""
     if layout.n_parameters * VECTOR_BYTES > MOST_BYTES or layout.input_dropout:
         return None
     if any(layer.dropout for layer in layout.layers):
         return None
     layers = tuple((layer.units, layer.activation, layer.use_bias) for layer in layout.layers)
     return Shape(layout.n_inputs, layers, layout.dtype)
+
+
+def pays(layout: Layout, batch_size: int, rows: int) -> bool:
+    """Whether models that are trained on so many rows each, counted in every epoch, are faster side by side."""
+    lanes = lanes_of(layout.dtype)
+    work = rows * layout.flops_per_row / lanes
+    alone = FIT + rows / batch_size * STEP + rows * ROW + work / ALONE_SPEED
+    return rows * LANE_ROW + work / LANE_SPEED < alone
 
 
 class Plan:

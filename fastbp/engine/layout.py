@@ -154,6 +154,16 @@ def _layout_of(
     )
 
 
+@functools.lru_cache(maxsize=256)
+def positions(layout: Layout) -> Array:
+    """Return the place of each parameter in a flat buffer: W of layer 0 row by row, its b, W of layer 1 ..."""
+    weights, biases = layout.views(np.arange(layout.size))
+    parts = [view.ravel() for pair in zip(weights, biases, strict=True) for view in pair if view is not None]
+    where = np.concatenate(parts)
+    where.flags.writeable = False
+    return where
+
+
 def _place_parameters(
     records: Array, n_inputs: int, layers: Sequence[Layer], itemsize: int
 ) -> tuple[int, int]:

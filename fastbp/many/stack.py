@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbp import initializers
+from fastbp.engine.layout import positions
 from fastbp.layers import Dense
 from fastbp.many.outputs import outputs_of
 from fastbp.sequential import Sequential
 from fastbp.training import History
-from fastbp.training.checkpoints import positions
 from fastbp.validation import check_count
 
 __all__ = ["Stack"]
@@ -101,7 +101,7 @@ class Stack(Sequence[Sequential]):
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         net = self.net.copy()
-        net.engine.theta[positions(net.engine)] = self.theta[index]
+        net.engine.theta[positions(net.engine.layout)] = self.theta[index]
         return net
 
     def __iter__(self) -> Iterator[Sequential]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import threading
 from dataclasses import replace
 from typing import Any
 
 from fastbp.callbacks import DivergenceError
+from fastbp.engine.layout import positions
 from fastbp.engine.loading import load_kernels
 from fastbp.engine.memory import Array
 from fastbp.engine.sources import Selection
@@ -16,7 +18,6 @@ from fastbp.many.tasks import Generators, Task
 from fastbp.many.work import Control, Piece, Watch, work_off
 from fastbp.sequential import Sequential
 from fastbp.training import History
-from fastbp.training.checkpoints import positions
 from fastbp.training.fitting import loop_of, train
 from fastbp.training.model_loop import ModelLoop
 
@@ -48,6 +49,7 @@ class _Work:
         self.members, self.tasks = members, tasks
         self.control, self.generators = Control(), Generators()
         self.histories: list[Any] = [None] * len(tasks)
+        self._of_thread = threading.local()
 
     def pieces(self, threads: int) -> list[tuple[float, int, Piece]]:
         """Return the work, each piece with how long it takes, about, and its samples; nothing is trained yet."""
@@ -90,12 +92,25 @@ class _Work:
 
     def _alone(self, task: Task, control: Control) -> str:
         """Train one member; return a line about it."""
-        net = self.members[task.number]
+        members = self.members
+        if not isinstance(members, Stack):
+            return self._net(members[task.number], task)
+        net, own = self._stand_in(members, task), members.theta[task.number]
+        where = positions(net.engine.layout)
+        net.engine.theta[where] = own
         try:
             return self._net(net, task)
         finally:
-            if isinstance(self.members, Stack):
-                self.members.theta[task.number] = net.engine.theta[positions(net.engine)]
+            own[...] = net.engine.theta[where]
+
+    def _stand_in(self, stack: Stack, task: Task) -> Sequential:
+        """Return a net for a member of a stack: the same one for all that a thread trains, unless callbacks see it."""
+        if task.callbacks:
+            return stack.net.copy()
+        net: Sequential | None = getattr(self._of_thread, "net", None)
+        if net is None:
+            net = self._of_thread.net = stack.net.copy()
+        return net
 
     def _net(self, net: Sequential, task: Task) -> str:
         """Train one net; return a line about it."""

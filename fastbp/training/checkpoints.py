@@ -11,10 +11,10 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastbp.formats._schema as schema
 from fastbp.engine.engine import Engine
+from fastbp.engine.layout import positions
 
 # The container level of the formats: it knows numbers and text, and nothing of models.
 from fastbp.formats._container import contents
@@ -29,26 +29,9 @@ __all__ = ["SHOWN", "pack", "read", "unpack", "write"]
 SHOWN = 300  # characters of a part of a file in a message
 
 
-def positions(engine: Engine) -> NDArray[np.int64]:
-    """Return the place of each parameter in ``engine.theta``: W of layer 0 row by row, its b, W of layer 1 ..."""
-    theta = engine.theta
-    index = np.arange(theta.size, dtype=np.int64)
-    start = theta.__array_interface__["data"][0]
-    parts = []
-    for view in (
-        view for pair in zip(engine.weights, engine.biases, strict=True) for view in pair if view is not None
-    ):
-        offset = (view.__array_interface__["data"][0] - start) // theta.itemsize
-        strides = tuple(stride // theta.itemsize * index.itemsize for stride in view.strides)
-        parts.append(
-            np.lib.stride_tricks.as_strided(index[offset:], view.shape, strides, writeable=False).ravel()
-        )
-    return np.concatenate(parts)
-
-
 def pack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
     """Return `values` with every array shaped like theta cut down to the parameters (marked by its key)."""
-    where = positions(engine)
+    where = positions(engine.layout)
     result: dict[str, Any] = {}
     for name, value in values.items():
         like = isinstance(value, np.ndarray) and value.shape == engine.theta.shape
@@ -58,7 +41,7 @@ def pack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
 
 def unpack(values: dict[str, Any], engine: Engine) -> dict[str, Any]:
     """Return what `pack` was given, with zeros as padding."""
-    where = positions(engine)
+    where = positions(engine.layout)
     result: dict[str, Any] = {}
     for name, value in values.items():
         if not name.endswith(":flat"):

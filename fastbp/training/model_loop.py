@@ -198,7 +198,7 @@ class ModelLoop(Loop):
         trainer, run, size, order = self.trainer, self.run, self.batch_size, self.rows
         assert isinstance(self.data, Rows)
         session, n = trainer.session, len(order)
-        everyone = order is every(self.data.n)
+        everyone = len(order) == self.data.n and order is every(self.data.n)
         before = self.rng.bit_generator.state if count > 1 else {}
         if self.settings.shuffle and size < n:
             orders = np.empty((count, n), np.int64)

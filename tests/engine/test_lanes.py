@@ -5,13 +5,12 @@ import pytest
 
 from fastbp.engine import Engine
 from fastbp.engine.lanes import MOST_BYTES, Lanes, Plan, lanes_of, shape_of
-from fastbp.engine.layout import layout_of
+from fastbp.engine.layout import layout_of, positions
 from fastbp.engine.session import Session
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.layers import Layer
 from fastbp.objectives import Objective
 from fastbp.optimizers import Rule
-from fastbp.training.checkpoints import positions
 from tests.kernels.oracles import INTERPRETED, assert_near
 
 
@@ -35,7 +34,7 @@ def test_numbers_are_those_of_sessions(rule, dtype, rng):
     models, n, batch_size, passes = 2 * lanes_of(dtype) + 1, 24, 8, 2 if INTERPRETED else 10
     layers = [Layer(8, "tanh"), Layer(1)]
     engine = Engine(4, layers, dtype)
-    where = positions(engine)
+    where = positions(engine.layout)
     x = rng.normal(size=(models, n, 4)).astype(dtype)
     y = np.sin(x.sum(axis=2, keepdims=True))
     theta = (rng.normal(size=(models, len(where))) / 2).astype(dtype)

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import fastbp as fb
-from fastbp.engine.lanes import Lanes, lanes_of
+from fastbp.engine.lanes import Lanes, lanes_of, pays
+from fastbp.engine.layout import layout_of
+from fastbp.layers import Layer
 from fastbp.many import training
 from fastbp.many.lanes import grouped
 from tests.many.test_fit import each_alone, theta
@@ -135,8 +137,10 @@ def test_which_nets_share_vectors(data, monkeypatch):
         (make(side), {"callbacks": [fb.EarlyStopping(monitor="loss")]}),
         (make(side), {"validation_rows": [0, 1]}),
         (make(side), {"sample_weight": np.ones(40)}),
-        (make(side, 500), {}),
+        (make(side, 5000), {}),
         ([*make(side), *make(side, 6)], {"epochs": [1] * side + [2] * side}),
+        (make(side, 500), {"epochs": 2, "batch_size": None}),
+        (make(side, 500), {"epochs": 2, "batch_size": None, "rows": np.tile(np.arange(40), 100)}),
     ):
         fb.fit_many(nets, *data, **given)
     assert seen == [
@@ -147,7 +151,31 @@ def test_which_nets_share_vectors(data, monkeypatch):
         ([], side),
         ([], side),
         ([side, side], 0),
+        ([side], 0),
+        ([], side),
     ]
+
+
+def test_when_it_pays():
+    """The smaller the nets, the shorter the fits, the smaller the batches, and the more lanes a vector has."""
+    layouts = {
+        (units, dtype): layout_of(units // 2, [Layer(units), Layer(1)], dtype)
+        for units in (8, 16, 32, 64, 128)
+        for dtype in ("float32", "float64")
+    }
+
+    def largest(rows, batch_size=32, dtype="float32"):
+        paying = [
+            units
+            for (units, kind), layout in layouts.items()
+            if kind == dtype and pays(layout, batch_size, rows)
+        ]
+        assert all((units in paying) == (units <= max(paying)) for units, kind in layouts if kind == dtype)
+        return max(paying)
+
+    assert largest(10**3) > largest(10**6)
+    assert largest(10**6, 8) > largest(10**6, 512)
+    assert largest(10**3) >= largest(10**3, dtype="float64")
 
 
 def test_a_net_that_diverges(data, calls):

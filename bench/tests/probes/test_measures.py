@@ -119,7 +119,12 @@ def test_roofline(tmp_path):
 def test_sizes(tmp_path):
     text = run("sizes", "--quick", "--json", str(tmp_path / "r.json"))
     content = json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))
-    assert [row["chosen"] for row in content["rows"]] == ["per_lane", "one_by_one"]
+    assert [row["chosen"] for row in content["rows"]] == [
+        "per_lane",
+        "per_lane",
+        "per_lane",
+        "one_by_one",
+    ]
     assert all(row["per_lane"] > 0 and row["one_by_one"] > 0 for row in content["rows"])
     assert "4-8-1" in text and content["peak"] > 1e9
 
