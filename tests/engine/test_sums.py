@@ -116,7 +116,7 @@ def test_sparse_rows_and_many_blocks(density, penalized, dtype):
     In a gradient, in a batch of more than a part, and in one that is clipped.
     """
     rng = np.random.default_rng(3)
-    n, width = (40, 700) if INTERPRETED else (600, 2000)
+    n, width = (20, 300) if INTERPRETED else (600, 2000)
     x = scipy.sparse.random(n, width, density=density, random_state=rng, dtype=dtype, format="csr")
     y = rng.normal(size=(n, 3)).astype(dtype)
     layers = [Layer(60, "tanh", l2=0.01 if penalized else 0.0), Layer(3)]
