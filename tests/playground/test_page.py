@@ -13,6 +13,7 @@ from bokeh.events import Tap
 
 from fastbp.playground import descent, learning, page, starting, widgets
 from fastbp.playground.fields import OPTIMIZERS
+from fastbp.playground.formula import LENGTH
 from fastbp.playground.learner import Learner
 from fastbp.playground.paths import descents, ground
 from fastbp.playground.player import Player
@@ -160,6 +161,14 @@ def test_a_bad_formula_is_answered(document, text):
     assert tab.sources["lines"].data["xs"] == []
     tab.formula.value = "x^2"
     assert tab.results
+
+
+def test_a_formula_that_is_too_long_is_refused_and_not_cut(document):
+    tab = descent._Descent(document)
+    assert tab.formula.max_length == LENGTH
+    tab.formula.value = "x^2" + " " * LENGTH + "+x"
+    assert f"{LENGTH + 5} characters, at most {LENGTH} are allowed" in tab.status.text
+    assert tab.sources["lines"].data["xs"] == []
 
 
 @pytest.mark.filterwarnings("ignore:gradient descent diverged")
