@@ -206,6 +206,9 @@ def test_every_unit_has_a_picture(document):
     tab.form.widgets["layers"].value = "3"
     tab.form.widgets["units"].value = "12"
     assert len(tab.thumbs.data["image"]) == 36
+    for corner, size in (("x", "dw"), ("y", "dh")):  # a square for each, with a gap on every side
+        gap = np.mod(tab.thumbs.data[corner], 1.0)
+        assert gap == pytest.approx(0.04) and gap + tab.thumbs.data[size] == pytest.approx(0.96)
     tab.form.widgets["layers"].value = "0"
     assert tab.thumbs.data["image"] == []
 
@@ -273,6 +276,18 @@ def test_a_bad_table_leaves_all_as_it_was(document, content):
     before = tab.learner
     upload(tab, "<b>.csv", content)
     assert tab.learner is before and "#a02020" in tab.status.text and "<b>.csv" not in tab.status.text
+
+
+def test_a_file_that_was_damaged_on_its_way_is_refused(document):
+    tab = learning._Learning(document)
+    before = tab.learner
+    sent = base64.b64encode(
+        "\n".join(["a,b,kind", *(f"{k},{-k},{k % 2}" for k in range(20))]).encode()
+    ).decode()
+    tab._take("t.csv", "*" + sent)
+    assert tab.learner is before and "#a02020" in tab.status.text
+    tab._take("t.csv", sent)
+    assert len(tab.learner.points.x) == 20
 
 
 def test_a_choice_that_no_widget_offers_is_undone(document):
