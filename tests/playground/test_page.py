@@ -152,6 +152,14 @@ def test_two_variables_and_a_formula_of_ones_own(document):
     assert tab.sources["ground"].data["image"] == []
 
 
+def test_the_span_is_how_far_the_picture_reaches(document):
+    tab = descent._Descent(document)
+    tab.form.widgets["span"].value = "5"
+    assert tab.on.span == 5.0 and "span=5" in tab.form.link.text
+    tab.form.widgets["steps"].value = "200"
+    assert tab.on.span == 5.0
+
+
 @pytest.mark.parametrize("text", ["x +", "__import__('os')", "<b>x</b>", "", "x" * 1000])
 def test_a_bad_formula_is_answered(document, text):
     tab = descent._Descent(document)
