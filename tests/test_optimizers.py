@@ -49,6 +49,7 @@ def test_names():
         (lambda: Adam(beta1=1.0), ValueError, "Adam: beta1"),
         (lambda: Adam(eps=-1.0), ValueError, "Adam: eps"),
         (lambda: Rprop(eta_plus=0.9), ValueError, "Rprop: eta_plus"),
+        (lambda: Rprop(eta_plus=1.0), ValueError, "Rprop: eta_plus"),
         (lambda: Rprop(step_max=1e-9), ValueError, "Rprop: step_max"),
         (lambda: optimizers.get("adamm"), ValueError, "did you mean 'adam"),
         (lambda: optimizers.get(Adam), TypeError, r"write Adam\(\)"),

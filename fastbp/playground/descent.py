@@ -20,6 +20,7 @@ from bokeh.models import (
 from fastbp.descent import DescentResult
 from fastbp.playground import widgets
 from fastbp.playground.fields import OPTIMIZERS
+from fastbp.playground.formula import LENGTH
 from fastbp.playground.paths import BANDS, FIELDS, LINE, OWN, PRESETS, Ground, descents, ground, outcome
 from fastbp.playground.player import Player
 from fastbp.validation import one_line
@@ -27,7 +28,6 @@ from fastbp.validation import one_line
 __all__ = ["tab"]
 
 NAME = "descent"
-MOST_LETTERS = 200
 COLUMNS = {
     "lines": ("xs", "ys", "color", "dash"),
     "values": ("xs", "ys", "color", "dash"),
@@ -54,7 +54,7 @@ class _Descent:
         )
         self.names.on_change("active", lambda _attribute, _old, _new: self._compute())
         self.formula = TextInput(
-            title="Formula in x, or in x and y", width=352, max_length=MOST_LETTERS, css_classes=["formula"]
+            title="Formula in x, or in x and y", width=352, max_length=LENGTH, css_classes=["formula"]
         )
         self.formula.on_change("value", self._typed)
         self.status = widgets.words(name="status")
@@ -159,7 +159,7 @@ class _Descent:
     def _read(self, text: str) -> None:
         """Read the formula and draw its ground."""
         try:
-            self.on = ground(text[:MOST_LETTERS], float(self.form.values["span"]))
+            self.on = ground(text, float(self.form.values["span"]))
         except ValueError as error:
             self.on = None
             self._clear(one_line(str(error), 300))

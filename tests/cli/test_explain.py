@@ -204,6 +204,7 @@ def test_text_fits_the_terminal(capsys, monkeypatch, columns, sizes):
     text = text_of(capsys, "--sizes", sizes, "--seed", "0", "--bias")
     assert max(map(len, text.splitlines())) <= int(columns)
     assert ("shown in part" in text) == (sizes in ("7,7,7", "30,40,20"))
+    assert ("30 rows, 40 columns" in text) == (sizes == "30,40,20")
 
 
 def test_the_tutorials_sign(capsys):

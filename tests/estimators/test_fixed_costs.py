@@ -89,6 +89,17 @@ def test_small_arrays_are_checked_alike(Estimator, floats, setting, monkeypatch)
 
 
 @pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
+@pytest.mark.parametrize("setting", [None, "float32"])
+def test_scikit_learn_checks_what_is_converted(Estimator, setting, dtype, monkeypatch):
+    """It is not asked of small arrays that stay as they are."""
+    asked, ask = [], solving.validate_data
+    monkeypatch.setattr(solving, "validate_data", lambda *args, **rest: asked.append(1) or ask(*args, **rest))
+    X, y = np.arange(12.0, dtype=dtype).reshape(6, 2), np.array([0, 1, 1, 0, 1, 0])
+    Estimator(hidden_layer_sizes=(3,), max_iter=1, random_state=0, dtype=setting).fit(X, y)
+    assert len(asked) == (setting is not None and dtype == np.float64)
+
+
+@pytest.mark.parametrize("Estimator", [MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize(
     ("X", "y", "message"),
     [

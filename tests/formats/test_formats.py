@@ -179,6 +179,15 @@ def test_atomic_write_follows_links_and_leaves_devices(tmp_path):
     assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="Linux lists what a process has open")
+def test_atomic_write_leaves_nothing_open(tmp_path):
+    before = os.listdir("/proc/self/fd")
+    for content in (b"a", b"b"):
+        with atomic_write(tmp_path / "file") as file:
+            file.write(content)
+    assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
 def test_atomic_write_refuses(tmp_path):
     with (
         pytest.raises(ValueError, match="mode must be 'wb' or 'w', got 'a'"),

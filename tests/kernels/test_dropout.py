@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+import fastbp as fb
 from fastbp import reference
 from fastbp.engine import Engine
 from fastbp.engine import session as module
@@ -143,6 +144,19 @@ def masks_by_effect(rate, n, dtype, *, seed=0, steps=1, where="inputs"):
         if where == "hidden":
             engine.weights[0][...] = 1.0
     return np.array(kept)
+
+
+def test_a_tiny_rate_scales_the_inputs():
+    """Rows in their own order are read where they are, but not if any rate, however small, is to change them."""
+    moved = []
+    for rate in (0.0, 5e-10):
+        layers = [fb.Dropout(rate), fb.Dense(64, use_bias=False)]  # so many that W is not stored as W'
+        net = fb.Sequential(layers, n_inputs=8, dtype="float64")
+        net.set_weights([np.zeros((8, 64))])
+        trainer = fb.Trainer(net, loss="mae", optimizer=fb.SGD(0.01), seed=0)
+        trainer.step(np.ones((4, 8)), np.full((4, 64), 100.0))
+        moved.append(net.weights[0].copy())
+    assert moved[1] == pytest.approx(moved[0] / (1.0 - 5e-10), rel=1e-12, abs=0.0)
 
 
 @pytest.mark.parametrize("where", ["inputs", "hidden"])

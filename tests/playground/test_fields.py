@@ -59,3 +59,4 @@ def test_rates_ascend_and_neighbors_are_close():
 
 def test_batches_are_no_larger_than_the_rows():
     assert [batch_size(option, 20) for option in BATCH_SIZES] == [20, 20, 20, 10, 3, 1]
+    assert [batch_size(option, 140) for option in BATCH_SIZES] == [140, 100, 32, 10, 3, 1]

@@ -13,6 +13,7 @@ from bokeh.events import Tap
 
 from fastbp.playground import descent, learning, page, starting, widgets
 from fastbp.playground.fields import OPTIMIZERS
+from fastbp.playground.formula import LENGTH
 from fastbp.playground.learner import Learner
 from fastbp.playground.paths import descents, ground
 from fastbp.playground.player import Player
@@ -151,6 +152,14 @@ def test_two_variables_and_a_formula_of_ones_own(document):
     assert tab.sources["ground"].data["image"] == []
 
 
+def test_the_span_is_how_far_the_picture_reaches(document):
+    tab = descent._Descent(document)
+    tab.form.widgets["span"].value = "5"
+    assert tab.on.span == 5.0 and "span=5" in tab.form.link.text
+    tab.form.widgets["steps"].value = "200"
+    assert tab.on.span == 5.0
+
+
 @pytest.mark.parametrize("text", ["x +", "__import__('os')", "<b>x</b>", "", "x" * 1000])
 def test_a_bad_formula_is_answered(document, text):
     tab = descent._Descent(document)
@@ -160,6 +169,14 @@ def test_a_bad_formula_is_answered(document, text):
     assert tab.sources["lines"].data["xs"] == []
     tab.formula.value = "x^2"
     assert tab.results
+
+
+def test_a_formula_that_is_too_long_is_refused_and_not_cut(document):
+    tab = descent._Descent(document)
+    assert tab.formula.max_length == LENGTH
+    tab.formula.value = "x^2" + " " * LENGTH + "+x"
+    assert f"{LENGTH + 5} characters, at most {LENGTH} are allowed" in tab.status.text
+    assert tab.sources["lines"].data["xs"] == []
 
 
 @pytest.mark.filterwarnings("ignore:gradient descent diverged")
@@ -197,6 +214,9 @@ def test_every_unit_has_a_picture(document):
     tab.form.widgets["layers"].value = "3"
     tab.form.widgets["units"].value = "12"
     assert len(tab.thumbs.data["image"]) == 36
+    for corner, size in (("x", "dw"), ("y", "dh")):  # a square for each, with a gap on every side
+        gap = np.mod(tab.thumbs.data[corner], 1.0)
+        assert gap == pytest.approx(0.04) and gap + tab.thumbs.data[size] == pytest.approx(0.96)
     tab.form.widgets["layers"].value = "0"
     assert tab.thumbs.data["image"] == []
 
@@ -264,6 +284,18 @@ def test_a_bad_table_leaves_all_as_it_was(document, content):
     before = tab.learner
     upload(tab, "<b>.csv", content)
     assert tab.learner is before and "#a02020" in tab.status.text and "<b>.csv" not in tab.status.text
+
+
+def test_a_file_that_was_damaged_on_its_way_is_refused(document):
+    tab = learning._Learning(document)
+    before = tab.learner
+    sent = base64.b64encode(
+        "\n".join(["a,b,kind", *(f"{k},{-k},{k % 2}" for k in range(20))]).encode()
+    ).decode()
+    tab._take("t.csv", "*" + sent)
+    assert tab.learner is before and "#a02020" in tab.status.text
+    tab._take("t.csv", sent)
+    assert len(tab.learner.points.x) == 20
 
 
 def test_a_choice_that_no_widget_offers_is_undone(document):

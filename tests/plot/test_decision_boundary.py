@@ -18,12 +18,14 @@ def test_two_classes():
     (bar,) = ax.child_axes
     assert bar.get_ylabel() == "probability of dog"
     shading, border, cats, dogs, wrong = ax.collections
+    assert shading.levels == pytest.approx(np.linspace(0, 1, 11))  # a tone for every tenth
     (path,) = border.get_paths()
     assert np.allclose(path.vertices[:, 0], 1.0, atol=0.02)  # half way between the centers
     assert [len(points.get_offsets()) for points in (cats, dogs, wrong)] == [2, 2, 1]
     assert wrong.get_offsets().tolist() == [[0.5, 0.0]]
     assert not np.array_equal(cats.get_paths()[0].vertices, dogs.get_paths()[0].vertices)  # markers
     assert ax.get_xlim()[0] < 0 and ax.get_xlim()[1] > 2
+    assert ax.figure.get_size_inches().tolist() == [6.4, 4.8]
 
 
 def test_three_classes():

@@ -64,6 +64,13 @@ def test_log_axis_is_labeled_in_plain_numbers():
     assert {"0.1", "0.05", "1"} <= set(labels)
 
 
+@pytest.mark.parametrize(("ratio", "plain"), [(9e4, True), (1e5, False)])
+def test_a_range_from_100000_on_is_labeled_by_powers(ratio, plain):
+    ax = plot.loss_curve([ratio, 1.0])
+    ax.figure.canvas.draw()
+    assert ("100" in {text.get_text() for text in ax.get_yticklabels()}) == plain
+
+
 def test_estimators():
     scikit = types.SimpleNamespace(loss="log_loss", loss_curve_=[2.0, 1.0])
     ours = types.SimpleNamespace(loss="log_loss", loss_curve_=[2.0, 1.5], validation_loss_curve_=[2.5, 1.8])

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.metrics import mean_squared_error, r2_score
 
 from fastbp.tables.columns import CELLS
 from fastbp.tables.errors import InputError
@@ -50,6 +51,17 @@ def test_probabilities():
     assert p.tolist() == [[0.5, 0.5], [1.0, 0.0]]
     with pytest.raises(InputError, match='row 1, column "y": "w" is none of the classes: u, v'):
         classes.encode_target(Table("t", {"y": cells("w")}), "float32")
+
+
+def test_scores_of_two_targets_are_those_of_scikit_learn(rng):
+    two = replace(SCALED, target=("y", "z"), target_mean=(10.0, -1.0), target_scale=(5.0, 2.0))
+    outputs, y = rng.normal(size=(2, 20, 2))
+    truth, found = two.decode(y), two.decode(outputs)
+    assert two.score(outputs, y) == pytest.approx(
+        {"r2": r2_score(truth, found), "rmse": np.sqrt(mean_squared_error(truth, found))}
+    )
+    y[:, 1] = 3.0
+    assert two.score(outputs, y)["r2"] is None
 
 
 @pytest.mark.parametrize(

@@ -261,7 +261,9 @@ def test_faults_of_npz_files(tmp_path):
     fails(write(path, "text"), "damaged")
     with path.open("wb") as file:
         np.save(file, x)
-    fails(str(path), "one array")
+    assert fails(str(path), "one array").endswith(
+        "t.npz: one array, but an archive with X and y is needed (numpy.savez)"
+    )
 
 
 # ------------------------------------------------------------------------------------------------------- parquet

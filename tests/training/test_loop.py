@@ -55,6 +55,7 @@ def test_epochs_are_recorded():
     assert loop.run.epoch == 4
     assert loop.run.history["loss"] == [0.1] * 4
     assert set(loop.run.history) == {"loss", "learning_rate", "epoch_seconds"}
+    assert min(loop.run.history["epoch_seconds"]) >= 0.0
 
 
 @pytest.mark.parametrize("resumable", [False, True])

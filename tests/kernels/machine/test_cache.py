@@ -175,6 +175,19 @@ def test_without_a_home_the_temporary_folder_serves(fresh_choice, tmp_path):
     assert cache.cache_dir().parent.name.startswith("fastbp-")
 
 
+def test_a_warning_points_at_who_asked(fresh_choice):
+    """Kernels of which nobody can tell the version are not kept; that is said of the caller's line, and once."""
+    fresh_choice.setattr(cache, "fingerprint", lambda: None)
+    fresh_choice.setattr(cache, "_given_up", "")
+    with pytest.warns(RuntimeWarning, match="neither source nor code") as caught:
+        assert cache.cache_dir() is None
+    assert [warning.filename for warning in caught] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cache.cache_dir.cache_clear()
+        assert cache.cache_dir() is None
+
+
 @pytest.mark.skipif(getattr(os, "getuid", lambda: 1)() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_refused(fresh_choice, tmp_path):
     """Machine code is loaded from there."""
