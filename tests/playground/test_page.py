@@ -137,8 +137,10 @@ def test_steps_of_a_path(document):
     assert tab.shown == 0
     tab._step()
     assert len(tab.sources["lines"].data["xs"][0]) == 2
+    x, slope = -1.7, 4 * (-1.7) ** 3 + 4 * 1.7 + 0.5
+    assert f"= {x} - 0.043 * ({slope:.4g}) = {x - 0.043 * slope:.4g}" in tab.status.text
     tab._whole()
-    assert tab.shown == longest
+    assert tab.shown == longest and f"step {longest} of {longest}" in tab.status.text
 
 
 def test_two_variables_and_a_formula_of_ones_own(document):
@@ -149,6 +151,15 @@ def test_two_variables_and_a_formula_of_ones_own(document):
     tab.formula.value = "x^2 + 1"
     assert tab.form.values["function"] == "your own" and tab.on.variables == 1
     assert tab.sources["ground"].data["image"] == []
+
+
+def test_a_link_to_a_formula_of_ones_own_says_that_it_is_not_in_it(document, monkeypatch):
+    chosen = {"tab": [b"descent"], "function": [b"your own"], "rate": [b"10"]}
+    monkeypatch.setattr(widgets, "_arguments", lambda _document: chosen)
+    tab = descent._Descent(document)
+    assert "does not hold a formula of your own" in tab.status.text
+    assert (tab.form.values["function"], tab.form.values["rate"]) == ("two minima", "0.043")
+    assert tab.results and not tab.results[0][2].diverged
 
 
 @pytest.mark.parametrize("text", ["x +", "__import__('os')", "<b>x</b>", "", "x" * 1000])
@@ -170,6 +181,8 @@ def test_divergence_is_said_and_drawn_within_reason(document):
     tab.form.widgets["rate"].value = "1.5"
     assert "diverged" in tab.status.text and "diverged" in tab.table.text
     assert np.nanmax(np.abs(tab.sources["lines"].data["ys"][0])) <= 1e6
+    first = tab.results[0][2].values[0]
+    assert 2 * first < tab.chart.y_range.end < 4 * first  # it is seen to rise
 
 
 # ------------------------------------------------------------------------------------------------ learning
