@@ -188,6 +188,15 @@ def test_divergence_is_said_and_drawn_within_reason(document):
 # ------------------------------------------------------------------------------------------------ learning
 
 
+def test_the_small_pictures_say_what_they_are(document):
+    tab = learning._Learning(document)
+    assert tab.units.title.text == "What every hidden unit sees, a row per layer"
+    tab.form.widgets["layers"].value = "1"
+    assert tab.units.title.text == "What every hidden unit sees"
+    tab.form.widgets["layers"].value = "0"
+    assert tab.units.title.text == "No hidden unit" and tab.thumbs.data["image"] == []
+
+
 def test_learning_shows_the_learner(document):
     tab = learning._Learning(document)
     twin = Learner()
