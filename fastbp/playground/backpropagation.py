@@ -348,6 +348,7 @@ def _known(value: float | None) -> str:
 
 def _brief(value: float) -> str:
     """The number as short as fits into a unit."""
+    value += 0.0  # never -0
     text = f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
 

@@ -151,6 +151,8 @@ def outcome(result: DescentResult) -> str:
     """Return what became of it, in a word or two."""
     if result.diverged:
         return "diverged"
+    if result.values[-1] > result.values[0]:  # running away, but not yet far enough to be called diverged
+        return "above its start"
     return "converged" if result.converged else "still moving"
 
 

@@ -112,6 +112,7 @@ def test_kernels_that_differ_are_reported(tab, monkeypatch):
     ("value", "text"),
     [
         (0.0, "0"),
+        (-0.0, "0"),
         (-0.5, "−0.5"),
         (0.63413, "0.634"),
         (-0.0107345, "−0.0107"),

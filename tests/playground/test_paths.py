@@ -48,6 +48,8 @@ def test_divergence_is_said():
         result = descents(ground("x^2", 3.0), (1.0,), 1.5, 200, ["SGD"])["SGD"]
     assert outcome(result) == "diverged"
     assert outcome(descents(ground("x^2", 3.0), (1.0,), 0.001, 5, ["SGD"])["SGD"]) == "still moving"
+    bowl = descents(ground("x^2 + 3*y^2", 3.0), (-2.5, 2.0), 0.36, 50, ["SGD"])["SGD"]
+    assert not bowl.diverged and outcome(bowl) == "above its start"
 
 
 def test_a_step_is_told_with_its_numbers():
