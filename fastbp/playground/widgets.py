@@ -311,7 +311,7 @@ class Form:
         return listen
 
     def _link(self) -> str:
-        return f'<a href="{escape(link(self._tab, self._fields, self.values))}">Link to this state</a>'
+        return f'<a href="{escape(link(self._tab, self._fields, self.values))}">Link to these choices</a>'
 
 
 def _arguments(document: Document) -> dict[str, list[bytes]]:
