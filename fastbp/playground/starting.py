@@ -188,7 +188,9 @@ class _Starting:
             finals["color"].extend([color] * n)
             known = group.final[~np.isnan(group.final)]
             least, middle, most = np.quantile(known, [0.0, 0.5, 1.0]) if known.size else (np.nan,) * 3
-            row = [group.batch, *(f"{value:.4g}" for value in (least, middle, most)), f"{group.seconds:.2f}"]
+            # A loss that ran away has fewer digits: its exponent needs their room on a phone.
+            numbers = (f"{value:.4g}" if value < 1e5 else f"{value:.2g}" for value in (least, middle, most))
+            row = [group.batch, *numbers, f"{group.seconds:.2f} s"]
             rows.append(row)
         self.lines.data, self.finals.data = lines, finals
         widgets.fit(self.curves.x_range, [0, *(x[-1] for x in lines["xs"] if len(x))], margin=0.02)
@@ -196,7 +198,7 @@ class _Starting:
         self.ends.x_range.update(start=-0.6, end=len(groups) - 0.4)
         widgets.fit_log(self.ends, finals["y"])
         self.table.text = widgets.table(
-            ("rows per step", "best loss", "median", "worst", "seconds"), rows, colors
+            ("rows per step", "best loss", "median", "worst", "time"), rows, colors
         )
 
 

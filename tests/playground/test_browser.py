@@ -251,6 +251,7 @@ def test_starting_points_that_run_away(shown, address):
     for name in ("runs", "ends"):
         ticks, axis = shown.evaluate(TICKS, name)
         assert 2 <= ticks <= 7 and axis < 90
+    assert shown.evaluate("document.documentElement.scrollWidth") <= shown.width
 
 
 def test_several_pages_at_once(shown, browser, address):
