@@ -70,8 +70,12 @@ def formulas(activation: str) -> tuple[str, str]:
 
 
 def short(v: float) -> str:
-    """The number with five digits, as it is shown."""
-    return f"{v:.5g}"
+    """The number with five digits, as it is shown.
+
+    >>> short(1 / 3), short(-0.0)
+    ('0.33333', '0')
+    """
+    return f"{v + 0.0:.5g}"  # never -0
 
 
 def numbers(value: Any) -> list[float]:

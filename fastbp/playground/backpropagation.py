@@ -10,7 +10,7 @@ from bokeh.document import Document
 from bokeh.models import Column, ColumnDataSource, HoverTool, Range1d, TabPanel
 
 from fastbp.explaining.agreement import SAME
-from fastbp.explaining.entries import SIGNS, short
+from fastbp.explaining.entries import short
 from fastbp.explaining.text import PARTS
 from fastbp.playground import widgets
 from fastbp.playground.lesson import FIELDS, INPUTS, TARGETS, Edge, Lesson, Unit
@@ -62,9 +62,11 @@ class _Backpropagation:
         self.panel = widgets.panel(
             "Backpropagation",
             "Step shows one quantity more: forward from the inputs to the loss, then backward to the error of every "
-            "unit, and to the new weights, which Update takes. On an edge stands its weight, and below it its "
-            "gradient, \N{PARTIAL DIFFERENTIAL}; blue edges are positive, orange ones negative. Point at a unit or an "
-            "edge for its numbers.",
+            "unit, and to the new weights, which Update takes. A unit shows what enters it, in, what leaves it, out "
+            "(of the output \N{LATIN SMALL LETTER Y WITH CIRCUMFLEX}), and its delta, "
+            "\N{GREEK SMALL LETTER DELTA}. On an edge stands its weight, after the arrow its new one, and below it its "
+            "gradient, \N{PARTIAL DIFFERENTIAL}; a narrow screen has the last of them. Blue is positive, orange "
+            "negative. Point at a unit or an edge for its numbers.",
             widgets.folding(
                 lesson,
                 self.form.layout(self.form.link, self.command),
@@ -205,7 +207,8 @@ class _Backpropagation:
             if unit.bias is not None
         ]
         self.edges.text = widgets.table(("weight", "now", "gradient", "after"), rows)
-        self.command.text = f"The same in a terminal: <code>{escape(self.lesson.command())}</code>"
+        when = ", before the first update" if len(self.lesson.losses) > 1 else ""
+        self.command.text = f"The same in a terminal{when}: <code>{escape(self.lesson.command())}</code>"
         self.status.text = self._status()
 
     def _status(self) -> str:
@@ -238,12 +241,12 @@ class _Backpropagation:
         ]
         if len(entry.lines) > LINES:
             lines.append(f"<tr><td>... and {len(entry.lines) - LINES} more</td></tr>")
-        remark = f"<p style='color:#555'>{escape(SIGNS[self.lesson.values['sign']])}</p>"
+        remark = self.lesson.remark()
         return (
             f"<div style='color:#555'>{self.lesson.position} of {len(entries)}. {escape(PARTS[entry.part])}</div>"
             f"<div style='font-size:15px;margin:4px 0'><b>{escape(entry.name)}</b> {sign} {escape(entry.formula)}</div>"
             f"<table style='font-variant-numeric:tabular-nums'>{''.join(lines)}</table>"
-            + (remark if entry.part == "backward" else "")
+            + (f"<p style='color:#555'>{escape(remark)}</p>" if remark else "")
         )
 
     def _draw(self, units: list[Unit], edges: list[Edge]) -> None:
@@ -288,7 +291,11 @@ class _Backpropagation:
                 circles[key].append(value)
         self.circles.data = circles
         target = ", ".join(self.lesson.values[name] for name in TARGETS[: sizes[-1]]).replace("-", MINUS)
-        names = ["inputs", *(f"layer {layer}" for layer in range(1, last)), f"target {target}"]
+        names = [
+            "inputs",
+            *(f"layer {layer}" for layer in range(1, last)),
+            f"layer {last}, output\ntarget {target}",
+        ]
         bottom = -rows / 2 + 0.02
         self.captions.data = {"x": list(range(last + 1)), "y": [bottom] * (last + 1), "text": names}
 
@@ -341,13 +348,14 @@ def _known(value: float | None) -> str:
 
 def _brief(value: float) -> str:
     """The number as short as fits into a unit."""
+    value += 0.0  # never -0
     text = f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.2g}"
     return text.replace("e-0", "e-").replace("e+0", "e").replace("-", MINUS)
 
 
 def _output_letter(unit: Unit, last: int) -> str:
     return (
-        "x"
+        "x ="
         if unit.layer == 0
         else "\N{LATIN SMALL LETTER Y WITH CIRCUMFLEX}"
         if unit.layer == last

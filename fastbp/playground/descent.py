@@ -21,7 +21,7 @@ from fastbp.descent import DescentResult
 from fastbp.playground import widgets
 from fastbp.playground.fields import OPTIMIZERS
 from fastbp.playground.formula import LENGTH
-from fastbp.playground.paths import BANDS, FIELDS, LINE, OWN, PRESETS, Ground, descents, ground, outcome
+from fastbp.playground.paths import BANDS, FIELDS, LINE, OWN, PRESETS, Ground, descents, ground, outcome, told
 from fastbp.playground.player import Player
 from fastbp.validation import one_line
 
@@ -76,8 +76,10 @@ class _Descent:
         picture = Column(children=[buttons, self.map, self.status], css_classes=["first"])
         self.panel = widgets.panel(
             "Descent",
-            "Click a place in the picture: descent starts there. A second click adds a second start. Move the learning "
-            "rate until the steps overshoot, and further, until they run away.",
+            "Click a place in the picture: descent starts there, at the ring, and ends at the star. A second click "
+            "adds a second start, dashed; a third replaces the older of the two, and One start keeps the last. Step "
+            "goes through the path from its start. Several optimizers can be on. Move the learning rate until the "
+            "steps overshoot, and further, until they run away. With two variables, light is low.",
             widgets.folding(controls, picture, Column(children=[self.chart, self.table])),
         )
         self.panel.child.tags = [self.player.frames]
@@ -138,10 +140,13 @@ class _Descent:
         """Take a preset, with its own rate and span; `keep` leaves those that a link has given."""
         preset = PRESETS.get(name)
         if preset is None:
-            if not self.formula.value:
-                self.formula.value = PRESETS["two minima"].formula
-            self._read(self.formula.value)
-            return
+            if self.formula.value:
+                self._read(self.formula.value)
+                return
+            instead = FIELDS["function"].default  # a link has no formula; its rate may not fit to another
+            self.form.complaint = f"A link does not hold a formula of your own: here is {instead}"
+            self.form.set("function", instead)
+            preset, keep = PRESETS[instead], False
         self.starts = [preset.start]
         self.formula.value = preset.formula
         if not keep:
@@ -183,22 +188,28 @@ class _Descent:
     def _play(self) -> None:
         if self.shown >= self._longest():
             self.shown = 0
+        self._tell(playing=True)
         self.player.start()
 
     def _step(self) -> None:
         self.player.pause()
         self.shown = 0 if self.shown >= self._longest() else self.shown + 1
+        self._tell()
         self._draw()
 
     def _whole(self) -> None:
         self.player.pause()
         self.shown = self._longest()
+        self._tell()
         self._draw()
 
     def _advance(self) -> bool:
         self.shown += 1
         self._draw()
-        return self.shown < self._longest()
+        going = self.shown < self._longest()
+        if not going:
+            self._tell()
+        return going
 
     # What is computed and drawn
 
@@ -222,12 +233,25 @@ class _Descent:
             self._clear(one_line(str(error), 300))
             return
         self.shown = self._longest()
-        trouble = [f"{name}: {result.message}" for name, _, result in self.results if result.diverged]
-        text = trouble[0] if trouble else self.form.complaint or f"learning rate {rate:g}"
+        self._tell(self.form.complaint)
         self.form.complaint = ""
-        self.status.text = widgets.note(text, trouble=bool(trouble))
         self._draw_table()
         self._draw()
+
+    def _tell(self, complaint: str = "", playing: bool = False) -> None:
+        """Say what went wrong, or what the last of the steps that are shown does."""
+        trouble = [f"{name}: {result.message}" for name, _, result in self.results if result.diverged]
+        rate = float(self.form.values["rate"])
+        text = f"learning rate {rate:g}"
+        if complaint or (trouble and self.shown == self._longest()):
+            self.status.text = widgets.note(
+                "; ".join([complaint] * bool(complaint) + trouble[:1]), trouble=True
+            )
+            return
+        if self.on is not None and self.results and not playing:
+            name, _, result = self.results[0]
+            text += f"; {name}, {told(self.on, name, result, rate, min(self.shown, result.n_iter))}"
+        self.status.text = widgets.note(text)
 
     def _clear(self, message: str) -> None:
         self.results = []
@@ -259,7 +283,7 @@ class _Descent:
             value = f"{result.values[np.isfinite(result.values)][-1]:.5g}"
             rows.append((label, str(result.n_iter), place, value, outcome(result)))
         colors = [self._color(name) for name, _, _ in self.results]
-        self.table.text = widgets.table(("", "steps", "ends at", "f", ""), rows, colors)
+        self.table.text = widgets.table(("", "steps in all", "ends at", "f there", ""), rows, colors)
 
     def _color(self, name: str) -> str:
         return widgets.PATHS[list(OPTIMIZERS).index(name)]
@@ -296,7 +320,10 @@ class _Descent:
             low = min(float(np.nanmin(_bounded(part))) for part in reached)
             first = max(float(part[0]) for part in reached)
             margin = 0.08 * (first - low) or 1.0
-            self.chart.y_range.update(start=low - margin, end=first + 4 * margin)
+            # What rises above the start is seen to rise, but how far it runs away is not.
+            highest = max(float(np.nanmax(_bounded(part))) for part in reached)
+            high = max(first, min(highest, first + 2 * max(first - low, abs(first))))
+            self.chart.y_range.update(start=low - margin, end=high + 4 * margin)
 
 
 def _limits(heights: np.ndarray) -> tuple[float, float]:

@@ -65,7 +65,9 @@ class _Learning:
         self.panel = widgets.panel(
             "Learning",
             "Play trains the network; Step is one batch, Epoch one pass over the rows. Filled points are learned from, "
-            "rings are held out.",
+            "rings are held out. The background has the color of the class that the network decides for, a mixture "
+            "where it is unsure. In the picture of a hidden unit blue is above 0, orange below, and white 0: a unit "
+            "that is white all over is dead.",
             widgets.folding(
                 self.form.layout(self.file, self.form.link),
                 picture,
@@ -198,7 +200,7 @@ class _Learning:
         for axis in (self.map.x_range, self.map.y_range):
             axis.update(start=-extent, end=extent)
         self.map.xaxis.axis_label, self.map.yaxis.axis_label = (one_line(name, 40) for name in points.names)
-        self._classes = " ".join(
+        self._classes = "classes: " + " ".join(
             f'<span style="color:{color}">\N{BLACK CIRCLE}</span> {escape(one_line(name, 24))}'
             for color, name in zip(colors, points.classes, strict=True)
         )
@@ -207,6 +209,8 @@ class _Learning:
         cells = max(layers, units, 3)
         self.units.x_range.update(start=0, end=cells)
         self.units.y_range.update(start=-max(layers, 1), end=0)
+        rows = ", a row per layer" if layers > 1 else ""
+        self.units.title.text = f"What every hidden unit sees{rows}" if layers else "No hidden unit"
         self.units.height = 50 + round((widgets.WIDTH - 30) * max(layers, 1) / cells)
 
     def _draw(self) -> None:
@@ -252,7 +256,8 @@ class _Learning:
             ("held out", widgets.short(held_out), f"{100 * right_held_out:.1f} %"),
         ]
         rate = f", {self.player.rate:.0f} pictures/s" if self.player.running else ""
+        table = widgets.table(("", "loss", "classified right"), rows, widgets.COLORS[:2])
         self.numbers.text = (
             f'<div>epoch <b class="epoch">{learner.epoch:.2f}</b>, step <b class="steps">{learner.steps}</b>'
-            f"{rate}</div>{widgets.table(('', 'loss', 'right'), rows, widgets.COLORS[:2])}<div>{self._classes}</div>"
+            f"{rate}</div>{table}<div>{self._classes}</div>"
         )

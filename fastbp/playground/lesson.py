@@ -125,6 +125,7 @@ class Lesson:
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self.values = dict(values)
+        self.position = 0
         self.reset()
 
     @property
@@ -149,12 +150,18 @@ class Lesson:
         return self.position == len(self.entries) > 0
 
     def choose(self, name: str, value: str) -> None:
-        """Take a choice: another network starts anew, another sample or rate keeps weights and place."""
+        """Take a choice: another network starts anew, another sample or rate keeps the weights.
+
+        The place is kept if the quantities are the same.
+        """
+        position, names = self.position, [entry.name for entry in self.entries]
         self.values[name] = value
-        if name in _NETWORK:
-            self.reset()
-        else:
+        if name not in _NETWORK:
             self._compute()
+            return
+        self.reset()
+        if names == [entry.name for entry in self.entries]:
+            self.position = position
 
     def reset(self) -> None:
         """Return to the first weights, with nothing shown."""
@@ -264,6 +271,24 @@ class Lesson:
         parts.append(f"--target={','.join(values[name] for name in TARGETS[: sizes[-1]])}")
         parts.append(f"--lr {values['rate']}")
         return " ".join(parts + [f"--sign {values['sign']}"] * (values["sign"] != UPHILL))
+
+    def remark(self) -> str:
+        """What a newcomer may ask about the quantity that is spoken of, or ""."""
+        entry = self.entry
+        if entry is None:
+            return ""
+        if entry.part == "backward":
+            return SIGNS[self.values["sign"]]
+        name, _, rest = entry.name.partition("(")
+        if name == "v_in":
+            layer = rest.rstrip(")")
+            return f"W' is W with its rows as columns: W({int(layer) - 1}->{layer})[i,j] leads from unit i to unit j."
+        if name == "W":
+            before = entry.formula.split()[-2]
+            minus = "" if self.values["sign"] == UPHILL else "minus "
+            delta = entry.formula.split()[-1].rstrip("'")
+            return f"The gradient of the edge from i to j is {minus}{before}[i] {delta}[j]; lr is the learning rate."
+        return ""
 
     def difference(self) -> float | None:
         """How far the numbers of the compiled kernels are from those that are shown; None without numbers."""

@@ -13,7 +13,7 @@ from fastbp.descent import DescentResult, gradient_descent
 from fastbp.playground.fields import OPTIMIZERS, RATES, Field
 from fastbp.playground.formula import Formula, parse
 
-__all__ = ["FIELDS", "GRID", "PRESETS", "Ground", "Preset", "descents", "ground", "outcome"]
+__all__ = ["FIELDS", "GRID", "PRESETS", "Ground", "Preset", "descents", "ground", "outcome", "told"]
 
 Floats = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ FIELDS = {
     "function": Field("Function", (*PRESETS, OWN), "two minima"),
     "rate": Field("Learning rate", RATES, PRESETS["two minima"].rate),
     "steps": Field("Steps at most", ("10", "20", "50", "100", "200"), "50"),
-    "span": Field("Shown from -s to s, s =", ("1", "2", "3", "5", "10"), PRESETS["two minima"].span),
+    "span": Field("Shown up to \N{PLUS-MINUS SIGN}", ("1", "2", "3", "5", "10"), PRESETS["two minima"].span),
 }
 
 GRID = 101  # points of a landscape, each way
@@ -151,4 +151,30 @@ def outcome(result: DescentResult) -> str:
     """Return what became of it, in a word or two."""
     if result.diverged:
         return "diverged"
-    return "converged" if result.converged else "moving"
+    if result.values[-1] > result.values[0]:  # running away, but not yet far enough to be called diverged
+        return "above its start"
+    return "converged" if result.converged else "still moving"
+
+
+def told(on: Ground, name: str, result: DescentResult, rate: float, count: int) -> str:
+    """Return step `count` of a path in words: for SGD with its formula, else where it leads.
+
+    >>> on = ground("x^2", 3.0)
+    >>> told(on, "SGD", descents(on, (-1.0,), 0.25, 9, ["SGD"])["SGD"], 0.25, 1)
+    "step 1 of 9: x <- x - rate * f'(x) = -1 - 0.25 * (-2) = -0.5"
+    """
+    letters = "xy"[: on.variables]
+    before, after = (np.atleast_1d(result.path[k]) for k in (max(count - 1, 0), count))
+    start = f"step {count} of {result.n_iter}: "
+    if not count or name != "SGD":
+        places = ", ".join(f"{letter} = {value:.4g}" for letter, value in zip(letters, after, strict=True))
+        return start + places
+    slopes = on.formula.gradient(*before)
+    steps = []
+    for letter, old, slope, new in zip(letters, before, slopes, after, strict=True):
+        derivative = "f'(x)" if on.variables == 1 else f"df/d{letter}"
+        factor = f"({slope:.4g})" if slope < 0 else f"{slope:.4g}"
+        steps.append(
+            f"{letter} <- {letter} - rate * {derivative} = {old:.4g} - {rate:g} * {factor} = {new:.4g}"
+        )
+    return start + "; ".join(steps)

@@ -44,10 +44,13 @@ class _Starting:
         self._enable()
         if self.form.values["problem"] == TWO_WEIGHTS:
             self.ground.data = _landscape(self.form.values["activation"], REACH)
+            self._name_axes("w1", "w2")
         self.panel = widgets.panel(
             "Starting points and batch sizes",
-            "Each run starts from other weights; the runs of every batch size start from the same ones. With two "
-            "weights the loss can be drawn: rings are starts, stars are ends, and there are two minima.",
+            "Each run starts from other weights; the runs of every batch size start from the same ones. Two weights "
+            "are the network y_hat = w2 f(w1 x), f its activation, so that the loss can be drawn over w1 and w2: light "
+            "is low, rings are starts, stars are ends, and with tanh there are two minima. The other problems have a "
+            "hidden layer, and their picture shows how many of the runs decide for which class.",
             widgets.folding(
                 self.form.layout(self.form.link),
                 picture,
@@ -100,7 +103,7 @@ class _Starting:
     def _changed(self, _name: str) -> None:
         self._enable()
         if not self.busy:
-            self.status.text = widgets.note("Press Run.")
+            self.status.text = widgets.note("Press Run: the pictures are not of these choices.")
 
     def _run(self) -> None:
         """Train in another thread, so that the other pages go on meanwhile."""
@@ -145,7 +148,7 @@ class _Starting:
                     segments[key].extend(values.tolist())
                 segments["color"].extend([color] * len(group.start))
             self.map.title.text = "Where the runs start and end"
-            self.map.xaxis.axis_label, self.map.yaxis.axis_label = "w1", "w2"
+            self._name_axes("w1", "w2")
         elif outcome.points is not None and outcome.votes is not None:
             points = outcome.points
             votes = widgets.pixels(outcome.votes.astype(np.float32), extent)
@@ -155,15 +158,20 @@ class _Starting:
                 "color": [widgets.COLORS[code] for code in points.y],
             }
             self.map.title.text = "Votes of the runs: pale if they differ"
-            self.map.xaxis.axis_label, self.map.yaxis.axis_label = points.names
+            self._name_axes(*points.names)
         self.ground.data, self.votes.data = dict(ground), dict(votes)
         self.segments.data, self.dots.data = segments, dots
         self._draw_losses(groups, colors)
         seconds = sum(group.seconds for group in groups)
         count = sum(len(group.final) for group in groups)
         wrong = sum(group.diverged for group in groups)
-        text = f"{count} runs in {seconds:.2f} s" + (f", {wrong} of them diverged" if wrong else "")
+        text = f"{count} runs in {seconds:.2f} s"
+        if wrong:
+            text += f", {wrong} of them diverged: try a smaller learning rate"
         self.status.text = widgets.note(text, trouble=bool(wrong))
+
+    def _name_axes(self, x: str, y: str) -> None:
+        self.map.xaxis.axis_label, self.map.yaxis.axis_label = x, y
 
     def _draw_losses(self, groups: list[Group], colors: Any) -> None:
         """Draw the curves of all runs, where they end, and the numbers of each batch size."""
@@ -180,14 +188,18 @@ class _Starting:
             finals["color"].extend([color] * n)
             known = group.final[~np.isnan(group.final)]
             least, middle, most = np.quantile(known, [0.0, 0.5, 1.0]) if known.size else (np.nan,) * 3
-            row = [group.batch, *(f"{value:.4g}" for value in (least, middle, most)), f"{group.seconds:.2f}"]
+            # A loss that ran away has fewer digits: its exponent needs their room on a phone.
+            numbers = (f"{value:.4g}" if value < 1e5 else f"{value:.2g}" for value in (least, middle, most))
+            row = [group.batch, *numbers, f"{group.seconds:.2f} s"]
             rows.append(row)
         self.lines.data, self.finals.data = lines, finals
         widgets.fit(self.curves.x_range, [0, *(x[-1] for x in lines["xs"] if len(x))], margin=0.02)
-        widgets.fit_log(self.curves.y_range, np.concatenate(lines["ys"]))
+        widgets.fit_log(self.curves, np.concatenate(lines["ys"]))
         self.ends.x_range.update(start=-0.6, end=len(groups) - 0.4)
-        widgets.fit_log(self.ends.y_range, finals["y"])
-        self.table.text = widgets.table(("rows per step", "best", "median", "worst", "s"), rows, colors)
+        widgets.fit_log(self.ends, finals["y"])
+        self.table.text = widgets.table(
+            ("rows per step", "best loss", "median", "worst", "time"), rows, colors
+        )
 
 
 def _landscape(activation: str, extent: float) -> dict[str, Any]:

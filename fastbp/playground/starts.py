@@ -54,6 +54,7 @@ FIELDS = {
     "seed": Field("Seed", SEEDS, "0"),
 }
 
+RUNAWAY = 10.0  # times the loss of its first epoch: a run that ends above it has diverged
 REACH = 3.0  # the weights of the landscape, from -REACH to REACH
 GRID = 91  # points of the landscape, each way
 VOTES = 40  # pixels of the picture of all decisions, each way
@@ -82,8 +83,8 @@ class Group:
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged."""
-        return int(np.isnan(self.final).sum())
+        """How many runs diverged: they broke off, or end far above the loss of their first epoch."""
+        return int((~(self.final <= RUNAWAY * self.losses[:, 0])).sum())
 
 
 @dataclass(slots=True)

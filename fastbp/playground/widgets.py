@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -13,10 +14,10 @@ from bokeh.models import (
     CategoricalSlider,
     Column,
     CustomJS,
+    CustomJSTickFormatter,
     Div,
     FixedTicker,
     LayoutDOM,
-    PrintfTickFormatter,
     Range1d,
     Row,
     Select,
@@ -41,6 +42,7 @@ __all__ = [
     "fit_log",
     "folding",
     "log_picture",
+    "log_ticks",
     "note",
     "nothing",
     "panel",
@@ -55,10 +57,13 @@ __all__ = [
 
 WIDTH = 366  # of a picture or a column of fields: one on a phone, three on a desk
 
+MOST_TICKS = 6  # powers of ten on an axis of logarithms
+
 _FOLDING = """
 :host { flex-wrap: wrap; align-items: flex-start; }
 @media (max-width: 780px) { .first { order: -1; } }
 """
+_LOG_LABEL = "return tick < 1e-4 || tick >= 1e5 ? tick.toExponential(0) : String(tick)"
 # The padding that Bokeh's theme gives a button would leave room for three in a row.
 _BUTTON = ":host .bk-btn { padding: 6px 2px; }"
 
@@ -128,19 +133,30 @@ def fit(ticks: Range1d, values: Any, margin: float = 0.08) -> None:
 def log_picture(title: str, **options: Any) -> figure:
     """Return a `picture` whose y is an axis of logarithms."""
     plot = picture(title, y_axis_type="log", y_range=Range1d(0.1, 1), **options)
-    plot.yaxis.ticker = FixedTicker(
-        ticks=[float(f"{step}e{power}") for power in range(-20, 20) for step in (1, 3)]
-    )
-    plot.yaxis.formatter = PrintfTickFormatter(format="%g")
+    plot.yaxis.ticker = FixedTicker(ticks=log_ticks(0.1, 1.0))
+    plot.yaxis.formatter = CustomJSTickFormatter(code=_LOG_LABEL)
     return plot
 
 
-def fit_log(ticks: Range1d, values: Any) -> None:
-    """Make an axis of logarithms as long as its finite values above 0 need."""
+def log_ticks(low: float, high: float) -> list[float]:
+    """Return the ticks of an axis of logarithms: 1 and 3 of each power of ten, or, if it is long, some of the powers.
+
+    >>> log_ticks(0.1, 1.0), log_ticks(1e-3, 1e60)
+    ([0.1, 0.3, 1.0, 3.0], [0.001, 100000000.0, 1e+19, 1e+30, 1e+41, 1e+52])
+    """
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    steps = (1, 3) if last - first < MOST_TICKS else (1,)
+    powers = range(first, min(last, 307) + 1, max(1, math.ceil((last - first) / MOST_TICKS)))
+    return [float(f"{step}e{power}") for power in powers for step in steps]
+
+
+def fit_log(plot: figure, values: Any) -> None:
+    """Make the y of a `log_picture` as long as its finite values above 0 need."""
     known = np.asarray(values, np.float64)
-    known = known[np.isfinite(known) & (known > 0)]
+    known = known[np.isfinite(known) & (known > 1e-300)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.1, 1.0)
-    ticks.update(start=low / 1.3, end=high * 1.3)
+    plot.yaxis.ticker.ticks = log_ticks(low, high)
+    plot.y_range.update(start=low / 1.3, end=high * 1.3)
 
 
 def pixels(heights: NDArray[Any], extent: float, *, middles: bool = False) -> dict[str, list[Any]]:
@@ -295,7 +311,7 @@ class Form:
         return listen
 
     def _link(self) -> str:
-        return f'<a href="{escape(link(self._tab, self._fields, self.values))}">Link to this state</a>'
+        return f'<a href="{escape(link(self._tab, self._fields, self.values))}">Link to these choices</a>'
 
 
 def _arguments(document: Document) -> dict[str, list[bytes]]:

@@ -29,7 +29,7 @@ def test_the_tab_can_be_sent():
 
 
 def test_a_step_writes_into_the_units_and_lights_them(tab):
-    assert tab.circles.data["text"] == ["x 1", "x 0.5", "x −0.5", "", "", ""]
+    assert tab.circles.data["text"] == ["x = 1", "x = 0.5", "x = −0.5", "", "", ""]
     tab._step()
     assert tab.circles.data["text"][3:] == ["in 0.55", "in −0.5", ""]
     assert (
@@ -44,6 +44,7 @@ def test_the_whole_pass(tab, twin):
     tab._finish()
     twin.finish()
     assert all(len(text.split("\n")) == 3 for text in tab.circles.data["text"][3:])
+    assert tab.captions.data["text"] == ["inputs", "layer 1", "layer 2, output\ntarget 1"]
     for unit in twin.units():
         assert f"{short(unit.delta)}</td>" in tab.units.text
     for edge, label in zip(twin.edges(), tab.lines.data["label"], strict=True):
@@ -58,8 +59,10 @@ def test_an_update_moves_the_weights(tab, twin):
     twin.update()
     assert twin.story() in tab.status.text.replace("&gt;", ">")
     assert tab.lines.data["label"] != before
+    assert "in a terminal, before the first update:" in tab.command.text
     tab._reset()
     assert tab.lines.data["label"] == before
+    assert "in a terminal:" in tab.command.text
 
 
 def test_only_the_inputs_of_the_network_are_offered(tab):
@@ -109,6 +112,7 @@ def test_kernels_that_differ_are_reported(tab, monkeypatch):
     ("value", "text"),
     [
         (0.0, "0"),
+        (-0.0, "0"),
         (-0.5, "−0.5"),
         (0.63413, "0.634"),
         (-0.0107345, "−0.0107"),

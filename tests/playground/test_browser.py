@@ -30,6 +30,13 @@ DATA = """([name, column]) => {
 }"""
 
 
+TICKS = """name => {
+    const model = Bokeh.documents[0].get_model_by_name(name)
+    const view = Bokeh.index.find_one_by_id(model.id)
+    return [model.left[0].ticker.ticks.length, view.frame.bbox.left]
+}"""
+
+
 @pytest.fixture(params=WIDTHS)
 def shown(page, address, request):
     """The page, opened at one of two widths; afterwards nothing has gone wrong and no other host was asked."""
@@ -233,6 +240,18 @@ def test_starting_points(shown):
     choose(shown, "problem", "moons")
     press(shown, "run")
     until(shown, lambda: column(shown, "starting-votes", "x"))
+
+
+def test_starting_points_that_run_away(shown, address):
+    """The page counts them, and its axes of losses from 1e-3 to 1e+100 have room for their numbers."""
+    shown.goto(f"{address}?tab=starting&rate=1.1")
+    press(shown, "run")
+    until(shown, lambda: "of them diverged: try a smaller learning rate" in text(shown, "status"))
+    assert max(column(shown, "starting-finals", "y")) > 1e20
+    for name in ("runs", "ends"):
+        ticks, axis = shown.evaluate(TICKS, name)
+        assert 2 <= ticks <= 7 and axis < 90
+    assert shown.evaluate("document.documentElement.scrollWidth") <= shown.width
 
 
 def test_several_pages_at_once(shown, browser, address):

@@ -154,7 +154,7 @@ def test_updates_go_downhill_and_reset_goes_back():
     assert (shown.position, shown.explanation, shown.story()) == (0, first, "loss 0.10809")
 
 
-def test_a_choice_keeps_weights_and_place_unless_it_changes_the_network():
+def test_a_choice_keeps_what_it_does_not_change():
     shown = lesson()
     shown.finish()
     shown.update()
@@ -163,9 +163,33 @@ def test_a_choice_keeps_weights_and_place_unless_it_changes_the_network():
         shown.choose(name, value)
         assert shown.is_done
         assert [edge.weight for edge in shown.edges()] == weights
+    # Another network has its first weights. Its quantities may be the same: so is the place.
     shown.choose("activation", "relu")
-    assert shown.position == 0
+    assert shown.is_done
     assert [edge.weight for edge in shown.edges()] != weights
+    shown.choose("second", "3")
+    assert shown.position == 0
+
+
+def test_remarks_explain_the_letters_of_a_formula():
+    shown = lesson()
+    assert shown.remark() == ""
+    shown.step()
+    assert "W(0->1)[i,j] leads from unit i to unit j" in shown.remark()
+    shown.step()
+    assert shown.remark() == ""
+    shown.finish()
+    assert "i to j is x[i] delta(1)[j];" in shown.remark()
+    shown.choose("sign", "downhill")
+    assert "i to j is minus x[i] delta(1)[j];" in shown.remark()
+    shown.back()
+    assert "i to j is minus v_out(1)[i] delta(2)[j];" in shown.remark()
+    shown.back()
+    assert "delta" in shown.remark()
+    for edge in shown.edges():
+        if edge.layer == 0:
+            x, delta = shown.units()[edge.i].v_out, shown.units()[3 + edge.j].delta
+            assert edge.gradient == pytest.approx(-x * delta, rel=1e-12)
 
 
 def test_numbers_beyond_a_float():

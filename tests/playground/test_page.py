@@ -138,8 +138,10 @@ def test_steps_of_a_path(document):
     assert tab.shown == 0
     tab._step()
     assert len(tab.sources["lines"].data["xs"][0]) == 2
+    x, slope = -1.7, 4 * (-1.7) ** 3 + 4 * 1.7 + 0.5
+    assert f"= {x} - 0.043 * ({slope:.4g}) = {x - 0.043 * slope:.4g}" in tab.status.text
     tab._whole()
-    assert tab.shown == longest
+    assert tab.shown == longest and f"step {longest} of {longest}" in tab.status.text
 
 
 def test_two_variables_and_a_formula_of_ones_own(document):
@@ -158,6 +160,15 @@ def test_the_span_is_how_far_the_picture_reaches(document):
     assert tab.on.span == 5.0 and "span=5" in tab.form.link.text
     tab.form.widgets["steps"].value = "200"
     assert tab.on.span == 5.0
+
+
+def test_a_link_to_a_formula_of_ones_own_says_that_it_is_not_in_it(document, monkeypatch):
+    chosen = {"tab": [b"descent"], "function": [b"your own"], "rate": [b"10"]}
+    monkeypatch.setattr(widgets, "_arguments", lambda _document: chosen)
+    tab = descent._Descent(document)
+    assert "does not hold a formula of your own" in tab.status.text
+    assert (tab.form.values["function"], tab.form.values["rate"]) == ("two minima", "0.043")
+    assert tab.results and not tab.results[0][2].diverged
 
 
 @pytest.mark.parametrize("text", ["x +", "__import__('os')", "<b>x</b>", "", "x" * 1000])
@@ -187,9 +198,20 @@ def test_divergence_is_said_and_drawn_within_reason(document):
     tab.form.widgets["rate"].value = "1.5"
     assert "diverged" in tab.status.text and "diverged" in tab.table.text
     assert np.nanmax(np.abs(tab.sources["lines"].data["ys"][0])) <= 1e6
+    first = tab.results[0][2].values[0]
+    assert 2 * first < tab.chart.y_range.end < 4 * first  # it is seen to rise
 
 
 # ------------------------------------------------------------------------------------------------ learning
+
+
+def test_the_small_pictures_say_what_they_are(document):
+    tab = learning._Learning(document)
+    assert tab.units.title.text == "What every hidden unit sees, a row per layer"
+    tab.form.widgets["layers"].value = "1"
+    assert tab.units.title.text == "What every hidden unit sees"
+    tab.form.widgets["layers"].value = "0"
+    assert tab.units.title.text == "No hidden unit" and tab.thumbs.data["image"] == []
 
 
 def test_learning_shows_the_learner(document):

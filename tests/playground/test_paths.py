@@ -6,7 +6,7 @@ import pytest
 import fastbp as fb
 from fastbp.playground import paths
 from fastbp.playground.fields import OPTIMIZERS
-from fastbp.playground.paths import FIELDS, PRESETS, descents, ground, outcome
+from fastbp.playground.paths import FIELDS, PRESETS, descents, ground, outcome, told
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -47,7 +47,22 @@ def test_divergence_is_said():
     with pytest.warns(RuntimeWarning, match="diverged"):
         result = descents(ground("x^2", 3.0), (1.0,), 1.5, 200, ["SGD"])["SGD"]
     assert outcome(result) == "diverged"
-    assert outcome(descents(ground("x^2", 3.0), (1.0,), 0.001, 5, ["SGD"])["SGD"]) == "moving"
+    assert outcome(descents(ground("x^2", 3.0), (1.0,), 0.001, 5, ["SGD"])["SGD"]) == "still moving"
+    bowl = descents(ground("x^2 + 3*y^2", 3.0), (-2.5, 2.0), 0.36, 50, ["SGD"])["SGD"]
+    assert not bowl.diverged and outcome(bowl) == "above its start"
+
+
+def test_a_step_is_told_with_its_numbers():
+    on = ground("x^2 + 3*y^2", 3.0)
+    paths = descents(on, (-2.5, 2.0), 0.1, 20, ["SGD", "momentum"])
+    text = told(on, "SGD", paths["SGD"], 0.1, 2)
+    assert text.startswith(
+        "step 2 of 20: x <- x - rate * df/dx = -2 - 0.1 * (-4) = -1.6; y <- y - rate * df/dy = "
+    )
+    assert text.endswith("= 0.8 - 0.1 * 4.8 = 0.32")
+    assert told(on, "SGD", paths["SGD"], 0.1, 0) == "step 0 of 20: x = -2.5, y = 2"
+    x, y = paths["momentum"].path[1]
+    assert told(on, "momentum", paths["momentum"], 0.1, 1) == f"step 1 of 20: x = {x:.4g}, y = {y:.4g}"
 
 
 def test_a_start_without_a_value_is_refused():

@@ -67,6 +67,13 @@ def test_divergence_is_counted_and_drawn_nowhere():
     assert np.isnan(group.end[wrong]).all() and np.isfinite(group.end[~wrong]).all()
 
 
+def test_a_run_that_ends_far_above_its_beginning_has_diverged():
+    """Its loss is still a number: 1e+127 in one of them."""
+    group = run({"runs": "20", "compare": "1", "rate": "1.1"}).groups[0]
+    far = group.final > 10 * group.losses[:, 0]
+    assert 5 < far.sum() == group.diverged < 20 and np.isfinite(group.final).all()
+
+
 def test_nothing_is_computed_for_a_page_that_is_closed(monkeypatch):
     monkeypatch.setattr(starts, "fit_many", None)
     assert run({}, lambda: True) is None
