@@ -66,7 +66,7 @@ INPUTS = {
     "dates": lambda shape: np.ones(shape).astype("datetime64[s]"),
     "date in a list": lambda shape: alike(np.datetime64("2020-01-01"), shape),
     "date as object": lambda shape: objects(np.datetime64("2020-01-01"), shape),
-    "no date as object": lambda shape: objects(np.datetime64("NaT"), shape),
+    "no date as object": lambda shape: objects(np.datetime64("NaT", "s"), shape),
     "datetime as object": lambda shape: objects(datetime.datetime(2020, 1, 1), shape),
     "durations": lambda shape: np.ones(shape).astype("timedelta64[s]"),
     "duration in a list": lambda shape: alike(np.timedelta64(1, "s"), shape),

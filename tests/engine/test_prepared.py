@@ -417,6 +417,7 @@ def test_out_of_a_copy_of_the_model(rng):
         assert agree(net, x, y, out=out) is out
 
 
+@pytest.mark.filterwarnings("ignore:Setting the (shape|dtype) on a NumPy array:DeprecationWarning")
 def test_what_cannot_be_out(rng):
     net = model()
     x, y = batches(rng, "float32", 1)[0]

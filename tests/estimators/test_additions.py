@@ -643,7 +643,7 @@ def test_few_engines_are_kept(Estimator):
 def test_defaults_are_those_of_the_docstring(Estimator):
     documented = {}
     for names, default in re.findall(
-        r"^    (\w+(?:, \w+)*) : .*, default=(.+)$", Estimator.__doc__, re.MULTILINE
+        r"^(\w+(?:, \w+)*) : .*, default=(.+)$", inspect.getdoc(Estimator), re.MULTILINE
     ):
         names = names.split(", ")
         values = ast.literal_eval(default)
