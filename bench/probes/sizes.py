@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -31,14 +32,10 @@ RESULTS = ROOT / "bench" / "results" / "sizes.json"
 
 def seconds(train: Callable[[], Any], side_by_side: bool) -> float:
     """Return the CPU seconds of a call, all models being trained side by side, or all one by one."""
-    before = lanes.pays
-    lanes.pays = lambda *_: side_by_side
-    try:
+    with mock.patch.object(lanes, "pays", lambda *_: side_by_side):
         start = time.process_time()
         train()
         return time.process_time() - start
-    finally:
-        lanes.pays = before
 
 
 def measure(kind: str, units: int, quick: bool) -> dict[str, Any]:
