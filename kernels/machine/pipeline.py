@@ -165,10 +165,11 @@ def _remembered():
             plain = tuple([types.unliteral(a) for a in args])
             if not all(isinstance(a, _PLAIN) for a in plain):
                 return resolve(self, context, args, kws)
-            # The answer is also noted in `self`, which may have equals; kept here, its id is nobody else's.
+            # The answer is also noted in `self`, which may have equals; kept here, its id is nobody else's. It is asked
+            # for without the values of literals: Numba's answer for 3 == 3 is True, and no answer for other integers.
             key = id(self), plain
             if key not in known:
-                known[key] = resolve(self, context, args, kws), self
+                known[key] = resolve(self, context, plain, kws), self
             return known[key][0]
 
         BaseFunction.get_call_type = get_call_type

@@ -43,6 +43,17 @@ def test_operators_give_what_they_gave(dtype):
     assert found.nopython_signatures == plain.nopython_signatures
 
 
+def test_an_answer_for_two_literals_is_none_for_other_numbers():
+    """Numba knows that 3 == 3; whatever is compared later in the same compilation is to be looked at."""
+
+    def comparisons(n):
+        return 3 == 3, 2 == 3, n == 3, n != 3, 3 == n, 2 != 3  # noqa: PLR0133
+
+    found = compiled(comparisons, True)
+    for n in (2, 3):
+        assert found(n) == comparisons(n)
+
+
 def test_numba_is_left_as_it_was():
     before = BaseFunction.get_call_type
     assert compiled(operations, True)(1, 2, np.ones(2))[0] == 3
