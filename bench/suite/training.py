@@ -223,6 +223,25 @@ class Outside(Timed):
         self.plain.apply(self.plain.gradient(self.x, self.y, self.flat)[1])
 
 
+def half_squares():
+    """Return half the squared error as two functions of a program: the loss of each row, and its slope."""
+    import numba
+
+    @numba.njit
+    def value(y, out):
+        values = np.zeros(len(y), y.dtype)
+        for r in range(len(y)):
+            for j in range(y.shape[1]):
+                values[r] += (out[r, j] - y[r, j]) ** 2 / 2
+        return values
+
+    @numba.njit
+    def slopes(y, out):
+        return out - y
+
+    return value, slopes
+
+
 class CompiledLoss(Timed):
     """An epoch in batches of 32, and a step, whose loss is built in or two functions of the program, by Numba."""
 
@@ -231,23 +250,9 @@ class CompiledLoss(Timed):
 
     def setup(self, loss, name):
         """The rows, and a net that changes next to nothing."""
-        import numba
-
         import fastbp
 
-        @numba.njit
-        def value(y, out):
-            values = np.zeros(len(y), y.dtype)
-            for r in range(len(y)):
-                for j in range(y.shape[1]):
-                    values[r] += (out[r, j] - y[r, j]) ** 2 / 2
-            return values
-
-        @numba.njit
-        def slopes(y, out):
-            return out - y
-
-        self.loss = "half_squared_error" if loss == "built-in" else fastbp.Loss(value, slopes, "own")
+        self.loss = "half_squared_error" if loss == "built-in" else fastbp.Loss(*half_squares(), "own")
         n_inputs, *hidden, _ = (int(units) for units in name.split("-"))
         layers = [*(fastbp.Dense(units, "relu") for units in hidden), fastbp.Dense(1)]
         self.net = fastbp.Sequential(layers, n_inputs=n_inputs, seed=0)
@@ -266,6 +271,39 @@ class CompiledLoss(Timed):
     def time_step(self, *_):
         """One batch by `Trainer.step`."""
         self.trainer.step(*self.batch)
+
+
+class CompiledPair(Timed):
+    """The two functions of `CompiledLoss` by themselves: what they cost whoever calls them."""
+
+    params = [1, 7]
+    param_names = ["outputs"]
+
+    def setup(self, n_outputs):
+        """A loop over the batches of an epoch, as compiled as its kernels."""
+        import numba
+
+        value, slopes = half_squares()
+
+        @numba.njit(nogil=True, error_model="numpy")
+        def all_batches(y, out, size):
+            total = 0.0
+            for begin in range(0, len(y), size):
+                some = slice(begin, begin + size)
+                total += value(y[some], out[some])[0] + slopes(y[some], out[some])[0, 0]
+            return total
+
+        rows = 320 if QUICK else 20_480
+        self.y, self.out, self.all_batches = (
+            randn(rows, n_outputs),
+            randn(rows, n_outputs, seed=1),
+            all_batches,
+        )
+        self.time_batches()
+
+    def time_batches(self, *_):
+        """As many batches of 32 rows as `CompiledLoss.time_fit` has."""
+        self.all_batches(self.y, self.out, 32)
 
 
 class Gradient(Timed):
