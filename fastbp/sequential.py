@@ -292,15 +292,19 @@ class Sequential:
         >>> loss, grads.weights[0].item(), grads.biases[0].item()
         (5.0, -7.0, -4.0)
         """
-        engine, objective = self.engine, objectives.get(loss)
+        engine = self.engine
         if sample_weight is None and n_threads is None and not inputs and engine.prepared is not None:
-            known, _, gradient = engine.prepared
-            if (known is objective or known == objective) and (result := gradient(x, y, out)) is not None:
+            known, _, given, gradient = engine.prepared
+            # The very object that it was given before needs no look at what it names.
+            if (given is loss or known == objectives.get(loss)) and (
+                result := gradient(x, y, out)
+            ) is not None:
                 return result
+        objective = objectives.get(loss)
         rows = prepare(engine.layout, x, y, sample_weight, objective).whole()
         result = engine.value_and_grad_of(rows, objective, inputs=inputs, n_threads=n_threads, out=out)
         if not inputs:
-            engine.prepare(x, y, rows, objective)
+            engine.prepare(x, y, rows, objective, loss)
         return result
 
     def pullback(

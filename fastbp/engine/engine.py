@@ -24,7 +24,7 @@ from fastbp.engine.workspace import Workspace
 from fastbp.kernels import compiled
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
-from fastbp.objectives import GIVEN, Objective
+from fastbp.objectives import GIVEN, LossLike, Objective
 from fastbp.own import Loss
 from fastbp.validation import check_threads, shown
 
@@ -56,8 +56,8 @@ class Engine:
         Held by who trains the parameters; predictions do not ask for it.
     weights, biases : lists of ndarray
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.
-    prepared : (Objective, int, callable) or None
-        gradient(x, y, out) of that objective for so many rows: see `prepare`.
+    prepared : (Objective, int, str or Loss, callable) or None
+        gradient(x, y, out) of that objective, so many rows, and what the user has named the loss by: see `prepare`.
     """
 
     __module__ = "fastbp.engine"
@@ -71,7 +71,7 @@ class Engine:
         self.theta = self.params[: layout.size]
         self.weights, self.biases = layout.views(self.theta)
         self._nothing = self.params[:0]
-        self.prepared: tuple[Objective, int, Gradient] | None = None
+        self.prepared: tuple[Objective, int, LossLike, Gradient] | None = None
         self._wanted: tuple[Objective, int] | None = None
         self._penalized = any(layer.l1 != 0.0 or layer.l2 != 0.0 for layer in layout.layers)
         self._predictors: collections.deque[Workspace] = collections.deque(maxlen=SPARE)
@@ -429,7 +429,7 @@ class Engine:
                     g += 2.0 * layer.l2 * w
         return value, grads
 
-    def prepare(self, x: Any, y: Any, rows: Rows, objective: Objective) -> None:
+    def prepare(self, x: Any, y: Any, rows: Rows, objective: Objective, loss: LossLike) -> None:
         """Make `prepared`, if the gradient of so many rows like `rows`, made from x and y, was wanted twice in a row.
 
         There is none for weighted or penalized rows, for targets that have to be checked for more than being finite,
@@ -451,7 +451,7 @@ class Engine:
         # A caller who finds it in use comes here too.
         if wanted == before and (self.prepared is None or self.prepared[:2] != wanted):
             workspace = Workspace(self.layout, n, objective)
-            self.prepared = *wanted, gradient_of(workspace, self.params, is_like, n)
+            self.prepared = *wanted, loss, gradient_of(workspace, self.params, is_like, n)
 
 
 def _real(values: Any, name: str) -> Array:

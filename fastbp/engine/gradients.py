@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from fastbp.engine.memory import Array, aligned_zeros
 
 
 class _Made(NamedTuple):
-    """What `new_gradients` made: the layout of the memory, and its views of it."""
+    """What `new_gradients` made: the layout of the memory, and its views of it; `unit` is the first unit's gradient."""
 
     layout: Layout
     weights: tuple[Array, ...]
     biases: tuple[Array | None, ...]
+    unit: Array
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def new_gradients(layout: Layout, rows: int | None = None) -> Gradients:
     weights, biases = layout.views(theta)
     inputs = None if rows is None else np.empty((rows, layout.n_inputs), layout.dtype)
     gradients = Gradients(weights, biases, theta, inputs)
-    object.__setattr__(gradients, "_made", _Made(layout, tuple(weights), tuple(biases)))
+    object.__setattr__(gradients, "_made", _Made(layout, tuple(weights), tuple(biases), weights[0][:, 0]))
     return gradients
 
 
@@ -78,19 +79,22 @@ def reuse(out: Any, layout: Layout, read: tuple[Any, ...], rows: int | None = No
             + (f"an array of shape {expected}" if expected else "None, since inputs=False")
             + f", got {'None' if inputs is None else f'one of shape {inputs.shape}'}"
         )
-    _check("theta", theta, (layout.size,), layout, read)
-    if inputs is not None:
-        _check("inputs", inputs, inputs.shape, layout, read)
+    kind = layout.dtype
+    if theta.shape != (layout.size,) or theta.dtype != kind or not theta.flags.carray:
+        _refuse("theta must be as an earlier call returned it, but was changed since")
+    if inputs is not None and (inputs.dtype != kind or not inputs.flags.carray):
+        _refuse("inputs must be as an earlier call returned it, but was changed since")
+    for other in read:
+        # What owns its memory is no view of ours.
+        if other.base is not None:
+            for name, array in (("theta", theta), ("inputs", inputs)):
+                if array is not None and np.may_share_memory(array, other):
+                    _refuse(f"{name} must not share memory with X, y or sample_weight")
     # Whoever had it may have written to the padding, or put other arrays in the place of the views.
     theta.fill(0.0)
     out.weights[:], out.biases[:] = made.weights, made.biases
     return out
 
 
-def _check(name: str, array: Array, shape: tuple[int, ...], layout: Layout, read: tuple[Any, ...]) -> None:
-    if array.shape != shape or array.dtype != layout.dtype or not array.flags.carray:
-        raise ValueError(f"out.{name} must be as an earlier call returned it, but was changed since")
-    for other in read:
-        # What owns its memory is no view of ours.
-        if other.base is not None and np.may_share_memory(array, other):
-            raise ValueError(f"out.{name} must not share memory with X, y or sample_weight")
+def _refuse(words: str) -> NoReturn:
+    raise ValueError(f"out.{words}")

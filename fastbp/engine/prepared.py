@@ -132,8 +132,10 @@ def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> G
                 NO_RATES,
                 nothing,
             )
-            loss = losses[place]
-            return (loss, grads) if math.isfinite(loss) and all_finite(grads.weights[0][:, 0]) else None
+            loss, made = losses[place], grads._made
+            return (
+                (loss, grads) if math.isfinite(loss) and made is not None and all_finite(made.unit) else None
+            )
         finally:
             free.append(workspace)
 

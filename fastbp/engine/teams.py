@@ -7,11 +7,12 @@ import functools
 import math
 import os
 import queue
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from fastbp.validation import check_threads
 
@@ -39,19 +40,22 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
     To enter and to leave it takes a tenth of the smallest step. So there is a quick way for a call that calls nobody
     back, such as a step that is made again with other arrays. It takes the turn if nobody has it and it is not closed::
 
-        mine = [threading.get_ident()]
+        turn = lock.turn
         try:
-            if turn.setdefault("by", mine) is mine:
+            del turn["free"]  # whoever can has it; Ctrl-C comes at calls, so not before the next try
+        except KeyError:
+            pass
+        else:
+            try:
                 if "closed" not in turn:
                     ...
-                del turn["by"]
-        except BaseException:  # Ctrl-C may come at any call, also at that of `setdefault`
-            if "by" in turn and turn["by"] is mine:
-                del turn["by"]
-            raise
+            finally:
+                turn["free"] = True
+        del turn
 
     Whoever enters closes it, and waits for the call that has the turn. It stays closed until `open` is called. A signal
-    handler may interrupt that very call: to wait for it would be to wait for ever, so that is an error.
+    handler may interrupt that very call: to wait for it would be to wait for ever, so that is an error. Such a call is
+    known by its frame, in which the name `turn` stands for the turn as long as it has it.
     """
 
     if TYPE_CHECKING:
@@ -60,7 +64,7 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         def _at_fork_reinit(self) -> None: ...
 
     def __init__(self) -> None:
-        self.turn: dict[str, Any] = {"closed": True}
+        self.turn: dict[str, bool] = {"free": True, "closed": True}
 
     def __enter__(self) -> bool:  # type: ignore[override]
         """Wait until nobody else is inside and nobody has the turn."""
@@ -68,8 +72,8 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         try:
             self.acquire()
             self.turn["closed"] = True
-            while (by := self.turn.get("by")) is not None:
-                if by == [threading.get_ident()]:
+            while "free" not in self.turn:
+                if self._interrupted():
                     raise RuntimeError(
                         "the step that this call has interrupted trains the same model: train it later"
                     )
@@ -79,6 +83,14 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
                 self.release()
             raise
         return True
+
+    def _interrupted(self) -> bool:
+        """Whether a call of this very thread has the turn, and goes on when its caller's caller has returned."""
+        frame = sys._getframe()
+        while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+            if "turn" in frame.f_code.co_varnames and frame.f_locals.get("turn") is self.turn:
+                return True
+        return False
 
     def open(self) -> None:
         """Let others take the turn, until somebody enters: the last act of who has entered, and is in no callback."""
@@ -104,7 +116,8 @@ def _alone_after_fork() -> None:
     for lock in _training_locks:
         if not lock._is_owned():  # else this very thread trains, and goes on
             lock._at_fork_reinit()
-            lock.turn.pop("by", None)
+            if not lock._interrupted():
+                lock.turn["free"] = True
 
 
 if hasattr(os, "register_at_fork"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
@@ -141,22 +140,23 @@ class Trainer:
         are used as they are and not searched for NaN. Everything else is checked and converted first.
         """
         if sample_weight is None:
-            turn, loss = self._turn, None
-            mine = [get_ident()]
             # The quick way of a `TrainingLock`.
+            turn = self._turn
             try:
-                if turn.setdefault("by", mine) is mine:
+                del turn["free"]
+            except KeyError:
+                pass
+            else:
+                try:
                     session = self._session
                     if session is not None and session.prepared is not None and "closed" not in turn:
                         rate = self._rate
                         loss = session.prepared(x, y, self._scheduled(session) if rate is None else rate)
-                    del turn["by"]
-            except BaseException:
-                if "by" in turn and turn["by"] is mine:
-                    del turn["by"]
-                raise
-            if loss is not None:
-                return loss
+                        if loss is not None:
+                            return loss
+                finally:
+                    turn["free"] = True
+            del turn
         return self._step(x, y, sample_weight)
 
     def _step(self, x: Any, y: Any, sample_weight: ArrayLike | None) -> float:

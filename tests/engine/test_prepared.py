@@ -310,7 +310,7 @@ def test_a_gradient_shows_what_is_not_finite(loss, bad, dtype, rng):
             net.biases[0].fill(bias)
             grads = net.value_and_grad(x, y, loss)[1]
             net.value_and_grad(x, y, loss)
-            _, n, gradient = net.engine.prepared
+            _, n, _, gradient = net.engine.prepared
             assert n == 19
             assert gradient(x, y, grads) is not None
             for array in (x, y):

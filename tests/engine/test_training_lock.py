@@ -40,7 +40,7 @@ def test_a_step_like_the_last_one_does_not_enter(batch, entered):
         trainer.step(*batch)
     assert not entered
     assert trainer.steps == 7
-    assert "by" not in trainer.engine.training_lock.turn
+    assert "free" in trainer.engine.training_lock.turn
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,7 @@ def test_a_step_in_a_callback_leaves_it_closed(batch):
 
 def test_who_enters_waits_for_the_step_that_has_the_turn():
     lock, inside = training_lock(), threading.Event()
-    mine = []
-    assert lock.turn.setdefault("by", mine) is mine
+    del lock.turn["free"]
 
     def enter():
         with lock:
@@ -112,7 +111,7 @@ def test_who_enters_waits_for_the_step_that_has_the_turn():
     thread.start()
     assert not inside.wait(0.05)
     assert "closed" in lock.turn  # nobody can take the turn before it
-    del lock.turn["by"]
+    lock.turn["free"] = True
     assert inside.wait(60)
     thread.join()
 
@@ -165,13 +164,13 @@ def test_an_interrupted_step_gives_the_turn_back(batch):
     prepared, turn = trainer.session.prepared, trainer.engine.training_lock.turn
 
     def interrupted(x, y, rate):
-        assert "by" in turn
+        assert "free" not in turn
         raise KeyboardInterrupt
 
     trainer.session.prepared = interrupted
     with pytest.raises(KeyboardInterrupt):
         trainer.step(*batch)
-    assert "by" not in turn
+    assert "free" in turn
     trainer.session.prepared = prepared
     trainer.step(*batch)
     assert trainer.steps == 2
@@ -179,7 +178,7 @@ def test_an_interrupted_step_gives_the_turn_back(batch):
 
 def test_an_interrupted_wait_does_not_keep_the_lock(monkeypatch):
     lock = training_lock()
-    lock.turn["by"] = []
+    del lock.turn["free"]
 
     def interrupted(seconds):
         raise KeyboardInterrupt
@@ -193,10 +192,31 @@ def test_an_interrupted_wait_does_not_keep_the_lock(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_waits_for_no_step_of_its_parent():
     lock = training_lock()
-    lock.turn["by"] = []  # of another thread, which the child does not have
+    del lock.turn["free"]  # of another thread, which the child does not have
     child = os.fork()
     if child == 0:
         teams.time.sleep = lambda seconds: os._exit(1)
         with lock:
             os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_child_made_within_a_step_goes_on_with_it(batch):
+    trainer = fastbp.Trainer(make())
+    trainer.step(*batch)
+    prepared, children = trainer.session.prepared, []
+
+    def forks(x, y, rate):
+        children.append(os.fork())
+        return prepared(x, y, rate)
+
+    trainer.session.prepared = forks
+    state = trainer.engine.training_lock.turn
+    try:
+        trainer.step(*batch)
+        free = "free" in state
+    finally:
+        if children and children[0] == 0:
+            os._exit(0 if free and trainer.steps == 2 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 0
