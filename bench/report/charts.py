@@ -82,9 +82,9 @@ def _bars(ax: Any, case: dict[str, Any]) -> None:
     if np.isfinite(limit) and limit < 4 * values.max(initial=0):
         ax.axvline(limit, color=INK, linewidth=1, linestyle="--")
         ax.text(limit, 0, " FMA peak", rotation=90, va="bottom", ha="right", fontsize=7, color=INK)
-    for name, value, end in zip(names, values, high, strict=True):
+    for place, (value, end) in enumerate(zip(values, high, strict=True)):
         ax.annotate(
-            number(value), (end, name), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7
+            number(value), (end, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7
         )
     ax.set_title(case["name"], fontsize=10, color=INK)
     ax.tick_params(labelsize=8)

@@ -189,16 +189,26 @@ class Engine:
         """
         if type(n_threads) is not int or n_threads < 1:
             n_threads = check_threads(n_threads)
-        if type(x) is np.ndarray and x.shape == self._one_row and layer is None and out is None:
+        if type(x) is np.ndarray and x.shape == self._one_row and layer is None:
             flags = x.flags
             if x.dtype == self.dtype and flags.c_contiguous and flags.aligned and flags.writeable:
                 # One row: the call into compiled code takes most of the time, so nothing is prepared for it.
                 if self._row_plan is None:
                     self._row_plan = self.compiled().plan
-                row = np.empty((1, self.layout.n_outputs), self.dtype)
-                compiled.predict_row(self._row_plan, self.params, x, row)
-                return row
+                out = self._room_for(1, self.layout.n_outputs, out)
+                compiled.predict_row(self._row_plan, self.params, x, out)
+                return out
         return self._predict(x, n_threads, out, layer)
+
+    def _room_for(self, n: int, width: int, out: Array | None) -> Array:
+        """Return an array for outputs: `out` if that is given and fits."""
+        if out is None:
+            return np.empty((n, width), self.dtype)
+        if out.shape != (n, width) or out.dtype != self.dtype or not out.flags.carray:
+            raise ValueError(
+                f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, got {out.shape}"
+            )
+        return out
 
     def _predict(self, x: Any, n_threads: int | None, out: Array | None, layer: int | None) -> Array:
         """Do what `predict` does for any number of rows."""
@@ -210,13 +220,7 @@ class Engine:
             rows = Rows(layout, x)
         n = rows.n
         layers = len(layout.layers) if layer is None else layer + 1
-        width = layout.layers[layers - 1].units
-        if out is None:
-            out = np.empty((n, width), self.dtype)
-        elif out.shape != (n, width) or out.dtype != self.dtype or not out.flags.c_contiguous:
-            raise ValueError(
-                f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, got {out.shape}"
-            )
+        out = self._room_for(n, layout.layers[layers - 1].units, out)
         # As many threads as pay; passes are whole, so that a row is computed alike for any number of them.
         passes = -(-n // PREDICT_ROWS)
         useful = min(int(n * layout.flops_per_row / 3 / (10 * teams.TEAM_FLOPS)), passes)

@@ -72,18 +72,10 @@ def reuse(out: Any, layout: Layout, read: tuple[Any, ...], rows: int | None = No
     own = made.layout
     if own is not layout and (own.dtype, own.places) != (layout.dtype, layout.places):
         raise ValueError("out must be Gradients of a network with the same layers and dtype")
-    expected = None if rows is None else (rows, layout.n_inputs)
-    if (None if inputs is None else inputs.shape) != expected:
-        raise ValueError(
-            "out.inputs must be "
-            + (f"an array of shape {expected}" if expected else "None, since inputs=False")
-            + f", got {'None' if inputs is None else f'one of shape {inputs.shape}'}"
-        )
-    kind = layout.dtype
-    if theta.shape != (layout.size,) or theta.dtype != kind or not theta.flags.carray:
+    if inputs is not None or rows is not None:
+        _check_inputs(inputs, None if rows is None else (rows, layout.n_inputs), own.dtype)
+    if theta.shape != (layout.size,) or theta.dtype is not own.dtype or not theta.flags.carray:
         _refuse("theta must be as an earlier call returned it, but was changed since")
-    if inputs is not None and (inputs.dtype != kind or not inputs.flags.carray):
-        _refuse("inputs must be as an earlier call returned it, but was changed since")
     for other in read:
         # What owns its memory is no view of ours.
         if other.base is not None:
@@ -94,6 +86,15 @@ def reuse(out: Any, layout: Layout, read: tuple[Any, ...], rows: int | None = No
     theta.fill(0.0)
     out.weights[:], out.biases[:] = made.weights, made.biases
     return out
+
+
+def _check_inputs(inputs: Array | None, expected: tuple[int, int] | None, dtype: np.dtype[Any]) -> None:
+    shape = None if inputs is None else inputs.shape
+    if shape != expected:
+        wanted = f"an array of shape {expected}" if expected else "None, since inputs=False"
+        _refuse(f"inputs must be {wanted}, got {'one of shape ' if shape else ''}{shape}")
+    if inputs is not None and (inputs.dtype != dtype or not inputs.flags.carray):
+        _refuse("inputs must be as an earlier call returned it, but was changed since")
 
 
 def _refuse(words: str) -> NoReturn:

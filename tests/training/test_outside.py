@@ -87,7 +87,7 @@ def test_batches_in_parts_and_teams(n_threads, rng):
 
 
 def test_class_codes_and_sparse_rows(rng):
-    x = scipy.sparse.random(30, 12, 0.2, "csr", rng=rng, dtype=np.float32)
+    x = scipy.sparse.random(30, 12, 0.2, "csr", np.float32, random_state=rng)
     codes = rng.integers(0, 3, 30)
     nets = [Sequential([Dense(8, "relu"), Dropout(0.3), Dense(3)], n_inputs=12) for _ in range(3)]
     whole, parts, given = (Trainer(net, "cross_entropy") for net in nets)

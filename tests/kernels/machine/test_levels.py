@@ -103,13 +103,10 @@ def test_llvm_knows_the_levels_by_name():
 
 
 SUM = """
-define void @f(ptr %x, ptr %y) {
-  %a = load <16 x float>, ptr %x
-  %b = load <16 x float>, ptr %y
+define <16 x float> @f(<16 x float> %a, <16 x float> %b) {
   %c = fmul contract <16 x float> %a, %b
   %d = fadd contract <16 x float> %c, %a
-  store <16 x float> %d, ptr %y
-  ret void
+  ret <16 x float> %d
 }
 """
 
