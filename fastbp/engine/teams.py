@@ -34,6 +34,18 @@ _active_lock = threading.Lock()
 _training_locks: weakref.WeakSet[TrainingLock] = weakref.WeakSet()
 
 
+class Turn:
+    """Whose turn it is: nobody's while there is an attribute `free`. If it is `closed`, somebody waits for it.
+
+    Of two threads that delete an attribute one gets an error, and no operation of Python is quicker.
+    """
+
+    free: bool
+
+    def __init__(self) -> None:
+        self.free = self.closed = True
+
+
 class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checkers only
     """A lock for one trainable object: who trains it, callbacks included, may enter again; others wait.
 
@@ -42,15 +54,15 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
 
         turn = lock.turn
         try:
-            del turn["free"]  # whoever can has it; Ctrl-C comes at calls, so not before the next try
-        except KeyError:
+            del turn.free  # whoever can has it; Ctrl-C comes at calls, so not before the next try
+        except AttributeError:
             pass
         else:
             try:
-                if "closed" not in turn:
+                if not turn.closed:
                     ...
             finally:
-                turn["free"] = True
+                turn.free = True
         del turn
 
     Whoever enters closes it, and waits for the call that has the turn. It stays closed until `open` is called. A signal
@@ -64,15 +76,15 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         def _at_fork_reinit(self) -> None: ...
 
     def __init__(self) -> None:
-        self.turn: dict[str, bool] = {"free": True, "closed": True}
+        self.turn = Turn()
 
     def __enter__(self) -> bool:  # type: ignore[override]
         """Wait until nobody else is inside and nobody has the turn."""
         again = self._is_owned()
         try:
             self.acquire()
-            self.turn["closed"] = True
-            while "free" not in self.turn:
+            self.turn.closed = True
+            while not hasattr(self.turn, "free"):
                 if self._interrupted():
                     raise RuntimeError(
                         "the step that this call has interrupted trains the same model: train it later"
@@ -94,7 +106,7 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
 
     def open(self) -> None:
         """Let others take the turn, until somebody enters: the last act of who has entered, and is in no callback."""
-        self.turn.pop("closed", None)
+        self.turn.closed = False
 
 
 def training_lock() -> TrainingLock:
@@ -117,7 +129,7 @@ def _alone_after_fork() -> None:
         if not lock._is_owned():  # else this very thread trains, and goes on
             lock._at_fork_reinit()
             if not lock._interrupted():
-                lock.turn["free"] = True
+                lock.turn.free = True
 
 
 if hasattr(os, "register_at_fork"):

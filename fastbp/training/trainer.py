@@ -143,19 +143,19 @@ class Trainer:
             # The quick way of a `TrainingLock`.
             turn = self._turn
             try:
-                del turn["free"]
-            except KeyError:
+                del turn.free
+            except AttributeError:
                 pass
             else:
                 try:
                     session = self._session
-                    if session is not None and session.prepared is not None and "closed" not in turn:
+                    if session is not None and session.prepared is not None and not turn.closed:
                         rate = self._rate
                         loss = session.prepared(x, y, self._scheduled(session) if rate is None else rate)
                         if loss is not None:
                             return loss
                 finally:
-                    turn["free"] = True
+                    turn.free = True
             del turn
         return self._step(x, y, sample_weight)
 

@@ -40,7 +40,7 @@ def test_a_step_like_the_last_one_does_not_enter(batch, entered):
         trainer.step(*batch)
     assert not entered
     assert trainer.steps == 7
-    assert "free" in trainer.engine.training_lock.turn
+    assert trainer.engine.training_lock.turn.free
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_whoever_enters_closes_the_quick_way(other, batch, entered):
         for net, trainer in zip(nets, trainers, strict=True):
             for _ in range(3):
                 if net is nets[1]:
-                    net.engine.training_lock.turn["closed"] = True
+                    net.engine.training_lock.turn.closed = True
                     trainer.session.prepared = None
                 trainer.step(*batch)
             other(net, trainer, *batch)
@@ -90,10 +90,10 @@ def test_a_step_in_a_callback_leaves_it_closed(batch):
         def on_epoch_end(self, epoch, logs):
             for _ in range(3):
                 trainer.step(*batch)
-                seen.append("closed" in turn)
+                seen.append(turn.closed)
 
     trainer.step(*batch)
-    assert "closed" not in turn
+    assert not turn.closed
     net.fit(*batch, epochs=2, callbacks=[Steps()], verbose=0)
     assert seen == [True] * 6
     assert trainer.steps == 7
@@ -101,7 +101,7 @@ def test_a_step_in_a_callback_leaves_it_closed(batch):
 
 def test_who_enters_waits_for_the_step_that_has_the_turn():
     lock, inside = training_lock(), threading.Event()
-    del lock.turn["free"]
+    del lock.turn.free
 
     def enter():
         with lock:
@@ -110,8 +110,8 @@ def test_who_enters_waits_for_the_step_that_has_the_turn():
     thread = threading.Thread(target=enter)
     thread.start()
     assert not inside.wait(0.05)
-    assert "closed" in lock.turn  # nobody can take the turn before it
-    lock.turn["free"] = True
+    assert lock.turn.closed  # nobody can take the turn before it
+    lock.turn.free = True
     assert inside.wait(60)
     thread.join()
 
@@ -164,13 +164,13 @@ def test_an_interrupted_step_gives_the_turn_back(batch):
     prepared, turn = trainer.session.prepared, trainer.engine.training_lock.turn
 
     def interrupted(x, y, rate):
-        assert "free" not in turn
+        assert not hasattr(turn, "free")
         raise KeyboardInterrupt
 
     trainer.session.prepared = interrupted
     with pytest.raises(KeyboardInterrupt):
         trainer.step(*batch)
-    assert "free" in turn
+    assert turn.free
     trainer.session.prepared = prepared
     trainer.step(*batch)
     assert trainer.steps == 2
@@ -178,7 +178,7 @@ def test_an_interrupted_step_gives_the_turn_back(batch):
 
 def test_an_interrupted_wait_does_not_keep_the_lock(monkeypatch):
     lock = training_lock()
-    del lock.turn["free"]
+    del lock.turn.free
 
     def interrupted(seconds):
         raise KeyboardInterrupt
@@ -192,7 +192,7 @@ def test_an_interrupted_wait_does_not_keep_the_lock(monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_waits_for_no_step_of_its_parent():
     lock = training_lock()
-    del lock.turn["free"]  # of another thread, which the child does not have
+    del lock.turn.free  # of another thread, which the child does not have
     child = os.fork()
     if child == 0:
         teams.time.sleep = lambda seconds: os._exit(1)
@@ -215,7 +215,7 @@ def test_a_child_made_within_a_step_goes_on_with_it(batch):
     state = trainer.engine.training_lock.turn
     try:
         trainer.step(*batch)
-        free = "free" in state
+        free = hasattr(state, "free")
     finally:
         if children and children[0] == 0:
             os._exit(0 if free and trainer.steps == 2 else 1)
