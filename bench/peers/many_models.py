@@ -83,17 +83,23 @@ class Many(ABC):
 class Fastbp(Many):
     """`fastbp.fit_many` on a list of models."""
 
+    nets: Any
+
     def build(self) -> None:
         """Make the networks; a first call loads the kernels."""
         import fastbp
 
         inputs, units, _ = self.workload.sizes
         layers = [fastbp.Dense(units, "relu"), fastbp.Dense(1)]
-        self.nets = [fastbp.Sequential(layers, n_inputs=inputs, dtype=self.case.dtype) for _ in self.x]
+        self.make(fastbp.Sequential(layers, n_inputs=inputs, dtype=self.case.dtype))
         self.optimizer = fastbp.Adam(self.workload.learning_rate, **ADAM)
         # The orders of all epochs are one pass without shuffling, so that its batches are those of the others.
         self.rows = self.orders.reshape(-1)
         self.train()
+
+    def make(self, net: Any) -> None:
+        """Make the models, of the architecture of `net`."""
+        self.nets = [net.copy() for _ in self.x]
 
     def reset(self) -> None:
         """Initial parameters; every call starts a new optimizer."""
@@ -127,6 +133,28 @@ class Fastbp(Many):
                 lambda net: net.biases[1],
             )
         ]
+
+
+class FastbpStack(Fastbp):
+    """`fastbp.fit_many` on a `Stack`, whose models are one array, as with the other peers."""
+
+    def make(self, net: Any) -> None:
+        """Make the stack."""
+        import fastbp
+
+        self.nets = fastbp.Stack(net, len(self.x))
+
+    def reset(self) -> None:
+        """Initial parameters; every call starts a new optimizer."""
+        self.nets.theta[...] = np.concatenate(
+            [values.reshape(len(self.x), -1) for values in self.start], axis=1
+        )
+
+    def parameters(self) -> list[Array]:
+        """The stack's array, taken apart."""
+        bounds = np.cumsum([values[0].size for values in self.start])[:-1]
+        parts = np.split(self.nets.theta, bounds, axis=1)
+        return [part.reshape(values.shape) for part, values in zip(parts, self.start, strict=True)]
 
 
 def fit_epochs(model: Any, x: Array, y: Array, epochs: int) -> Any:

@@ -110,6 +110,7 @@ SUITES = {
             "samples/s",
             (
                 Peer(OURS, "many_models:Fastbp", ("fastbp",)),
+                Peer("fastbp-stack", "many_models:FastbpStack", ("fastbp",)),
                 Peer("sklearn", "many_models:ScikitLearn", ("sklearn", "joblib")),
                 Peer("numpy-hand", "many_models:NumpyHand", ()),
                 Peer("torch-vmap", "many_models:TorchVmap", _TORCH),

@@ -26,7 +26,7 @@ from fastbp.many.tasks import Generators, Task
 from fastbp.many.work import Control
 from fastbp.schedules import ConstantSchedule, Schedule
 from fastbp.sequential import Sequential
-from fastbp.training import History
+from fastbp.training.history import History, Recorded
 
 # A group that is not full pays if at least one in so many lanes is used.
 LEAST_SHARE = 2
@@ -153,12 +153,12 @@ class Group:
         steps = -(-n // batch)
         plan = Plan(shape, settings.objective, settings.optimizer.rule(), batch)
         start = self._read()
-        layouts = {id(task.layout): task.layout for task in tasks}.values()
-        penalized = any(layer.l1 or layer.l2 for layout in layouts for layer in layout.layers)
+        kinds = _distinct(tasks)
+        penalized = any(layer.l1 or layer.l2 for task in kinds for layer in task.layout.layers)
         lanes = Lanes(plan, start, [task.layout.layers for task in tasks] if penalized else None)
-        x, y, codes, base = _data(tasks)
-        orders = _orders(tasks, self._generators, batch < n and settings.shuffle)
-        schedules = _schedules(tasks, steps)
+        x, y, codes, base = _data(tasks, kinds)
+        orders = _orders(tasks, kinds, self._generators, batch < n and settings.shuffle)
+        schedules = _schedules(tasks, kinds, steps)
         losses = np.empty((len(tasks), settings.epochs))
         rates = np.empty((settings.epochs, len(tasks)))
         seconds: list[float] = []
@@ -192,13 +192,13 @@ class Group:
         failed = []
         whole = math.isfinite(float(losses.sum())) and all_finite(theta)
         good = np.logical_and(np.isfinite(losses).all(axis=1), np.isfinite(theta).all(axis=1))
-        columns = losses.tolist(), rates.T.tolist()
+        recorded = Recorded(losses, rates, seconds)
         for k, task in enumerate(self._tasks):
             if not (whole or good[k]):
                 theta[k] = start[k]
                 failed.append(task)
                 continue
-            self._histories[task.number] = History.of(columns[0][k], columns[1][k], seconds)
+            self._histories[task.number] = History.of(recorded, k)
         if failed:
             self._write(theta)
         return failed
@@ -225,14 +225,22 @@ class Group:
             self._members[i].engine.theta[:] = own
 
 
-def _data(tasks: list[Task]) -> tuple[Array, Array, bool, Array]:
+def _distinct(tasks: list[Task]) -> list[Task]:
+    """Return one task of each kind: of all that are equal but for their models, and for where their rows begin."""
+    kinds = {(id(task.layout), id(task.source), id(task.settings), id(task.chosen)): task for task in tasks}
+    return list(kinds.values())
+
+
+def _data(tasks: list[Task], kinds: list[Task]) -> tuple[Array, Array, bool, Array]:
     """Return x and y of all tasks, flat, whether y holds codes, and each task's row 0."""
     sources: dict[int, Rows] = {}
-    for task in tasks:
+    for task in kinds:
         assert isinstance(task.source, Rows)
         sources.setdefault(id(task.source), task.source)
-    begins = dict(zip(sources, np.cumsum([0, *map(len, sources.values())]).tolist(), strict=False))
-    base = np.array([begins[id(task.source)] + task.base for task in tasks], np.int64)
+    base = np.array([task.base for task in tasks], np.int64)
+    if len(sources) > 1:
+        begins = dict(zip(sources, np.cumsum([0, *map(len, sources.values())]).tolist(), strict=False))
+        base += [begins[id(task.source)] for task in tasks]
     first, *others = sources.values()
     if not others:
         return first.values, first.y, first.codes, base
@@ -241,10 +249,12 @@ def _data(tasks: list[Task]) -> tuple[Array, Array, bool, Array]:
     return x, y, first.codes, base
 
 
-def _orders(tasks: list[Task], generators: Generators, shuffled: bool) -> Callable[[int, int], Array]:
+def _orders(
+    tasks: list[Task], kinds: list[Task], generators: Generators, shuffled: bool
+) -> Callable[[int, int], Array]:
     """Return orders(epoch, count): the rows of so many epochs, one order for all tasks, or (epochs, n, tasks)."""
     first, n = tasks[0], tasks[0].n
-    alike = all(task.chosen is first.chosen and task.settings.seed == first.settings.seed for task in tasks)
+    alike = all(task.chosen is first.chosen and task.settings.seed == first.settings.seed for task in kinds)
     alike = alike and (not shuffled or first.settings.seed is not None)
     draws = [generators.of(task, n) for task in (tasks[:1] if alike else tasks)]
     for rng in draws:
@@ -265,16 +275,19 @@ def _orders(tasks: list[Task], generators: Generators, shuffled: bool) -> Callab
     return orders
 
 
-def _schedules(tasks: list[Task], steps: int) -> Callable[[int, int], Array]:
+def _schedules(tasks: list[Task], kinds: list[Task], steps: int) -> Callable[[int, int], Array]:
     """Return rates(epoch, count): the learning rates of the steps of so many epochs, (steps, tasks), or (1, tasks)."""
     epochs = tasks[0].settings.epochs
-    kinds = {id(task.settings): task.settings for task in tasks}
     bound: dict[int, Schedule] = {
-        key: settings.optimizer.schedule.bind(steps, epochs) for key, settings in kinds.items()
+        id(task.settings): task.settings.optimizer.schedule.bind(steps, epochs) for task in kinds
     }
-    of_task = [bound[id(task.settings)] for task in tasks]
-    if all(isinstance(schedule, ConstantSchedule) for schedule in bound.values()):
-        constant = np.array([[float(schedule.learning_rate) for schedule in of_task]])
+    constants = {
+        key: float(schedule.learning_rate)
+        for key, schedule in bound.items()
+        if isinstance(schedule, ConstantSchedule)
+    }
+    if len(constants) == len(bound):
+        constant = np.array([[constants[id(task.settings)] for task in tasks]])
         return lambda epoch, count: constant
 
     def rates(epoch: int, count: int) -> Array:

@@ -3,8 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
 
 __all__ = ["History"]
+
+
+class Recorded(NamedTuple):
+    """What many models that were trained together have logged, without validation.
+
+    `loss` is (models, epochs), `learning_rate` (epochs, models), and `seconds` has a number per epoch.
+    """
+
+    loss: NDArray[Any]
+    learning_rate: NDArray[Any]
+    seconds: list[float]
+
+    def logs(self, place: int) -> dict[str, list[float]]:
+        """Return the logs of one model: lists of its own."""
+        return {
+            "loss": self.loss[place].tolist(),
+            "val_loss": [],
+            "epoch_seconds": self.seconds.copy(),
+            "learning_rate": self.learning_rate[:, place].tolist(),
+        }
 
 
 class History:
@@ -35,23 +58,26 @@ class History:
     __module__ = "fastbp"
 
     error: Exception | None = None
+    logs: dict[str, list[float]]
+    _recorded: Recorded
+    _place: int
 
     def __init__(self, logs: Mapping[str, list[float]] | None = None) -> None:
-        self.logs: dict[str, list[float]] = {name: list(values) for name, values in (logs or {}).items()}
+        self.logs = {name: list(values) for name, values in (logs or {}).items()}
         for name in ("loss", "val_loss", "epoch_seconds", "learning_rate"):
             self.logs.setdefault(name, [])
 
     @classmethod
-    def of(cls, loss: list[float], learning_rate: list[float], seconds: list[float]) -> History:
-        """Return a history without validation; the first two lists are kept, the third is copied."""
+    def of(cls, recorded: Recorded, place: int) -> History:
+        """Return the history of one of many models; its lists are made when somebody asks for them."""
         history = cls.__new__(cls)
-        history.logs = {
-            "loss": loss,
-            "val_loss": [],
-            "epoch_seconds": seconds.copy(),
-            "learning_rate": learning_rate,
-        }
+        history._recorded, history._place = recorded, place
         return history
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the lists, and not what all of the models have recorded."""
+        self.logs  # noqa: B018 - made now
+        return {name: value for name, value in self.__dict__.items() if name not in ("_recorded", "_place")}
 
     @property
     def loss(self) -> list[float]:
@@ -68,13 +94,16 @@ class History:
         """Duration of each epoch."""
         return self.logs["epoch_seconds"]
 
-    def __getattr__(self, name: str) -> list[float]:
+    def __getattr__(self, name: str) -> Any:
         """Return the series of that name (metrics)."""
-        logs = self.__dict__.get("logs", {})
-        if name in logs:
-            series: list[float] = logs[name]
-            return series
-        raise AttributeError(f"the history has no {name!r}; it has {', '.join(logs)}")
+        if name == "logs":
+            if "_recorded" not in self.__dict__:
+                raise AttributeError(name)
+            self.logs = self._recorded.logs(self._place)
+            return self.logs
+        if name in self.logs:
+            return self.logs[name]
+        raise AttributeError(f"the history has no {name!r}; it has {', '.join(self.logs)}")
 
     def __getitem__(self, name: str) -> list[float]:
         """Return the series of that name."""
