@@ -105,7 +105,7 @@ def find(task, data, group, first, m):
                 data.found[r * side + lane] = row + data.base[base + lane]
 
 
-@kernel
+@kernel(inline=True)
 def gather(task, net, data, group, first, m):
     """Copy m rows of the order, from place `first` on, to the input of the first layer and the delta of the last."""
     find(task, data, group, first, m)
@@ -167,7 +167,7 @@ def gather_own(net, data, m):
         r += count
 
 
-@kernel
+@kernel(inline=True)
 def forward(net, m):
     """z = a W + b, a = f(z), layer by layer, for m rows."""
     work, side = net.work, lanes(net.work)
@@ -187,7 +187,7 @@ def forward(net, m):
             activations.forward(layer.activation, work, z, layer.a * side, m * o * side, True)
 
 
-@kernel
+@kernel(inline=True)
 def add_rows(work, d, grad, b, m, o, accumulate):
     """db = sum over m rows of delta, added to what is there if `accumulate`."""
     side = lanes(work)
@@ -198,7 +198,7 @@ def add_rows(work, d, grad, b, m, o, accumulate):
         store(grad, (b + j) * side, acc)
 
 
-@kernel
+@kernel(inline=True)
 def backward(net, m, accumulate):
     """delta f'(z), dW = x' delta, db = sum of delta, and delta W' for the layer below, from the last layer on."""
     work, grad, side = net.work, net.grad, lanes(net.work)
@@ -221,7 +221,7 @@ def backward(net, m, accumulate):
             product(Grid(work, d, o * side, side), Grid(net.params, w, side, o * side), zeros, below, m, i, o)
 
 
-@kernel
+@kernel(inline=True)
 def penalty(net, factors, out, times):
     """Add `times` the penalty l1 sum |W| + l2 / 2 sum W^2 of each model to `out`."""
     side = lanes(net.params)
@@ -237,7 +237,7 @@ def penalty(net, factors, out, times):
                 out[lane] += cost * times
 
 
-@kernel
+@kernel(inline=True)
 def update(net, factors):
     """One step of the plan's rule for all models of a group; weights are penalized, biases are not."""
     plan, side = net.plan, lanes(net.params)
@@ -254,7 +254,7 @@ def update(net, factors):
             optimizers.step_lanes(code, size, numbers, net.params, net.grad, net.state, b0, b0, b1, free)
 
 
-@kernel
+@kernel(inline=True)
 def batch(task, net, data, factors, total, group, first, m):
     """One step with the m rows from place `first` of the order on; its loss times m is added to `total`."""
     plan, work, side = net.plan, net.work, lanes(net.work)
