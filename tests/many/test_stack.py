@@ -134,3 +134,19 @@ def test_copies_and_pickles(net):
 def test_wrong_arguments(given, message, net):
     with pytest.raises((TypeError, ValueError), match=message):
         fb.Stack(**{"net": net, "n": 2, **given})
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.copy, copy.deepcopy, lambda history: pickle.loads(pickle.dumps(history))]
+)
+def test_a_history_of_a_stack_is_copied_without_the_others(copied, rng):
+    """What all models have recorded is one array, which a copy must not take along."""
+    x = rng.normal(size=(30, 2)).astype("float32")
+    net = fb.Sequential([fb.Dense(3, "tanh"), fb.Dense(1)], n_inputs=2, seed=0)
+    stack = fb.fit_many(net, x, x[:, :1], n=300, epochs=2)
+    one = copied(stack.histories[7])
+    assert one.logs == stack.histories[7].logs
+    assert len(one) == 2 and one.error is None
+    assert len(pickle.dumps(one)) < 1000
+    with pytest.raises(AttributeError, match="has no 'accuracy'"):
+        one.accuracy  # noqa: B018
