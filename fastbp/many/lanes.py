@@ -38,15 +38,19 @@ def grouped(tasks: Sequence[Task]) -> tuple[list[list[Task]], list[Task]]:
     kinds: dict[Any, list[Task]] = {}
     alone: list[Task] = []
     known: dict[tuple[int, ...], list[Task]] = {}
+    before, place = None, alone
     for task in tasks:
         if task.callbacks or task.validation is not None:
             alone.append(task)
             continue
-        same = (id(task.layout), id(task.source), id(task.settings), id(task.chosen))
-        if same not in known:
-            key = _kind(task)
-            known[same] = alone if key is None else kinds.setdefault(key, [])
-        known[same].append(task)
+        if before is None or not task.is_like(before):
+            same = (id(task.layout), id(task.source), id(task.settings), id(task.chosen))
+            if same not in known:
+                key = _kind(task)
+                known[same] = alone if key is None else kinds.setdefault(key, [])
+            place = known[same]
+        place.append(task)
+        before = task
     groups = []
     for alike in kinds.values():
         side = lanes_of(alike[0].layout.dtype)
@@ -194,11 +198,11 @@ class Group:
         good = np.logical_and(np.isfinite(losses).all(axis=1), np.isfinite(theta).all(axis=1))
         recorded = Recorded(losses, rates, seconds)
         for k, task in enumerate(self._tasks):
-            if not (whole or good[k]):
+            if whole or good[k]:
+                self._histories[task.number] = History.of(recorded, k)
+            else:
                 theta[k] = start[k]
                 failed.append(task)
-                continue
-            self._histories[task.number] = History.of(recorded, k)
         if failed:
             self._write(theta)
         return failed
@@ -226,9 +230,8 @@ class Group:
 
 
 def _distinct(tasks: list[Task]) -> list[Task]:
-    """Return one task of each kind: of all that are equal but for their models, and for where their rows begin."""
-    kinds = {(id(task.layout), id(task.source), id(task.settings), id(task.chosen)): task for task in tasks}
-    return list(kinds.values())
+    """Return the tasks that differ from the one before in more than the model, and where its rows begin."""
+    return [task for k, task in enumerate(tasks) if k == 0 or not task.is_like(tasks[k - 1])]
 
 
 def _data(tasks: list[Task], kinds: list[Task]) -> tuple[Array, Array, bool, Array]:

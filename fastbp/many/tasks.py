@@ -30,6 +30,15 @@ class Task:
     settings: Fit
     callbacks: list[Any]
 
+    def is_like(self, other: Task) -> bool:
+        """Whether both have one kind of everything, but for the model and for where its rows begin."""
+        return (
+            self.settings is other.settings
+            and self.source is other.source
+            and self.layout is other.layout
+            and self.chosen is other.chosen
+        )
+
     @property
     def rows(self) -> Array | None:
         """The row numbers of `source` to train on; None: all."""
