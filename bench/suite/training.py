@@ -276,7 +276,7 @@ class CompiledLoss(Timed):
 class CompiledPair(Timed):
     """The two functions of `CompiledLoss` by themselves: what they cost whoever calls them."""
 
-    params = [1, 7]
+    params = [[1, 7]]
     param_names = ["outputs"]
 
     def setup(self, n_outputs):
