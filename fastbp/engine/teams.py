@@ -82,13 +82,12 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         """Wait until nobody else is inside and nobody has the turn."""
         again = self._is_owned()
         try:
-            self.acquire()
+            if not self.acquire(blocking=False):
+                self._refuse_within()  # whoever is inside waits for that step
+                self.acquire()
             self.turn.closed = True
             while not hasattr(self.turn, "free"):
-                if self._interrupted():
-                    raise RuntimeError(
-                        "the step that this call has interrupted trains the same model: train it later"
-                    )
+                self._refuse_within()
                 time.sleep(GLANCE)
         except BaseException:
             if not again and self._is_owned():
@@ -96,8 +95,17 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
             raise
         return True
 
+    def _refuse_within(self) -> None:
+        """Raise an error if this call has interrupted the one that has the turn, and would wait for ever."""
+        if self._interrupted():
+            raise RuntimeError(
+                "the step that this call has interrupted trains the same model: train it later"
+            )
+
     def _interrupted(self) -> bool:
         """Whether a call of this very thread has the turn, and goes on when its caller's caller has returned."""
+        if hasattr(self.turn, "free"):
+            return False
         frame = sys._getframe()
         while (frame := frame.f_back) is not None:  # type: ignore[assignment]
             if "turn" in frame.f_code.co_varnames and frame.f_locals.get("turn") is self.turn:

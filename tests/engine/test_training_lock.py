@@ -201,6 +201,35 @@ def test_a_child_waits_for_no_step_of_its_parent():
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
+def test_what_interrupts_a_step_does_not_wait_for_who_waits_for_it(batch):
+    """Another thread is inside the lock, and waits for the step that a signal handler has interrupted."""
+    trainer = fastbp.Trainer(make())
+    trainer.step(*batch)
+    prepared, told = trainer.session.prepared, []
+    lock = trainer.engine.training_lock
+    other = threading.Thread(target=trainer.forward, args=(batch[0],), daemon=True)
+
+    def interrupted(x, y, rate):
+        other.start()
+        while not lock.turn.closed:
+            time.sleep(1e-3)
+        trainer.session.prepared = prepared
+        with pytest.raises(RuntimeError, match="train it later"):
+            trainer.step(*batch)
+        told.append(True)
+        return prepared(x, y, rate)
+
+    trainer.session.prepared = interrupted
+    thread = threading.Thread(target=trainer.step, args=batch, daemon=True)
+    thread.start()
+    thread.join(60)
+    assert told
+    other.join(60)
+    assert not thread.is_alive() and not other.is_alive()
+    trainer.step(*batch)
+    assert trainer.steps == 3
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_child_made_within_a_step_goes_on_with_it(batch):
     trainer = fastbp.Trainer(make())
