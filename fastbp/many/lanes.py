@@ -140,8 +140,10 @@ class Group:
         assert shape is not None
         with contextlib.ExitStack() as locks:
             if isinstance(self._members, list):
-                for task in tasks:
-                    locks.enter_context(self._members[task.number].engine.training_lock)
+                # In one order, whatever that of the list is: two calls that share nets must not wait for each other.
+                own = [self._members[task.number].engine.training_lock for task in tasks]
+                for lock in sorted(own, key=id):
+                    locks.enter_context(lock)
             failed = self._train(shape, control)
         for task in failed:
             self._alone(task, control)

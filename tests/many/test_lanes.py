@@ -6,6 +6,7 @@ import pytest
 import fastbp as fb
 from fastbp.engine.lanes import Lanes, lanes_of, pays
 from fastbp.engine.layout import layout_of
+from fastbp.engine.teams import TrainingLock
 from fastbp.layers import Layer
 from fastbp.many import training
 from fastbp.many.lanes import grouped
@@ -117,6 +118,21 @@ def test_the_same_bits_for_any_number_of_threads(data):
     for others in results[1:]:
         for one, other in zip(results[0], others, strict=True):
             assert np.array_equal(one, other)
+
+
+def test_locks_are_entered_in_one_order(data, monkeypatch):
+    """Else two calls with the same nets, in another order, could wait for each other for ever."""
+    side = lanes_of(np.dtype(np.float32))
+    nets = [fb.Sequential([fb.Dense(3, "tanh"), fb.Dense(1)], n_inputs=4, seed=i) for i in range(side)]
+    entered, enter = [], TrainingLock.__enter__
+    monkeypatch.setattr(TrainingLock, "__enter__", lambda self: entered.append(self) or enter(self))
+    fb.fit_many(nets, *data)
+    orders = [list(entered)]
+    entered.clear()
+    fb.fit_many(nets[::-1], *data)
+    orders.append(list(entered))
+    assert orders[0] == orders[1]
+    assert {id(lock) for lock in entered} == {id(net.engine.training_lock) for net in nets}
 
 
 def test_which_nets_share_vectors(data, monkeypatch):
