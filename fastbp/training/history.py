@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -58,7 +59,6 @@ class History:
     __module__ = "fastbp"
 
     error: Exception | None = None
-    logs: dict[str, list[float]]
     _recorded: Recorded
     _place: int
 
@@ -76,8 +76,13 @@ class History:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the lists, and not what all of the models have recorded."""
-        self.logs  # noqa: B018 - made now
-        return {name: value for name, value in self.__dict__.items() if name not in ("_recorded", "_place")}
+        state = {name: value for name, value in self.__dict__.items() if name not in ("_recorded", "_place")}
+        return {**state, "logs": self.logs}
+
+    @functools.cached_property
+    def logs(self) -> dict[str, list[float]]:
+        """All series by name."""
+        return self._recorded.logs(self._place)
 
     @property
     def loss(self) -> list[float]:
@@ -94,13 +99,10 @@ class History:
         """Duration of each epoch."""
         return self.logs["epoch_seconds"]
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> list[float]:
         """Return the series of that name (metrics)."""
-        if name == "logs":
-            if "_recorded" not in self.__dict__:
-                raise AttributeError(name)
-            self.logs = self._recorded.logs(self._place)
-            return self.logs
+        if name in ("logs", "_recorded"):  # of an object that is being unpickled
+            raise AttributeError(name)
         if name in self.logs:
             return self.logs[name]
         raise AttributeError(f"the history has no {name!r}; it has {', '.join(self.logs)}")
