@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.arrays import BLAS_ALONE, all_finite
+from fastbp.arrays import all_finite
 from fastbp.engine.gradients import Gradients, new_gradients, reuse
 from fastbp.engine.layout import Layout
 from fastbp.engine.memory import Array
@@ -104,7 +104,6 @@ def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> G
     finite again in a sum. So the loss and the gradient of one unit are finite only if all rows are.
     """
     layout, nothing, free = workspace.layout, workspace.out, [workspace]
-    isfinite, vdot, short = math.isfinite, np.vdot, layout.n_inputs <= BLAS_ALONE
     job, losses, work, place = workspace.job, workspace.losses, workspace.work, p.LOSS_SUM
     workspace.ask(workspace.question(p.GRADIENT, 0, n, mass=n))
 
@@ -134,11 +133,9 @@ def gradient_of(workspace: Workspace, params: Array, is_like: Like, n: int) -> G
                 nothing,
             )
             loss, made = losses[place], grads._made
-            if made is None or not isfinite(loss):
-                return None
-            unit = made.unit
-            # The sum of squares is the first thing that `all_finite` looks at; mostly it is the last, too.
-            return (loss, grads) if (short and isfinite(vdot(unit, unit))) or all_finite(unit) else None
+            return (
+                (loss, grads) if made is not None and math.isfinite(loss) and all_finite(made.unit) else None
+            )
         finally:
             free.append(workspace)
 
