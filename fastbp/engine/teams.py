@@ -12,6 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from fastbp.validation import check_threads
@@ -106,10 +107,11 @@ class TrainingLock(_thread.RLock):  # type: ignore[misc]  # final to type checke
         """Whether a call of this very thread has the turn, and goes on when its caller's caller has returned."""
         if hasattr(self.turn, "free"):
             return False
-        frame = sys._getframe()
-        while (frame := frame.f_back) is not None:  # type: ignore[assignment]
+        frame: FrameType | None = sys._getframe()
+        while frame is not None:
             if "turn" in frame.f_code.co_varnames and frame.f_locals.get("turn") is self.turn:
                 return True
+            frame = frame.f_back
         return False
 
     def open(self) -> None:
