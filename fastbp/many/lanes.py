@@ -37,18 +37,14 @@ def grouped(tasks: Sequence[Task]) -> tuple[list[list[Task]], list[Task]]:
     """Return lists of tasks that can be trained side by side, and the tasks for models one by one."""
     kinds: dict[Any, list[Task]] = {}
     alone: list[Task] = []
-    known: dict[tuple[int, ...], list[Task]] = {}
     before, place = None, alone
     for task in tasks:
         if task.callbacks or task.validation is not None:
             alone.append(task)
             continue
         if before is None or not task.is_like(before):
-            same = (id(task.layout), id(task.source), id(task.settings), id(task.chosen))
-            if same not in known:
-                key = _kind(task)
-                known[same] = alone if key is None else kinds.setdefault(key, [])
-            place = known[same]
+            key = _kind(task)
+            place = alone if key is None else kinds.setdefault(key, [])
         place.append(task)
         before = task
     groups = []

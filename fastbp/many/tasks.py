@@ -31,7 +31,7 @@ class Task:
     callbacks: list[Any]
 
     def is_like(self, other: Task) -> bool:
-        """Whether both have one kind of everything, but for the model and for where its rows begin."""
+        """Whether both share layout, source, settings and row numbers; models and where rows begin may differ."""
         return (
             self.settings is other.settings
             and self.source is other.source
