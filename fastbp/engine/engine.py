@@ -56,7 +56,7 @@ class Engine:
         Held by who trains the parameters; predictions do not ask for it.
     weights, biases : lists of ndarray
         Live views (fan_in, fan_out) and (fan_out,) into theta; None for a layer without bias.
-    prepared : (Objective, int, str or Loss, callable) or None
+    prepared : (Objective, int, str or Objective, callable) or None
         gradient(x, y, out) of that objective, so many rows, and what the user has named the loss by: see `prepare`.
     """
 
@@ -206,7 +206,8 @@ class Engine:
             return np.empty((n, width), self.dtype)
         if out.shape != (n, width) or out.dtype != self.dtype or not out.flags.carray:
             raise ValueError(
-                f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, got {out.shape}"
+                f"out must be a C-contiguous {self.dtype} array of shape {(n, width)}, to be written to, "
+                f"got {out.dtype} {out.shape}"
             )
         return out
 

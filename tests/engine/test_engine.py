@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+import fastbp
 from fastbp.engine import Engine
 from fastbp.engine.session import Session
 from fastbp.layers import ACTIVATION_NAMES, Layer
@@ -170,6 +171,20 @@ def test_a_broken_sparse_matrix_reaches_no_kernel(parts, message, net):
 def test_targets_that_do_not_fit(y, name, error, message, net):
     with pytest.raises(error, match=message):
         net.loss(np.zeros((4, 3)), y, Objective(name))
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_outputs_are_the_same_with_out(n, dtype, rng):
+    """One row has a way of its own, whose sums are in another order than those of many rows."""
+    for seed in range(10):
+        net = fastbp.Sequential([fastbp.Dense(5), fastbp.Dense(2)], n_inputs=1, dtype=dtype, seed=seed).engine
+        x = rng.normal(size=(n, 1)).astype(dtype)
+        out = np.empty((n, 2), dtype)
+        assert net.predict(x, out=out) is out
+        assert np.array_equal(out, net.predict(x))
+        out.flags.writeable = False
+        with pytest.raises(ValueError, match="to be written to"):
+            net.predict(x, out=out)
 
 
 def test_other_arguments_that_do_not_fit(net):
