@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbp.arrays import to_real
+from fastbp.arrays import BLAS_ALONE, to_real
 from fastbp.engine import teams
 from fastbp.engine.gradients import Gradients, new_gradients, reuse
 from fastbp.engine.judging import judged, mean_of
@@ -438,7 +438,7 @@ class Engine:
         """Make `prepared`, if the gradient of so many rows like `rows`, made from x and y, was wanted twice in a row.
 
         There is none for weighted or penalized rows, for targets that have to be checked for more than being finite,
-        and for work that pays a team: see `fastbp.engine.prepared`.
+        for more inputs than a BLAS sums up on this thread, and for work that pays a team: see `fastbp.engine.prepared`.
         """
         n, wanted, before = rows.n, (objective, rows.n), self._wanted
         is_like = like(self.layout, n)
@@ -449,6 +449,7 @@ class Engine:
             or objective.bounded
             or isinstance(objective, Loss)
             or n > PREDICT_ROWS
+            or self.n_inputs > BLAS_ALONE
             or self._team(n, None) > 1
         ):
             return
