@@ -92,15 +92,14 @@ def press(page, name):
     inside(page, f".{name}").locator("button").click()
 
 
-def changed_picture(page, name, action):
-    """Do something, and return whether the picture of that name looks different afterwards."""
+def change_picture(page, action):
+    """Do something, and wait until the first picture of the page looks different."""
     canvas = (
         page.locator(".bk-Figure").filter(has=page.locator("canvas")).and_(page.locator(":visible")).first
     )
     before = canvas.screenshot()
     action()
-    page.wait_for_timeout(200)
-    return canvas.screenshot() != before
+    until(page, lambda: canvas.screenshot() != before)
 
 
 @pytest.mark.parametrize("name", TABS)
@@ -126,28 +125,26 @@ def test_descent(shown):
     until(shown, lambda: column(shown, "descent-lines", "xs") == [path.tolist()])
     # A click: a second start, which ends in the other minimum.
     box = inside(shown, ".bk-Figure").first.bounding_box()
-    clicked = changed_picture(
-        shown,
-        "map",
-        lambda: shown.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 0.5 * box["height"]),
+    change_picture(
+        shown, lambda: shown.mouse.click(box["x"] + 0.85 * box["width"], box["y"] + 0.5 * box["height"])
     )
-    until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 2)
+    for name, x in (("lines", "xs"), ("starts", "x"), ("ends", "x")):
+        until(shown, lambda name=name, x=x: len(column(shown, f"descent-{name}", x)) == 2)
     starts_at, ends_at = column(shown, "descent-starts", "x"), column(shown, "descent-ends", "x")
-    assert clicked and starts_at[0] < 0 < starts_at[1] and ends_at[0] < 0 < ends_at[1]
+    assert starts_at[0] < 0 < starts_at[1] and ends_at[0] < 0 < ends_at[1]
     # All optimizers.
     for name in list(OPTIMIZERS)[1:]:
         inside(shown, ".optimizers").get_by_role("button", name=name).click()
     until(shown, lambda: len(column(shown, "descent-lines", "xs")) == 10)
-    ends = text(shown, "ends")
-    assert all(name in ends for name in OPTIMIZERS)
+    until(shown, lambda: all(name in text(shown, "ends") for name in OPTIMIZERS))
 
 
 def test_descent_that_diverges(shown):
     choose(shown, "function", "parabola")
     until(shown, lambda: "learning rate 0.1" in text(shown, "status"))
     push(shown, "rate", "End")
-    until(shown, lambda: "diverged" in text(shown, "status"))
-    assert "diverged" in text(shown, "ends")
+    for name in ("status", "ends"):
+        until(shown, lambda name=name: "diverged" in text(shown, name))
 
 
 def test_descent_on_a_formula_of_ones_own(shown):
@@ -171,16 +168,17 @@ def test_learning(shown):
     training, held_out = twin.losses()
     numbers = text(shown, "numbers")
     assert widgets.short(training) in numbers and widgets.short(held_out) in numbers
-    assert np.allclose(column(shown, "learning-losses", "training")[-1], training, rtol=0, atol=0)
+    until(shown, lambda: column(shown, "learning-losses", "training")[-1] == training)
     # Play: pictures come by themselves; Pause: they stop.
-    moved = changed_picture(shown, "boundary", lambda: (press(shown, "play"), shown.wait_for_timeout(1500)))
-    assert moved and "pictures/s" in text(shown, "numbers")
+    change_picture(shown, lambda: press(shown, "play"))
+    until(shown, lambda: "pictures/s" in text(shown, "numbers"))
+    until(shown, lambda: int(inside(shown, ".steps").inner_text()) > 100)
     press(shown, "play")
     until(shown, lambda: inside(shown, ".play").locator("button").inner_text() == "Play")
-    shown.wait_for_timeout(300)
+    until(shown, lambda: "pictures/s" not in text(shown, "numbers"))  # the last that is said
     steps = inside(shown, ".steps").inner_text()
     shown.wait_for_timeout(300)
-    assert inside(shown, ".steps").inner_text() == steps and int(steps) > 100
+    assert inside(shown, ".steps").inner_text() == steps
     press(shown, "reset")
     until(shown, lambda: inside(shown, ".steps").inner_text() == "0")
 
@@ -192,18 +190,18 @@ def test_learning_from_other_choices_and_by_a_link(shown, address):
     push(shown, "units", times=2)
     until(shown, lambda: "units=8" in shown.url)
     assert "data=spirals" in shown.url and "activation=relu" in shown.url
+    until(shown, lambda: len(column(shown, "learning-units", "x")) == 16)
     press(shown, "pass")
     until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
     twin = Learner({"data": "spirals", "activation": "relu", "units": "8"})
     twin.run(1, 60.0)
-    assert column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1]
-    assert len(column(shown, "learning-units", "x")) == 16
+    until(shown, lambda: column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1])
     # The same state elsewhere.
     shown.goto(shown.url)
     inside(shown, ".epoch").wait_for()
     press(shown, "pass")
     until(shown, lambda: inside(shown, ".epoch").inner_text() == "1.00")
-    assert column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1]
+    until(shown, lambda: column(shown, "learning-losses", "held_out")[-1] == twin.losses()[1])
 
 
 def test_learning_from_a_table_of_ones_own(shown, tmp_path):
@@ -217,7 +215,7 @@ def test_learning_from_a_table_of_ones_own(shown, tmp_path):
     open_tab(shown, "Learning")
     inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "fruit.csv")
     until(shown, lambda: "fruit.csv: 90 rows" in text(shown, "status"))
-    assert "kiwi" in text(shown, "numbers")
+    until(shown, lambda: "kiwi" in text(shown, "numbers"))
     inside(shown, ".upload").locator("input[type=file]").set_input_files(tmp_path / "broken.csv")
     until(shown, lambda: "broken.csv" in text(shown, "status"))
     assert "kiwi" in text(shown, "numbers")
@@ -225,16 +223,11 @@ def test_learning_from_a_table_of_ones_own(shown, tmp_path):
 
 def test_starting_points(shown):
     open_tab(shown, "Starting points")
-    drawn = changed_picture(
-        shown,
-        "landscape",
-        lambda: (press(shown, "run"), until(shown, lambda: "150 runs in" in text(shown, "status"))),
-    )
-    assert drawn
-    outcome = starts.run({})
-    assert column(shown, "starting-finals", "y") == [
-        v for group in outcome.groups for v in group.final.tolist()
-    ]
+    change_picture(shown, lambda: press(shown, "run"))
+    until(shown, lambda: "150 runs in" in text(shown, "status"))
+    finals = [v for group in starts.run({}).groups for v in group.final.tolist()]
+    until(shown, lambda: column(shown, "starting-finals", "y") == finals)
+    until(shown, lambda: column(shown, "starting-segments", "x1"))
     ends = column(shown, "starting-segments", "x1")
     assert min(ends) < 0 < max(ends)
     choose(shown, "problem", "moons")
@@ -288,8 +281,7 @@ def test_backpropagation(shown):
     """Step by step to the end, and an update: what the page says is what the lesson, and fastbp explain, say."""
     open_tab(shown, "Backpropagation")
     twin = Lesson({name: field.default for name, field in LESSON_FIELDS.items()})
-    drawn = changed_picture(shown, "network", lambda: (press(shown, "step"), shown.wait_for_timeout(300)))
-    assert drawn
+    change_picture(shown, lambda: press(shown, "step"))
     while twin.step():
         number = f"{twin.position} of {len(twin.entries)}."
         if twin.position > 1:
@@ -314,7 +306,7 @@ def test_backpropagation(shown):
     press(shown, "update")
     twin.update()
     until(shown, lambda: "1 update" in said(shown, ".status"))
-    assert twin.story() in said(shown, ".status")
+    until(shown, lambda: twin.story() in said(shown, ".status"))
     edges = rows_of(shown, ".edges")
     assert edges["W(0->1)[1,1]"][0] == short(twin.edges()[0].weight)
     press(shown, "back")

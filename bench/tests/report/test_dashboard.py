@@ -197,7 +197,7 @@ def test_pages_render_without_any_other_host(site, browser, tmp_path):
 
         page.get_by_role("link", name="All graphs").click()
         page.wait_for_selector(
-            "#summarygrid-display .benchmark-container, #summarygrid-display a", timeout=15000
+            "#summarygrid-display .benchmark-container, #summarygrid-display a", timeout=60_000
         )
         assert "error.html" not in page.url
         assert page.locator("#summarygrid-display canvas").count() >= 1
@@ -205,12 +205,12 @@ def test_pages_render_without_any_other_host(site, browser, tmp_path):
 
         page.goto(f"{home}/index.html")
         page.get_by_role("link", name="training.Epoch.time_epoch").click()
-        page.wait_for_selector("#main-graph canvas", timeout=15000)
+        page.wait_for_selector("#main-graph canvas", timeout=60_000)
         drawn = """() => {
             const c = document.querySelector("#main-graph canvas");
             return c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some(v => v);
         }"""
-        page.wait_for_function(drawn, timeout=15000)
+        page.wait_for_function(drawn, timeout=60_000)
         page.screenshot(path=tmp_path / "graph.png")
         page.get_by_role("link", name="Peers and roofline").click()
         assert page.locator("h1").inner_text() == "fastbp: measured"
