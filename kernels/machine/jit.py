@@ -32,7 +32,7 @@ def _check():
 
 try:
     from .disk import Cache
-    from .pipeline import EntryCompiler, PartCompiler, relies_on, remembering
+    from .pipeline import EntryCompiler, PartCompiler, relies_on, with_less_work
 
     # Arrays are the caller's, and none is made: nothing to count references of.
     _ENTRY = {**_PUBLIC, "pipeline_class": EntryCompiler, "_nrt": False}
@@ -81,7 +81,7 @@ def entry(function):
     if _ENTRY is _PUBLIC:
         compiled.compile = _refusing(compiled.compile, function.__name__)
         return compiled
-    compiled.compile = remembering(compiled.compile)
+    compiled.compile = with_less_work(compiled.compile)
     compiled._cache = Cache(function)
     _ENTRIES.append(compiled)
     return compiled
