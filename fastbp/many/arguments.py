@@ -181,9 +181,10 @@ class Data:
         self._before = layout, given, made[kind]
         return made[kind]
 
-    def base(self, i: int) -> int:
-        """Return the row of `source` that is row 0 of net i."""
-        return i * self._span
+    @property
+    def bases(self) -> Array:
+        """The row of `source` that is row 0 of each net."""
+        return np.arange(len(self._layouts), dtype=np.int64) * self._span
 
     def rows(self, i: int, source: Source) -> Array | None:
         """Return the row numbers, counted from `base`, that net i trains on; None: all of `source`."""

@@ -15,9 +15,10 @@ from fastbp.callbacks import Callback, Checkpoint, CSVLogger, ProgressBar
 from fastbp.callbacks.hooks import as_list
 from fastbp.engine import teams
 from fastbp.many.arguments import Data, about, check_length, each
+from fastbp.many.histories import Histories
 from fastbp.many.predict import check_nets
 from fastbp.many.stack import Stack
-from fastbp.many.tasks import Task
+from fastbp.many.tasks import Alike, Task, joined
 from fastbp.many.training import train_all
 from fastbp.notices import warn
 from fastbp.objectives import LossLike
@@ -169,11 +170,10 @@ def fit_many(
     (20, 200, 1)
     """
     members = _members(nets, n, seed)
-    several = isinstance(members, list)
     if verbose not in (0, 1, 2):
         raise ValueError(f"verbose must be 0, 1 or 2, got {verbose!r}")
     threads = check_threads(n_threads) or teams.default_threads()
-    tasks = _tasks(
+    alike = _tasks(
         members,
         (x, y, sample_weight, rows, validation_rows),
         objectives.get(loss),
@@ -183,13 +183,12 @@ def fit_many(
         shuffle=shuffle,
         n_threads=max(1, threads // len(members)),
     )
-    histories = train_all(members, tasks, threads, verbose)
+    histories = train_all(members, alike, threads, verbose)
     _report(histories)
-    if several:
-        return histories
-    assert isinstance(members, Stack)
-    members.histories = histories
-    return members
+    if isinstance(members, Stack):
+        members._histories = histories
+        return members
+    return histories.made
 
 
 def _members(nets: Any, n: int | None, seed: Any) -> list[Sequential] | Stack:
@@ -224,7 +223,7 @@ def _tasks(
     seed: Any,
     callbacks: Any,
     **for_all: Any,
-) -> list[Task]:
+) -> list[Alike]:
     """Return what each net is trained on, checked."""
     n = len(members)
     layouts = (
@@ -241,6 +240,7 @@ def _tasks(
         alike and given.alike and not as_list(callbacks) and all(layout is layouts[0] for layout in layouts)
     )
     tasks: list[Task] = []
+    bases = given.bases
     made: Fit | None = None
     seen: set[tuple[int, int]] = set()
     i = 0
@@ -250,22 +250,19 @@ def _tasks(
                 made = _settings(known, [column[i] for column in columns], objective, for_all)
             source = given.source(i)
             chosen, held_out = given.rows(i, source), given.validation_rows(i, source)
-            task = Task(i, layouts[i], source, given.base(i), chosen, held_out, made, own(i))
+            task = Task(i, layouts[i], source, int(bases[i]), chosen, held_out, made, own(i))
             # What was right for one net is right for all of the same kind.
             if source.weights.size or (id(made), task.n) not in seen:
                 task.check_steps()
                 seen.add((id(made), task.n))
             if i == 0 or differ:
                 task.check_callbacks()
-            tasks.append(task)
             if one_kind:
-                # What is left of a hundred thousand models: their numbers, and where their rows begin.
-                shared = task.chosen, task.validation, made, task.callbacks
-                tasks += [Task(k, layouts[k], source, given.base(k), *shared) for k in range(1, n)]
-                break
+                return [Alike(task, np.arange(n), bases)]
+            tasks.append(task)
     except (TypeError, ValueError) as error:
         raise about(error, i, n) from error
-    return tasks
+    return joined(tasks)
 
 
 def _settings(
@@ -323,12 +320,12 @@ def _own_callbacks(callbacks: Any, n: int) -> tuple[Callable[[int], list[Any]], 
     return lambda i: copy.deepcopy(given), False
 
 
-def _report(histories: Sequence[History]) -> None:
+def _report(histories: Histories) -> None:
     """Warn of the nets that diverged."""
-    wrong = [i for i, history in enumerate(histories) if history.error is not None]
+    wrong = histories.wrong
     if wrong:
         some = ", ".join(map(str, wrong[:SHOWN])) + (", ..." if len(wrong) > SHOWN else "")
         warn(
-            f"{len(wrong)} of {len(histories)} nets diverged and have the weights they had before: {some}; the first: "
-            f"{histories[wrong[0]].error}"
+            f"{len(wrong)} of {len(histories.made)} nets diverged and have the weights they had before: {some}; "
+            f"the first: {histories.made[wrong[0]].error}"
         )

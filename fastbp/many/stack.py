@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastbp import initializers
 from fastbp.engine.layout import positions
 from fastbp.layers import Dense
+from fastbp.many.histories import Histories
 from fastbp.many.outputs import outputs_of
 from fastbp.sequential import Sequential
 from fastbp.training import History
@@ -68,7 +69,7 @@ class Stack(Sequence[Sequential]):
         if seed is not None:
             check_count(seed, "seed", 0)
         self.net = net
-        self.histories: list[History] = []
+        self._histories = Histories(0)
         self.theta: NDArray[Any] = np.zeros((n, net.n_parameters), net.dtype)
         dense = [layer for layer in net.layers if isinstance(layer, Dense)]
         place = 0
@@ -81,6 +82,11 @@ class Stack(Sequence[Sequential]):
                 block = self.theta[begin : begin + step, place : place + W.size]
                 block[...] = draw.draw((len(block), *W.shape), rng).reshape(len(block), -1)
             place += W.size + (layer.units if layer.use_bias else 0)
+
+    @property
+    def histories(self) -> list[History]:
+        """Of the last ``fit_many``, one per model; empty before."""
+        return self._histories.made
 
     @property
     def n_outputs(self) -> int:

@@ -1,8 +1,9 @@
-"""What one net of many is trained on, and how; and the random numbers that nets share."""
+"""What one net of many is trained on, and how; nets for which that is the same; and the random numbers they share."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,14 @@ class Task:
     callbacks: list[Any]
 
     def is_like(self, other: Task) -> bool:
-        """Whether both share layout, source, settings and row numbers; models and where rows begin may differ."""
+        """Whether nothing differs but the models, and where their rows begin."""
         return (
             self.settings is other.settings
             and self.source is other.source
             and self.layout is other.layout
             and self.chosen is other.chosen
+            and self.validation is other.validation
+            and self.callbacks is other.callbacks
         )
 
     @property
@@ -75,6 +78,70 @@ class Task:
     def check_callbacks(self) -> None:
         """Raise what is wrong with the callbacks."""
         CallbackList(self.callbacks, Run(None, np.zeros(0)))
+
+
+@dataclass(slots=True)
+class Alike:
+    """Tasks that are alike (`Task.is_like`), as the first of them, and the number and the base of each.
+
+    What is left of a hundred thousand models are two arrays.
+    """
+
+    first: Task
+    numbers: Array
+    bases: Array
+
+    def __len__(self) -> int:
+        """Return how many tasks."""
+        return len(self.numbers)
+
+    def __getitem__(self, part: slice) -> Alike:
+        """Return some of them."""
+        return Alike(self.first, self.numbers[part], self.bases[part])
+
+    def __iter__(self) -> Iterator[Task]:
+        """Yield the tasks."""
+        for number, base in zip(self.numbers.tolist(), self.bases.tolist(), strict=True):
+            yield replace(self.first, number=number, base=base)
+
+
+def joined(tasks: Sequence[Task]) -> list[Alike]:
+    """Return the tasks in their order; those that are like the one before them are together.
+
+    >>> joined([])
+    []
+    """
+    begins = [k for k, task in enumerate(tasks) if k == 0 or not task.is_like(tasks[k - 1])]
+    numbers, bases = (
+        np.array([getattr(task, name) for task in tasks], np.int64) for name in ("number", "base")
+    )
+    ends = [*begins[1:], len(tasks)]
+    return (
+        [Alike(tasks[b], numbers[b:e], bases[b:e]) for b, e in zip(begins, ends, strict=True)]
+        if tasks
+        else []
+    )
+
+
+def cut(alike: Sequence[Alike], count: int) -> list[list[Alike]]:
+    """Return the tasks in their order, in pieces of `count`; the last one has what is left.
+
+    >>> ten = Alike(None, np.arange(10), np.zeros(10, np.int64))
+    >>> [[part.numbers.tolist() for part in piece] for piece in cut([ten[:3], ten[3:]], 4)]
+    [[[0, 1, 2], [3]], [[4, 5, 6, 7]], [[8, 9]]]
+    """
+    pieces: list[list[Alike]] = []
+    room = 0
+    for each in alike:
+        begin = 0
+        while begin < len(each):
+            if room == 0:
+                pieces.append([])
+                room = count
+            part = each[begin : begin + room]
+            pieces[-1].append(part)
+            begin, room = begin + len(part), room - len(part)
+    return pieces
 
 
 class Generators:

@@ -5,28 +5,25 @@ from __future__ import annotations
 import functools
 import threading
 from dataclasses import replace
-from typing import Any
 
 from fastbp.callbacks import DivergenceError
 from fastbp.engine.layout import positions
 from fastbp.engine.loading import load_kernels
 from fastbp.engine.memory import Array
 from fastbp.engine.sources import Selection
+from fastbp.many.histories import Histories
 from fastbp.many.lanes import Group, grouped, parts
 from fastbp.many.stack import Stack
-from fastbp.many.tasks import Generators, Task
+from fastbp.many.tasks import Alike, Generators, Task
 from fastbp.many.work import Control, Piece, Watch, work_off
 from fastbp.sequential import Sequential
-from fastbp.training import History
 from fastbp.training.fitting import loop_of, train
 from fastbp.training.model_loop import ModelLoop
 
 
-def train_all(
-    members: list[Sequential] | Stack, tasks: list[Task], threads: int, verbose: int
-) -> list[History]:
+def train_all(members: list[Sequential] | Stack, alike: list[Alike], threads: int, verbose: int) -> Histories:
     """Train every member by its task; after an exception other than KeyboardInterrupt all are as they were before."""
-    work = _Work(members, tasks)
+    work = _Work(members, alike)
     pieces = work.pieces(threads)
     # The longest first, so that no core is idle at the end.
     pieces.sort(key=lambda item: -item[0])
@@ -45,16 +42,16 @@ def train_all(
 class _Work:
     """What all pieces share."""
 
-    def __init__(self, members: list[Sequential] | Stack, tasks: list[Task]) -> None:
-        self.members, self.tasks = members, tasks
+    def __init__(self, members: list[Sequential] | Stack, alike: list[Alike]) -> None:
+        self.members, self.alike = members, alike
         self.control, self.generators = Control(), Generators()
-        self.histories: list[Any] = [None] * len(tasks)
+        self.histories = Histories(len(members))
         self._of_thread = threading.local()
 
     def pieces(self, threads: int) -> list[tuple[float, int, Piece]]:
         """Return the work, each piece with how long it takes, about, and its samples; nothing is trained yet."""
         members = self.members
-        groups, alone = grouped(self.tasks)
+        groups, alone = grouped(self.alike)
         found: list[tuple[float, int, Piece]] = []
         for same in groups:
             for part in parts(same, threads):
@@ -121,5 +118,5 @@ class _Work:
                 train(loop)
             except DivergenceError as error:
                 history.error = error
-        self.histories[task.number] = history
+        self.histories.note(task.number, history)
         return f"net {task.number + 1}  {history.error or history!r}"

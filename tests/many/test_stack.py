@@ -8,6 +8,7 @@ import pytest
 
 import fastbp as fb
 from fastbp.many import training
+from tests.many.test_fit import no_groups
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_model_starts_alike_whatever_their_number(net, monkeypatch):
 @pytest.mark.parametrize("per_lane", [True, False])
 def test_models_end_as_their_own_fit_leaves_them(per_lane, net, data, monkeypatch):
     if not per_lane:
-        monkeypatch.setattr(training, "grouped", lambda tasks: ([], list(tasks)))
+        monkeypatch.setattr(training, "grouped", no_groups)
     n = 19
     given = {"epochs": 3, "batch_size": 8}
     rates = np.linspace(0.001, 0.01, n)
