@@ -1,6 +1,7 @@
 """Many small models of one architecture, a model per lane: one vector holds the same number of each of them.
 
     train       groups of `lanes` models, one after the other
+      keep      all rows of a group as `gather` would leave them, if the order takes each of them several times
       batch     a batch of a group, in parts that stay in the first cache
         gather  x and targets of the rows, each model's own or one row for all
         forward, backward    x W, x' delta and delta W' by one routine (machine/patch.py)
@@ -31,8 +32,9 @@ from .plan import HEADER, RECORD, layer_of, network_at
 from .tuples import Net
 
 # What a call is asked for: how many groups of models; passes over how many rows each; whether each model has its `own`
-# order, and whether all models of a group see the `same` row at a time; class codes for targets; steps before.
-_FIELDS = ("groups", "passes", "n_rows", "own", "same", "codes", "steps")
+# order, and whether all models of a group see the `same` row at a time; class codes for targets; steps before; how many
+# rows of the data, from the row `lowest` on, are kept turned.
+_FIELDS = ("groups", "passes", "n_rows", "own", "same", "codes", "steps", "kept", "lowest")
 TASK = Record("Task", {name: place for place, name in enumerate(_FIELDS)}, len(_FIELDS))
 task_at = record_at(TASK)
 # Where the plan begins, behind the task in the same array.
@@ -40,13 +42,17 @@ PLAN = len(_FIELDS)
 
 
 class Data(NamedTuple):
-    """The rows of all models, flat, the order they are seen in, the row 0 of each model; room for rows of a part."""
+    """The rows of all models, flat, the order they are seen in, the row 0 of each model; room for rows of a part.
+
+    `kept` are the rows of a group that are kept turned: a vector for each input, then one for each target.
+    """
 
     x: np.ndarray
     y: np.ndarray
     order: np.ndarray
     base: np.ndarray
     found: np.ndarray
+    kept: np.ndarray
     side: int
 
 
@@ -108,7 +114,48 @@ def find(task, data, group, first, m):
 @kernel(inline=True)
 def gather(task, net, data, group, first, m):
     """Copy m rows of the order, from place `first` on, to the input of the first layer and the delta of the last."""
-    find(task, data, group, first, m)
+    if task.kept == 0:
+        find(task, data, group, first, m)
+        turn(task, net, data, m)
+        return
+    work, side = net.work, data.side
+    bottom, top = layer_of(net.plan, 0), layer_of(net.plan, net.plan.n_layers - 1)
+    i, o = bottom.fan_in, top.fan_out
+    for r in range(m):
+        source = (data.order[first + r] - task.lowest) * (i + o) * side
+        x, y = (bottom.a_in + r * bottom.ld_in) * side, (top.d + r * o) * side
+        for j in range(i):
+            store(work, x + j * side, load(data.kept, source + j * side))
+        for j in range(o):
+            store(work, y + j * side, load(data.kept, source + (i + j) * side))
+
+
+@kernel(inline=True)
+def keep(task, net, data, group):
+    """Turn all rows of the models of a group that the order takes, once and for all passes."""
+    work, side = net.work, data.side
+    bottom, top = layer_of(net.plan, 0), layer_of(net.plan, net.plan.n_layers - 1)
+    i, o = bottom.fan_in, top.fan_out
+    done = 0
+    while done < task.kept:
+        m = min(net.plan.part, task.kept - done)
+        for r in range(m):
+            for lane in range(side):
+                data.found[r * side + lane] = task.lowest + done + r + data.base[group * side + lane]
+        turn(task, net, data, m)
+        for r in range(m):
+            target = (done + r) * (i + o) * side
+            x, y = (bottom.a_in + r * bottom.ld_in) * side, (top.d + r * o) * side
+            for j in range(i):
+                store(data.kept, target + j * side, load(work, x + j * side))
+            for j in range(o):
+                store(data.kept, target + (i + j) * side, load(work, y + j * side))
+        done += m
+
+
+@kernel(inline=True)
+def turn(task, net, data, m):
+    """Copy the m rows that were found, each model's own or one for all, with the models side by side."""
     if task.same != 0:
         gather_same(net, data, m)
     else:
@@ -284,7 +331,7 @@ def train(job, params, state, grad, work, x, y, order, base, rates, factors, num
         of one array of the state of a group
     params, state : (groups, ...) lane-minor, flat
     grad : as the parameters of one group
-    work : see the head of this file
+    work : see the head of this file; behind what the plan asks for, room for the rows of a group that are kept turned
     x, y : the data, flat; class codes as numbers
     order : int64, (passes, rows), or (groups, passes, rows, lanes) if each model has its own
     base : int64, (groups, lanes), is added to the row numbers of the order
@@ -301,13 +348,16 @@ def train(job, params, state, grad, work, x, y, order, base, rates, factors, num
     for s in range(steps * task.passes):
         unit = units[s * count : (s + 1) * count]
         momenta = optimizers.coefficients(plan, 1.0, task.steps + s + 1, momenta, unit)
-    data = Data(x, y, order, base, job[PLAN + HEADER + plan.n_layers * RECORD :], side)
+    of_row = layer_of(plan, 0).fan_in + layer_of(plan, plan.n_layers - 1).fan_out
+    kept = work[work.size - task.kept * of_row * side :]
+    data = Data(x, y, order, base, job[PLAN + HEADER + plan.n_layers * RECORD :], kept, side)
     size, room = params.size // task.groups, state.size // task.groups
     width = 3 * (plan.n_layers + 1) * side
     stride = task.groups * side if rates.size > task.groups * side else 0
     for g in range(task.groups):
         net = Net(plan, params[g * size : (g + 1) * size], grad, state[g * room : (g + 1) * room], work)
         own = factors[g * width : (g + 1) * width]
+        keep(task, net, data, g)
         for e in range(task.passes):
             total = sums[(g * task.passes + e) * side : (g * task.passes + e + 1) * side]
             start = ((g if task.own != 0 else 0) * task.passes + e) * n

@@ -27,6 +27,8 @@ from fastbp.optimizers import Rule
 MOST_BYTES = 2**18
 # The workspace of the rows of a part stays in the first one.
 PART_BYTES, LEAST_ROWS = 16384, 8
+# Rows of a group are kept turned if the order takes each of them so many times, unless they need more bytes.
+OFTEN, KEPT_BYTES = 2, 2**26
 # What a model takes, about, in seconds: one by one for a fit, a step and a row, and for a row of its lane, besides the
 # arithmetic; and that, in floating-point operations a second for each lane of a vector. A faster core does all of it
 # faster (docs/decisions/a-model-per-lane.rst).
@@ -185,6 +187,20 @@ class Lanes:
         work = self.groups * self._plan.side * n * (flops_per_row + 50.0)
         return max(1, min(p.MOST_PASSES, int(seconds * SPEED / work)))
 
+    def _kept(self, order: Array, elsewhere: bool) -> tuple[int, int]:
+        """Return the first row of the data to be kept turned, and how many; the workspace gets room for them."""
+        plan, shape = self._plan, self._plan.shape
+        if elsewhere:
+            return 0, 0
+        lowest = int(order.min())
+        rows = int(order.max()) - lowest + 1
+        room = rows * (shape.n_inputs + shape.outputs) * plan.side
+        if OFTEN * rows > order.size or room * shape.dtype.itemsize > KEPT_BYTES:
+            return 0, 0
+        if self._work.size < plan.work_size + room:
+            self._work = aligned_zeros(plan.work_size + room, shape.dtype)
+        return lowest, rows
+
     def train(self, x: Array, y: Array, codes: bool, order: Array, base: Array, rates: Array) -> Array:
         """Train, in place, for some passes; return the sums of loss times rows, (models, passes).
 
@@ -211,6 +227,7 @@ class Lanes:
         units = steps * optimizers.N_COEFFICIENTS
         numbers = np.zeros(1 + units + groups * passes * side)
         numbers[0] = self._momenta
+        lowest, kept = self._kept(order, own or same)
         task = {
             "groups": groups,
             "passes": passes,
@@ -219,6 +236,8 @@ class Lanes:
             "same": same,
             "codes": codes,
             "steps": self.step,
+            "kept": kept,
+            "lowest": lowest,
         }
         asked = np.array([task[name] for name in many.TASK.fields], np.int64)
         self._momenta = many.train(

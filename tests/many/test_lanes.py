@@ -94,6 +94,54 @@ def test_data_of_each_net(data, dtype, calls):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("y", "loss"), [("numbers", "mse"), ("codes", "cross_entropy")], ids=["numbers", "codes"]
+)
+@pytest.mark.parametrize("width", [1, 4, 17, 33])
+def test_rows_that_are_kept_turned_are_those_of_the_data(y, loss, width, dtype, rng, monkeypatch):
+    """The same bits as without: an order that takes some rows more often than others, and not the first ones."""
+    side = lanes_of(dtype)
+    n = side + side // 2
+    x = rng.normal(size=(n, 30, width)).astype(dtype)
+    rows = np.concatenate([rng.permutation(np.arange(4, 25)) for _ in range(3)])[:-5]
+    given = {"rows": rows, "loss": loss, "epochs": 2, "batch_size": 7, "shuffle": False}
+    given["optimizer"] = fb.SGD(0.01)  # keeps what rounds otherwise as small as it is
+    targets = x[:, :, :1] if y == "numbers" else (x[:, :, 0] > 0).astype(int)[:, :, None]
+    outputs = 1 if y == "numbers" else 2
+    asked, kept = [], Lanes._kept
+    monkeypatch.setattr(Lanes, "_kept", lambda self, *args: asked.append(kept(self, *args)) or asked[-1])
+    results = []
+    for most in (2**20, 0):
+        monkeypatch.setattr("fastbp.engine.lanes.KEPT_BYTES", most)
+        nets = [
+            fb.Sequential([fb.Dense(5, "tanh"), fb.Dense(outputs)], width, dtype, seed=i) for i in range(n)
+        ]
+        fb.fit_many(nets, x, targets, **given)
+        results.append(theta(nets))
+    assert asked == 2 * [(4, 21)] + 2 * [(0, 0)]  # two groups, two calls
+    for one, other in zip(*results, strict=True):
+        assert np.array_equal(one, other)
+    others = [fb.Sequential([fb.Dense(5, "tanh"), fb.Dense(outputs)], width, dtype, seed=i) for i in range(n)]
+    each_alone(others, list(x), list(targets), **given)
+    assert_near(nets, others, dtype)
+
+
+def test_rows_are_kept_turned_if_that_pays(data, monkeypatch):
+    """Not for one pass, not if all models see the same row anyway, not if each has its own order."""
+    side = lanes_of(np.dtype(np.float32))
+    kept, asked = Lanes._kept, []
+    monkeypatch.setattr(Lanes, "_kept", lambda self, *args: asked.append(kept(self, *args)) or asked[-1])
+    x, y = (np.stack([value + i for i in range(side)]) for value in data)
+    for x_of, y_of, given in (
+        (x, y, {"epochs": 2}),
+        (x, y, {"epochs": 1}),
+        (*data, {"epochs": 2}),
+        (x, y, {"epochs": 2, "seed": list(range(side))}),
+    ):
+        fb.fit_many(make(side), x_of, y_of, **given)
+    assert asked == [(0, 40), (0, 0), (0, 0), (0, 0)]
+
+
 def test_penalties_of_each_net(data, dtype, calls):
     x, y = (value.astype(dtype) for value in data)
     pairs = []
