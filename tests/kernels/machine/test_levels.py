@@ -1,5 +1,6 @@
 """Which level of compiled kernels a processor is given: one of which it has every feature."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -125,3 +126,43 @@ def test_the_loader_of_glibc_says_the_same():
     for level in X86:
         (line,) = (line for line in told.splitlines() if line.split()[:1] == [level.name])
         assert ("(supported" in line) == (set(level.features) <= usable), line
+
+
+AVX2 = "+avx,+avx2,+fma,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+cx16,+popcnt"
+
+
+def said_for(program, name, features, width, **more):
+    """Return what a program prints where kernels are compiled for another processor."""
+    environment = {
+        **os.environ,
+        **more,
+        "NUMBA_CPU_NAME": name,
+        "NUMBA_CPU_FEATURES": features,
+        "FASTBP_VECTOR_BYTES": str(width),
+    }
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@on_x86
+@pytest.mark.parametrize(
+    ("name", "features", "width", "expected"),
+    [("x86-64-v4", "", 64, True), ("x86-64-v3", "", 32, False), ("haswell", AVX2, 64, False)],
+)
+def test_reciprocals_are_estimated_where_there_is_an_instruction(name, features, width, expected):
+    """Vectors of 64 bytes alone do not tell: LLVM cuts them in two, but not that instruction."""
+    program = "from fastbp.kernels.machine.target import ESTIMATES; print(ESTIMATES)"
+    assert said_for(program, name, features, width) == str(expected)
+
+
+@on_x86
+@pytest.mark.slow
+@pytest.mark.skipif(bool(config.DISABLE_JIT), reason="nothing is compiled")
+def test_vectors_wider_than_the_machines_train(tmp_path):
+    program = (
+        "import numpy as np, fastbp as fb; x = np.ones((4, 2)); "
+        "print(fb.Sequential([fb.Dense(1)], 2, 'float64').fit(x, x[:, :1], verbose=0).loss[0] > 0)"
+    )
+    assert said_for(program, "haswell", AVX2, 64, FASTBP_CACHE_DIR=str(tmp_path), FASTBP_QUIET="1") == "True"
