@@ -138,12 +138,13 @@ def work_off(
     error: BaseException | None = None
     try:
         for _ in range(min(threads, len(pieces))):
-            thread = threading.Thread(target=work)
+            # Before it starts: it may be under way already when an interrupt ends the wait for that.
+            started.append(threading.Thread(target=work))
             try:
-                thread.start()
+                started[-1].start()
             except (RuntimeError, MemoryError):
-                break  # at the process's limit of threads
-            started.append(thread)
+                started.pop()  # at the process's limit of threads
+                break
         if pieces and not started:
             work()
         at_work = len(started)
