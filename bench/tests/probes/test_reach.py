@@ -21,7 +21,7 @@ TESTS = """import time
 from fastbp.code import Sum, double
 
 def test_slow():
-    time.sleep(0.05)
+    time.sleep(1.0)
     assert double(3) == 6
 
 def test_fast():
@@ -29,7 +29,7 @@ def test_fast():
 
 class TestSum:
     def test_of(self):
-        time.sleep(0.01)
+        time.sleep(0.4)
         assert Sum().of(1) == 3
 """
 
