@@ -41,11 +41,15 @@ def vector_bytes():
     return 64 if "avx512f" in usable else 32 if "avx" in usable else 16
 
 
+def estimates():
+    """Return whether an instruction estimates reciprocals of 8 float64; a level's name says that without features."""
+    return VECTOR_BYTES == 64 and ("avx512f" in enabled() or config.CPU_NAME == "x86-64-v4")
+
+
 VECTOR_BYTES = vector_bytes()
+ESTIMATES = estimates()
 # 32 vector registers with AVX-512 and NEON, 16 before: decides how many accumulators a tile keeps.
 REGISTERS = 32 if VECTOR_BYTES == 64 or llvm.get_process_triple().startswith(("aarch64", "arm64")) else 16
-# Whether an instruction estimates reciprocals of 8 float64. The name of a level of x86-64 says what it has by itself.
-ESTIMATES = VECTOR_BYTES == 64 and ("avx512f" in enabled() or config.CPU_NAME == "x86-64-v4")
 # Rows in memory are padded to this on every machine, so that a layout does not depend on the CPU.
 ROW_BYTES = 64
 
