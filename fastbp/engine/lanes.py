@@ -187,11 +187,9 @@ class Lanes:
         work = self.groups * self._plan.side * n * (flops_per_row + 50.0)
         return max(1, min(p.MOST_PASSES, int(seconds * SPEED / work)))
 
-    def _kept(self, order: Array, elsewhere: bool) -> tuple[int, int]:
+    def _kept(self, order: Array) -> tuple[int, int]:
         """Return the first row of the data to be kept turned, and how many; the workspace gets room for them."""
         plan, shape = self._plan, self._plan.shape
-        if elsewhere:
-            return 0, 0
         lowest = int(order.min())
         rows = int(order.max()) - lowest + 1
         room = rows * (shape.n_inputs + shape.outputs) * plan.side
@@ -227,7 +225,8 @@ class Lanes:
         units = steps * optimizers.N_COEFFICIENTS
         numbers = np.zeros(1 + units + groups * passes * side)
         numbers[0] = self._momenta
-        lowest, kept = self._kept(order, own or same)
+        # What all models see alike has nothing to be turned, and orders of each one's own do not meet again.
+        lowest, kept = (0, 0) if own or same else self._kept(order)
         task = {
             "groups": groups,
             "passes": passes,

@@ -187,14 +187,14 @@ class Data:
         return np.arange(len(self._layouts), dtype=np.int64) * self._span
 
     def rows(self, i: int, source: Source) -> Array | None:
-        """Return the row numbers, counted from `base`, that net i trains on; None: all of `source`."""
+        """Return the row numbers, counted from its base, that net i trains on; None: all of `source`."""
         given = self._rows[i]
         if given is None and self._span:
             given = ALL
         return self._numbers(source, given, "rows")
 
     def validation_rows(self, i: int, source: Source) -> Array | None:
-        """Return the row numbers, counted from `base`, that net i is validated on; None: it is not."""
+        """Return the row numbers, counted from its base, that net i is validated on; None: it is not."""
         order = self._numbers(source, self._validation[i], "validation_rows")
         if order is not None and source.weights.size and not source.weights[order].any():
             raise ValueError("validation_rows: all of them have weight 0")
