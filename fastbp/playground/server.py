@@ -109,6 +109,9 @@ def make_server(port: int) -> BaseServer:
         websocket_max_message_size_bytes=MESSAGE_BYTES,
         include_headers=[],
         include_cookies=[],
+        # The end of a connection on this machine is always seen. A ping that sees it first makes Bokeh forget whose
+        # the messages are that are still to be read.
+        keep_alive_milliseconds=0,
     )
     nobody = web.Application([(".*", _Refusal)])
     http = HTTPServer(RuleRouter([Rule(own, pages), Rule(AnyMatches(), nobody)]), max_body_size=2**16)
@@ -129,8 +132,8 @@ def serve(port: int, *, browser: bool, say: Callable[[str], None]) -> None:
     ------
     InputError             As `make_server`.
     """
-    # A page that is closed while a picture is on its way to it is no fault.
-    logging.getLogger("bokeh.server.views.ws").setLevel(logging.ERROR)
+    # A page that is closed while a picture is on its way to it, or while it trains, is no fault.
+    logging.getLogger("bokeh.server").setLevel(logging.ERROR)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     try:

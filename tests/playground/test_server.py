@@ -128,6 +128,19 @@ def test_a_taken_port_is_a_clear_error(capsys):
     )
 
 
+def test_a_closed_page_is_found_by_reading_alone():
+    """What a page sent before it was closed is still read; after a ping that finds it closed that fails in Bokeh."""
+    loop = server.asyncio.new_event_loop()
+    server.asyncio.set_event_loop(loop)
+    try:
+        made = server.make_server(0)
+        assert made._tornado._ping_job is None
+        made.unlisten()
+    finally:
+        server.asyncio.set_event_loop(None)
+        loop.close()
+
+
 def test_the_browser_is_opened(monkeypatch):
     """At the address that is said; the server ends when its loop is stopped."""
     opened, said = [], []
