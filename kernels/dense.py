@@ -182,7 +182,7 @@ def weight_gradients(layer, x, row, work, target, t0, begin, end, m):
     )
 
 
-@kernel(inline=True)
+@kernel
 def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end, m, accumulate):
     """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k.
 
@@ -215,7 +215,7 @@ def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end,
             cursors[row + r] = k
 
 
-@kernel(inline=True)
+@kernel
 def begin_rows(rows, first, m):
     """Set the cursors of m rows of the order, from row `first` on, to the rows' first entries."""
     for r in range(m):

@@ -5,6 +5,7 @@
         phases      a part:
           rows.py     blocks of rows: forward, loss, backward
           weights.py  blocks of weights: gradient over all rows, update
+          waiting.py  rows of weights that no row of a batch names, of a text
 
 What fastbp/reference.py says of it, one row and one number at a time:
 
@@ -37,8 +38,11 @@ from .plan import (
     RECORD,
     ROWS,
     SYNC,
+    TEAM_PIECES,
     TRAIN,
     VALUE,
+    WAITING,
+    WINDOW,
     call_at,
     layer_of,
     network_at,
@@ -46,6 +50,7 @@ from .plan import (
 )
 from .rows import rows_phase
 from .tuples import Net, Part, Rows, Sums
+from .waiting import FIND, LEARN, SETTLE, waiting_phase
 from .weights import clipped_phase, copies_phase, weights_phase
 
 
@@ -73,13 +78,18 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     call, plan = call_at(job, 0), network_at(job, PLAN)
     end = PLAN + HEADER + plan.n_layers * RECORD
     numbers = job[end:].view(np.float64)
-    coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+    coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.UNIT]
     passes = numbers[PASSES:ROWS]
     values = numbers[ROWS : ROWS + plan.part]
     weights = numbers[ROWS + plan.part : ROWS + 2 * plan.part]
     ahead = ROWS + 2 * plan.part
     blocks = numbers[ahead : ahead + 2 * plan.n_blocks]
-    sums = Sums(totals_at(job, end), passes, coefficients, values, weights, blocks)
+    # At the end of a job with room for rows of W that wait.
+    window = numbers.size - WAITING - 2 * layer_of(plan, 0).fan_in if call.waits != 0 else 0
+    units = numbers[window : window + WINDOW * optimizers.UNIT]
+    costs = numbers[window + WINDOW * optimizers.UNIT : window + WINDOW * (optimizers.UNIT + TEAM_PIECES)]
+    waiting = job[end + window + WINDOW * (optimizers.UNIT + TEAM_PIECES) :]
+    sums = Sums(totals_at(job, end), passes, coefficients, values, weights, blocks, units, costs, waiting)
     # `out` is the state if this call trains; otherwise nothing looks at a state.
     net = Net(plan, params, grad, out, work)
     sync = job[SYNC:PLAN]
@@ -101,21 +111,24 @@ def batches(call, net, rows, sums, team, rates, out):
     done, count, phase = call.begin, 0, 1
     while done < call.end:
         # A batch ends with its pass. Without an order each pass reads the rows as they lie.
-        first, stop, closes = done, call.end, np.int64(-1)
+        first, stop, closes, before = done, call.end, np.int64(-1), 0
         if call.span > 0:
             number = done // call.span
+            before = number * call.span
             stop = (number + 1) * call.span
             if rows.order.size == 0:
-                first = done - number * call.span
+                first = done - before
             if done + plan.batch >= stop:
                 closes = number
         m = min(plan.batch, stop - done)
+        index = np.int64(-1)
+        if call.waits != 0:
+            index = (done - before) // plan.batch % WINDOW
+        settles = index >= 0 and (index + 1 == WINDOW or done + m == stop)
         # A mean is a sum of w_r loss_r divided by `mass`, the sum of w_r. Only TRAIN takes it over the batch.
         mass, times, rate = call.mass, 1.0, 0.0
         if call.mode == TRAIN:
             mass = gather.weight_of(rows, first, m)
-            if mass == 0.0:
-                return done - call.begin
             times = mass if call.mass > 0.0 else float(m)
             rate = rates[count if rates.size > 1 else 0]
         # Counted from `steps_before`, which stays: others may have finished this batch before this thread comes here,
@@ -128,7 +141,21 @@ def batches(call, net, rows, sums, team, rates, out):
             last = call.mode == TRAIN and offset + height == m
             accumulate = offset > 0 or (call.mode == GRADIENT and count > 0)
             more = done + m < call.end
-            part = Part(first + offset, height, offset, mass, times, t, rate, accumulate, last, more, closes)
+            part = Part(
+                first + offset,
+                height,
+                offset,
+                mass,
+                times,
+                t,
+                rate,
+                accumulate,
+                last,
+                more,
+                closes,
+                index,
+                settles,
+            )
             phase = phases(call, net, rows, sums, part, team, phase, out)
             if phase < 0:
                 # Others may have come further than this thread.
@@ -152,8 +179,13 @@ def rows_of(call, plan, count):
 def phases(call, net, rows, sums, part, team, phase, out):
     """The two phases of a part, or three if the gradient is clipped; returns the next one's number, or -1 if stopped.
 
-    Phase 1 alone asks whether the call is to stop, because nothing is updated yet.
+    Phase 1 alone asks whether the call is to stop, because nothing is updated yet. A batch whose rows weigh nothing
+    stops it before that. If rows of W wait there are more phases.
     """
+    empty = call.mode == TRAIN and part.mass == 0.0
+    if part.window >= 0 and not empty:
+        waiting_phase(net, rows, sums, part, team, phase, FIND, part.window, np.int64(0))
+        phase += 1
     # The first layer reads the caller's rows where they are, if they are wanted in their order. A copy, whose rows are
     # padded, is made for a layer that stores W' (its gradient delta' x runs along the rows of x), and for dropout.
     in_place = rows.order.size == 0 and call.sparse == 0
@@ -161,13 +193,22 @@ def phases(call, net, rows, sums, part, team, phase, out):
         in_place = False
     if call.seed >= 0 and net.plan.input_dropout > 0.0:
         in_place = False
-    if rows_phase(call, net, rows, sums, part, team, phase, in_place, out):
-        return -1
-    if call.mode >= VALUE:
-        return phase + 1
-    clipped = part.last and net.plan.clipped != 0
-    weights_phase(call, net, rows, sums, part, team, phase + 1, in_place, clipped)
-    if not clipped:
-        return phase + 2
-    clipped_phase(net, sums, part, team, phase + 2)
-    return phase + 3
+    stopped = empty
+    if not empty:
+        stopped = rows_phase(call, net, rows, sums, part, team, phase, in_place, out)
+        phase += 1
+    if not stopped and call.mode < VALUE:
+        if part.window >= 0:
+            waiting_phase(net, rows, sums, part, team, phase, LEARN, part.window + 1, np.int64(0))
+            phase += 1
+        clipped = part.last and net.plan.clipped != 0
+        weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped)
+        phase += 1
+        if clipped:
+            clipped_phase(net, sums, part, team, phase)
+            phase += 1
+    if part.window >= 0 and (stopped or part.settles):
+        done = part.window if stopped else part.window + 1
+        waiting_phase(net, rows, sums, part, team, phase, SETTLE, done, np.int64(stopped))
+        phase += 1
+    return -1 if stopped else phase

@@ -17,7 +17,7 @@ from .machine.jit import kernel
 from .machine.lanes import copysign, equal, fma, quotient, select, sqrt
 from .machine.loops import step_by_code
 from .machine.records import copies
-from .machine.simd import fill, lanes, load, store, total, traced
+from .machine.simd import fill, lanes, load, prefetch, store, total, traced
 from .machine.simd import fma as multiply_add
 
 # Hyper-parameters, and what each is; they are fields of the plan (plan.py).
@@ -125,10 +125,23 @@ _TAKEN = [name for name in HYPER if name not in _COMPUTED and any(name in a for 
 _GIVEN = {name: len(_COMPUTED) + number for number, name in enumerate(_TAKEN)}
 PLACE = _COMPUTED | _GIVEN
 N_COEFFICIENTS = len(PLACE)
+# A step that is kept for later: its coefficients, the mass of its batch, and how often its mean loss counts.
+MASS, TIMES = N_COEFFICIENTS, N_COEFFICIENTS + 1
+UNIT = N_COEFFICIENTS + 2
 SLOTS = {name: tuple(part for part in a[2:] if part not in PLACE) for name, a in _ARGUMENTS.items()}
 MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
     CODES[name] for name in ("momentum", "rmsprop", "adam", "adamw", "nadam")
 )
+
+
+def _rests(name):
+    """Return whether a rule leaves a parameter and its state as they are if the gradient is 0."""
+    given = {argument: np.full(1, 0.5) for argument in _ARGUMENTS[name]} | {"g": np.zeros(1)}
+    return TABLE[name](**given) == tuple(given[part] for part in ("theta", *SLOTS[name]))
+
+
+# Without penalties and weight decay these move nothing that has no gradient.
+STILL = tuple(code for name, code in CODES.items() if _rests(name))
 # hand_on(plan, coefficients): the hyper-parameters that a rule takes as they are.
 hand_on = copies(_GIVEN)
 
@@ -199,6 +212,8 @@ def _penalized(theta, grad, l1, l2):
 # step(code, size, numbers, params, grad, state, g0, start, stop, factors): see machine/loops.py.
 _RULES = {CODES[name]: (rule, len(SLOTS[name]), _ARGUMENTS[name]) for name, rule in TABLE.items()}
 step = step_by_code(_RULES, PLACE, _penalized)
+# The same, which measures for the penalty.
+measured_step = step_by_code(_RULES, PLACE, _penalized, measured=True)
 # The same with coefficients and factors of each lane: a model per lane.
 step_lanes = step_by_code(_RULES, PLACE, _penalized, by_lane=True)
 
@@ -271,3 +286,60 @@ def penalty(params, start, stop, l1, l2):
             squares = multiply_add(theta, theta, squares)
         cost += l1 * np.float64(total(weights)) + 0.5 * l2 * np.float64(total(squares))
     return cost
+
+
+# So many rows ahead, rows are asked for.
+ROWS_AHEAD = 2
+
+
+@kernel(inline=True)
+def ask_for(net, stretch, row):
+    """Ask for a row of parameters, its state and its gradient: they come from memory while others are computed."""
+    place, size = stretch.start + row * stretch.ld, net.plan.n_params
+    for j in range(0, stretch.ld, lanes(net.params)):
+        prefetch(net.params, place + j)
+        for p in range(place + j, net.state.size, size):
+            prefetch(net.state, p)
+        prefetch(stretch.grad, stretch.g0 + row * stretch.ldg + j)
+
+
+@kernel
+def catch_up(net, stretch, units, stop, factors, waiting, listed, costs, c0):
+    """Give rows of parameters the steps up to `stop` that are kept in `units`, one after the other, as `update` does.
+
+    factors = (l1, l2, share, scale): of a step l2 is l2 + share / mass. If c0 is negative, all steps. Else each row
+    begins with the step that waiting[row] holds, and the penalty before step s is added to costs[c0 + s]. The rows are
+    those listed at waiting[listed:], if that is not 0.
+
+    Whatever is not worth a copy of all rules in its place calls this.
+    """
+    l1, l2, share, scale = factors
+    for i in range(stretch.first, stretch.last):
+        ahead, row, begin = min(i + ROWS_AHEAD, stretch.last - 1), i, np.int64(0)
+        if listed != 0:
+            ahead, row = waiting[listed + ahead], waiting[listed + i]
+        if c0 >= 0:
+            ask_for(net, stretch, ahead)
+            begin, waiting[row] = waiting[row], stop
+        place, g0 = stretch.start + row * stretch.ld, stretch.g0 + row * stretch.ldg
+        for s in range(begin, stop):
+            unit = units[s * UNIT : (s + 1) * UNIT]
+            decay = l2 + share / unit[MASS]
+            cost = penalty(net.params, place, place + stretch.ld, l1, 0.0) if l1 != 0.0 else 0.0
+            squares = measured_step(
+                net.plan.rule,
+                net.plan.n_params,
+                unit,
+                net.params,
+                stretch.grad,
+                net.state,
+                g0,
+                place,
+                place + stretch.ld,
+                (l1, decay, scale),
+            )
+            # Squares may be too large for their type, and 0 times infinity is no penalty.
+            if decay != 0.0:
+                cost += 0.5 * decay * squares
+            if c0 >= 0:
+                costs[c0 + s] += cost

@@ -20,7 +20,7 @@ import numpy as np
 
 from .machine.records import Record, record_at, record_behind
 from .machine.sync import SYNC_SIZE
-from .optimizers import HYPER, N_COEFFICIENTS, SWITCHES
+from .optimizers import HYPER, SWITCHES, UNIT
 
 
 def _record(name, first, first_float, last):
@@ -78,11 +78,11 @@ layer_of = record_behind(NETWORK, LAYER, "n_layers")
 # is none; whether several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the
 # call makes several, from row 0 on, each with its own part of the order; else 0.
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
-# Switches: CSR rows, class codes for targets, rows one by one.
-SPARSE, CODES, ONLINE = range(8, 11)
+# Switches: CSR rows, class codes for targets, rows one by one, rows of W that wait (waiting.py).
+SPARSE, CODES, ONLINE, WAITS = range(8, 12)
 # The weight of all rows, over which GRADIENT and VALUE take the mean; for TRAIN, whether a batch counts in `loss_sum`
 # by the weight of its rows (1) or by their number (0).
-MASS = 11
+MASS = 12
 CALL = _record("Call", "MODE", "MASS", "MASS")
 call_at = record_at(CALL)
 TRAIN, GRADIENT, VALUE, PREDICT = range(4)
@@ -97,11 +97,15 @@ totals_at = record_at(TOTALS)
 # value, each row's weight, and two numbers for each block of weights: its penalty, and the square of its gradient.
 MOST_PASSES = 64
 COEFFICIENTS = 8
-PASSES = COEFFICIENTS + -(-N_COEFFICIENTS // 8) * 8
+PASSES = COEFFICIENTS + -(-UNIT // 8) * 8
 ROWS = PASSES + MOST_PASSES
 
 # Rows whose gradient is summed in one go, from zero.
 SUM_ROWS = 512
+# Pieces of the first layer's W for a team, if they are many blocks each.
+TEAM_PIECES = 16
+# Batches after which no row of W waits any longer.
+WINDOW = 16
 # Where in `work` a row of zeros lies, from which sums without a bias start. Not a plain 0: a literal would be compiled
 # for once more.
 ZEROS = np.int64(0)
@@ -115,12 +119,24 @@ ask = struct.Struct(
 ).pack_into
 
 
-def make_job(n_layers, part, n_blocks, threads):
+# At the end of a job if rows of W may wait: the steps of a window, the penalties of its pieces; two integers for each
+# row; one for each piece.
+WAITING = WINDOW * UNIT + TEAM_PIECES * WINDOW + TEAM_PIECES
+
+
+def make_job(n_layers, part, n_blocks, threads, waiting=0):
     """Return the memory of a job, all zeros, and views of its parts: job, sync, plan, numbers.
 
-    Behind the numbers each of the threads has a cursor for each row of a part.
+    Behind the numbers each of the threads has a cursor for each row of a part. At the end is room for so many rows of W
+    that may be `waiting`.
     """
     end = PLAN + HEADER + n_layers * RECORD
     cursors = end + ROWS + 2 * part + 2 * n_blocks
-    job = np.zeros(cursors + threads * part, np.int64)
+    job = np.zeros(cursors + threads * part + (WAITING + 2 * waiting if waiting else 0), np.int64)
     return job, job[SYNC:PLAN], job[PLAN:end], job[end:cursors].view(np.float64)
+
+
+def behind(job, waiting):
+    """Return how many steps of the window each of so many rows of W has had: before a call, all as many."""
+    first = job.size - TEAM_PIECES - 2 * waiting
+    return job[first : first + waiting]

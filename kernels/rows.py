@@ -118,8 +118,12 @@ def finish(call, net, sums, part):
         value += sums.values[r]
     sums.totals.loss_sum += value / part.mass * part.times
     if part.last:
-        product = sums.totals.product
-        sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.t, product, sums.coefficients)
+        product, unit = sums.totals.product, sums.coefficients
+        sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.t, product, unit)
+        unit[optimizers.MASS], unit[optimizers.TIMES] = part.mass, part.times
+        if part.window >= 0:
+            for k in range(optimizers.UNIT):
+                sums.units[part.window * optimizers.UNIT + k] = unit[k]
 
 
 @kernel(inline=True)

@@ -39,6 +39,10 @@ class Sums(NamedTuple):
 
     Of one batch: coefficients of the step (optimizers.py); value and weight of each row; of each block of weights two
     numbers, its penalty and the square of its gradient.
+
+    Of a window of batches in which rows of W wait (waiting.py): its steps; the penalty of each piece of W before each
+    step. `waiting` holds how many steps of the window each row of W has had; then the rows that the batch in hand
+    names, from the first row of each piece on; then how many those are.
     """
 
     totals: Any
@@ -47,6 +51,9 @@ class Sums(NamedTuple):
     values: np.ndarray
     weights: np.ndarray
     blocks: np.ndarray
+    units: np.ndarray
+    costs: np.ndarray
+    waiting: np.ndarray
 
 
 class Part(NamedTuple):
@@ -56,7 +63,8 @@ class Part(NamedTuple):
     is divided by. The mean loss enters the total `times` times. t is the number of the step from 1, `rate` its learning
     rate. If `accumulate`, the gradient is added to what is there. The `last` part of a batch ends in an update; if
     `more` batches follow, the update brings the copies T up to date. Its batch `closes` the pass of that number, or
-    none (-1).
+    none (-1). `window` is its place in a window of batches, after which all rows of W are brought up to date if it
+    `settles` (waiting.py); -1: no row of W waits.
     """
 
     first: int
@@ -70,6 +78,8 @@ class Part(NamedTuple):
     last: bool
     more: bool
     closes: int
+    window: int
+    settles: bool
 
 
 class Block(NamedTuple):
@@ -96,6 +106,18 @@ class Piece(NamedTuple):
     g0: int
     biased: bool
     gb: int
+
+
+class Stretch(NamedTuple):
+    """Rows [first, last) of parameters: row r is theta[start + r * ld:], ld long, its gradient grad[g0 + r * ldg:]."""
+
+    start: int
+    ld: int
+    grad: np.ndarray
+    g0: int
+    ldg: int
+    first: int
+    last: int
 
 
 class Matrix(NamedTuple):

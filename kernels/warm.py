@@ -17,7 +17,7 @@ def _smallest(dtype):
     layer[[p.T, p.Z, p.D_IN]] = -1
     layer[[p.LDW, p.LD_IN, p.LD]] = layer[p.B] = row
     layer[p.A_IN], layer[p.A], layer[p.D] = row, 2 * row, 3 * row
-    p.ask(job, 0, p.PREDICT, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0.0)
+    p.ask(job, 0, p.PREDICT, 0, 0, 0, 1, 0, 1, 1, 0, 0, 0, 0, 0.0)
     return job, plan, np.zeros(2 * row, dtype), np.zeros(4 * row, dtype)
 
 

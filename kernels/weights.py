@@ -14,11 +14,8 @@ from . import dense, optimizers
 from .machine.jit import kernel
 from .machine.simd import lanes, load, store
 from .machine.sync import advance, claim, finished, wait
-from .plan import SUM_ROWS, layer_of
-from .tuples import Matrix, Piece
-
-# Pieces of the first layer for a team, if they are many blocks each.
-TEAM_PIECES = 16
+from .plan import SUM_ROWS, TEAM_PIECES, layer_of
+from .tuples import Matrix, Piece, Stretch
 
 
 @kernel(inline=True)
@@ -101,28 +98,41 @@ def measure(net, sums, part, piece, clipped):
         sums.blocks[2 * piece.number + 1] = square
 
 
-def _update(net, sums, part, piece, scale):
-    """One step of the optimizer with the piece's gradient, scaled; then the copy T, if another batch reads it."""
+@kernel(inline=True)
+def update(net, sums, part, piece):
+    """One step of the optimizer with the piece's gradient; then the copy T, if another batch reads it."""
     plan, params, grad, state = net.plan, net.params, net.grad, net.state
     l1, l2 = penalties(net, part, piece)
     g0, start, stop = piece.g0, piece.start, piece.stop
     # The weights, then the bias: one update for both, since it is inlined.
     for _ in range(2 if piece.biased else 1):
-        optimizers.update(plan, sums.coefficients, params, grad, g0, state, start, stop, l1, l2, scale)
+        optimizers.update(plan, sums.coefficients, params, grad, g0, state, start, stop, l1, l2, 1.0)
         g0, start, stop, l1, l2 = piece.gb, piece.layer.b, piece.layer.b + piece.layer.ld, 0.0, 0.0
     if part.more:
         dense.transpose_rows(piece.layer, params, piece.begin, piece.end, True)
 
 
-# Clipping calls it: a second copy of every rule would take its time to compile.
-update, called_update = kernel(inline=True)(_update), kernel(_update)
+@kernel
+def scaled_update(net, sums, part, piece, scale):
+    """`update` with the gradient scaled."""
+    layer, units = piece.layer, sums.coefficients
+    factors = (layer.l1, layer.l2, net.plan.l2_per_row, scale)
+    stretch = Stretch(piece.start, piece.stop - piece.start, net.grad, piece.g0, 0, 0, 1)
+    for _ in range(2 if piece.biased else 1):
+        optimizers.catch_up(net, stretch, units, 1, factors, sums.waiting, 0, sums.costs, -1)
+        stretch, factors = Stretch(layer.b, layer.ld, net.grad, piece.gb, 0, 0, 1), (0.0, 0.0, 0.0, scale)
+    if part.more:
+        dense.transpose_rows(layer, net.params, piece.begin, piece.end, True)
 
 
 @kernel(inline=True)
 def finish(net, sums, part):
-    """Add the penalties of all blocks to the sum: the batch is done, and with it perhaps a pass."""
+    """Add the penalties of all blocks to the sum: the batch is done, and with it perhaps a pass.
+
+    Rows of the first layer that wait have added theirs by themselves (waiting.py).
+    """
     value = 0.0
-    for number in range(net.plan.n_blocks):
+    for number in range(layer_of(net.plan, 0).blocks if part.window >= 0 else 0, net.plan.n_blocks):
         value += sums.blocks[2 * number]
     sums.totals.loss_sum += value * part.times
     if part.closes >= 0:
@@ -161,9 +171,11 @@ def at_once(call, net, part, team):
     """Return how many blocks of the first layer are one piece: several, if CSR rows only add to the gradient.
 
     A row has entries in few blocks, and to look for them in all takes longer than the sums. A block by itself has to be
-    in the nearest caches for the update alone.
+    in the nearest caches for the update alone. If rows wait the layer is done already (waiting.py).
     """
     blocks = layer_of(net.plan, 0).blocks
+    if part.window >= 0:
+        return blocks
     if call.sparse == 0 or part.last or net.plan.slot > 0:
         return np.int64(1)
     return blocks if team.size == 1 else (blocks + TEAM_PIECES - 1) // TEAM_PIECES
@@ -206,15 +218,16 @@ def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     k = claim(team, phase, count, -1)
     while k < count:
         piece = piece_of(net, k, team.member, taken)
-        gradient(call, net, rows, part, piece, in_place)
-        if part.last:
-            measure(net, sums, part, piece, clipped)
-            if not clipped:
-                update(net, sums, part, piece, 1.0)
+        if piece.k > 0 or part.window < 0:
+            gradient(call, net, rows, part, piece, in_place)
+            if part.last:
+                measure(net, sums, part, piece, clipped)
+                if not clipped:
+                    update(net, sums, part, piece)
         if finished(team, k, count):
             if clipped:
                 sums.totals.scale = clipping(net, sums)
-            elif part.last:
+            elif part.last and not part.settles:
                 finish(net, sums, part)
             advance(team, phase, 0)
         k = claim(team, phase, count, k)
@@ -227,7 +240,7 @@ def clipped_phase(net, sums, part, team, phase):
     blocks = net.plan.n_blocks
     k = claim(team, phase, blocks, -1)
     while k < blocks:
-        called_update(net, sums, part, piece_of(net, k, team.member, 1), sums.totals.scale)
+        scaled_update(net, sums, part, piece_of(net, k, team.member, 1), sums.totals.scale)
         if finished(team, k, blocks):
             finish(net, sums, part)
             advance(team, phase, 0)

@@ -41,9 +41,9 @@ class OwnSession(Session):
         if rule.own is not None:
             self.slots = {name: np.zeros(engine.n_parameters, engine.dtype) for name in rule.own.slots}
 
-    def resize(self, batch_size: int) -> None:
-        """Go on with batches of up to this many rows; optimizer state and counters stay."""
-        super().resize(batch_size)
+    def _begin_workspace(self, waits: bool) -> None:
+        """Make a workspace, which goes on with the numbers of the one before it, and with the loss."""
+        super()._begin_workspace(waits)
         self._plain = self._online = False
         if self._address is not None:
             self._workspace.judge_by(self._address)

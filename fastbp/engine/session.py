@@ -24,6 +24,8 @@ from fastbp.optimizers import RULE_NAMES, Rule
 CHUNK_SECONDS = 0.05  # one kernel call: signals, callbacks and progress live between two
 TRIAL_SECONDS = 0.02  # length of a trial with the number of threads that was slower so far
 MULTIPLIED = 1_000_000  # factors of NAdam's product that are multiplied one by one: a fraction of a second
+# Rows of W wait if W and its state take so much, and a row so much; and if a batch has so few entries for a row of W.
+WAITING_BYTES, WAITING_ROW, WAITING_ENTRIES = 1 << 23, 128, 0.6
 LEAST_EPS = {np.dtype(kind): 1e4 * float(np.finfo(kind).tiny) for kind in (np.float32, np.float64)}
 # Places in `numbers` that a workspace takes over from the one before it.
 _RUNNING = [p.LOSS_SUM, p.STEPS, p.PRODUCT]
@@ -111,15 +113,25 @@ class Session:
         """Go on with batches of up to this many rows; optimizer state and counters stay."""
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        self.batch_size = int(batch_size)
+        self._begin_workspace(waits=False)
+
+    def _begin_workspace(self, waits: bool) -> None:
+        """Make a workspace, which goes on with the numbers of the one before it."""
         engine, layout = self.engine, self.engine.layout
         running = self._workspace.numbers[_RUNNING] if hasattr(self, "_workspace") else self._running
-        self.batch_size = int(batch_size)
         team = teams.size_for(self.batch_size * layout.flops_per_row, self.n_threads)
         self._pace = teams.Pace(team)
         # Clipping needs the whole gradient before any of it is used.
         clipped = self.max_grad_norm is not None
         workspace = Workspace(
-            layout, self.batch_size, self.objective, gradient=True, by_block=not clipped, threads=team
+            layout,
+            self.batch_size,
+            self.objective,
+            gradient=True,
+            by_block=not clipped and not waits,
+            threads=team,
+            waits=waits,
         )
         workspace.plan[p.CLIPPED] = clipped
         workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
@@ -300,7 +312,8 @@ class Session:
     def chunks(self, rows: Rows, order: Array, learning_rate: float | Array) -> Iterator[tuple[int, float]]:
         """Train on rows[order] in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
 
-        Between two pieces the model is as the last finished batch has left it. Ctrl-C takes effect there.
+        Between two pieces the model is as the last finished batch has left it. Ctrl-C takes effect there, or after the
+        batch in hand if a piece may take more than twice as long. Where rows of W wait, a piece is 16 batches or more.
 
         Parameters
         ----------
@@ -308,17 +321,20 @@ class Session:
         order : ndarray (k,), int64
         learning_rate : float, or ndarray (batches,) float64
         """
-        workspace, batch = self._workspace_for(rows), self.batch_size
+        self._workspace_for(rows)
+        batch = self.batch_size
         order, in_order, rates = self._checked(rows, order, learning_rate)
         size = int(order.size)
         if in_order:
             order = EMPTY_ORDER  # the kernel reads the rows in place
         if self._fresh and size:
             self._begin(float(rates[0]))
+        waits = self._waits(rows)
+        workspace = self._workspace
         done = 0
         while done < size:
             team, trial = self._pace.choose(self._guess() * batch > CHUNK_SECONDS)
-            piece = self._piece(size - done, TRIAL_SECONDS if trial else CHUNK_SECONDS)
+            piece = self._piece(done, size, TRIAL_SECONDS if trial else CHUNK_SECONDS, waits)
             team = self._team_for(team, piece, rows)
             before = self.loss_sum
             started = time.perf_counter()
@@ -334,8 +350,9 @@ class Session:
                 seed=self._seed,
                 online=self._online and not rows.sparse,
                 team=team,
-                apart=self._seconds_per_row * piece > 2 * CHUNK_SECONDS,
+                apart=self._guess() * piece > 2 * CHUNK_SECONDS,
                 by_weight=self.by_weight,
+                waits=waits,
             )
             elapsed = time.perf_counter() - started
             self._seconds_per_row = elapsed / piece
@@ -410,8 +427,10 @@ class Session:
 
     def _pass(self, rows: Rows, order: Array, learning_rate: float | Array, count: int) -> list[float]:
         """Do what `passes` does, and leave what has become of it."""
-        workspace = self._workspace_for(rows)
+        self._workspace_for(rows)
         span = order.shape[1] if order.size else rows.n
+        waits = self._waits(rows)
+        workspace = self._workspace
         if isinstance(learning_rate, float):
             self._rate[0] = learning_rate
             rates = self._rate
@@ -436,6 +455,7 @@ class Session:
             seed=self._seed,
             online=self._online and not rows.sparse,
             team=team,
+            waits=waits,
         )
         elapsed = time.perf_counter() - begun
         self._seconds_per_row = elapsed / (count * span)
@@ -466,10 +486,35 @@ class Session:
         """Return the seconds that a row took in the last piece; before the first piece, a guess from its work."""
         return self._seconds_per_row or self.engine.layout.flops_per_row / 2e10 + 1e-6 / self.batch_size
 
-    def _piece(self, left: int, length: float) -> int:
-        """Return how many rows take `length` seconds."""
+    def _piece(self, done: int, size: int, length: float, waits: bool) -> int:
+        """Return how many of the rows behind `done` take `length` seconds; windows are not cut."""
         batches = max(1, int(length / (self._guess() * self.batch_size)))
-        return min(left, batches * self.batch_size)
+        end = done // self.batch_size + batches
+        if waits:
+            end = -(-end // p.WINDOW) * p.WINDOW
+        return min(size, end * self.batch_size) - done
+
+    def _waits(self, rows: Rows) -> bool:
+        """Return whether rows of the first W wait for a batch that names them.
+
+        That follows from the network and the rows alone, since the sum of the losses is rounded in another way. If the
+        workspace was not made for it, a new one is.
+        """
+        layout, bottom = self.engine.layout, self.engine.layout.records[0]
+        row = int(bottom[p.LDW]) * layout.dtype.itemsize
+        waits = (
+            rows.sparse
+            and self.batch_size < rows.n
+            and self.batch_size <= min(p.SUM_ROWS, self._workspace.part)
+            and self.max_grad_norm is None
+            and not bottom[p.TRANSPOSED]
+            and row >= WAITING_ROW
+            and (1 + len(self.slots)) * layout.n_inputs * row >= WAITING_BYTES
+            and int(rows.indptr[-1]) * self.batch_size < WAITING_ENTRIES * rows.n * layout.n_inputs
+        )
+        if waits != self._workspace.waits:
+            self._begin_workspace(waits)
+        return waits
 
 
 def _product(rule: Rule, steps: int) -> float:

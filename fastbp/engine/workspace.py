@@ -153,10 +153,12 @@ class Workspace:
         gradient: bool = False,
         by_block: bool = False,
         threads: int = 1,
+        waits: bool = False,
     ) -> None:
         """Allocate for calls on up to `threads` threads.
 
         `gradient` makes room for the whole gradient; `by_block`, if a batch is a single part, for one block per thread.
+        If it `waits`, rows of the first layer's W may wait for their updates.
         """
         # The kernels know no loss of the user's: its slopes are given to them. Nor shall a blueprint keep it alive.
         if isinstance(objective, Loss):
@@ -169,8 +171,11 @@ class Workspace:
         made = _blueprint(layout, self.batch, self.part, objective, inputs, gradient, by_block, threads)
         self.layers = len(layout.layers)
         self._row_block = made.row_block
-        made_job = p.make_job(self.layers, self.part, layout.n_blocks, threads)
+        self.waits = waits
+        waiting = layout.n_inputs if waits else 0
+        made_job = p.make_job(self.layers, self.part, layout.n_blocks, threads, waiting)
         self.job, self.sync, self.plan, self.numbers = made_job
+        self._behind = p.behind(self.job, waiting)
         self.plan[:] = made.plan
         self.hyper = self.plan.view(np.float64)  # the fields that are no integers
         # The same numbers: one of them is read in a third of the time.
@@ -224,6 +229,7 @@ class Workspace:
         sparse: bool = False,
         codes: bool = False,
         online: bool = False,
+        waits: bool = False,
     ) -> tuple[float, ...]:
         """Return what a call asks the kernel for: the numbers that `ask` writes into the job."""
         # A row is computed alike in a block of any height, so every thread of a team can get a block.
@@ -245,6 +251,7 @@ class Workspace:
             sparse,
             codes,
             online,
+            waits,
             mass,
         )
 
@@ -266,12 +273,13 @@ class Workspace:
         team: int = 1,
         apart: bool = False,
         by_weight: bool = False,
+        waits: bool = False,
     ) -> int:
         """Run the kernel on rows [begin, end) of `order`, on up to `team` threads; return the number of rows done.
 
         While training, a batch counts in the sum of the losses by its rows, or `by_weight`. Without a `seed` there is
-        no dropout. `apart` is for calls that may take long: they run in another thread, and this one goes on to receive
-        signals.
+        no dropout. If it `waits` (and the workspace does), rows of W wait for a batch that names them. `apart` is for
+        calls that may take long: they run in another thread, and this one goes on to receive signals.
         """
         if team > self.threads:
             raise ValueError(f"team must be at most the workspace's {self.threads} threads, got {team}")
@@ -289,8 +297,12 @@ class Workspace:
             sparse=rows.sparse,
             codes=rows.codes,
             online=online,
+            waits=waits,
         )
         self.ask(question)
+        if waits:
+            # A call that follows one that has given up begins within a window.
+            self._behind[:] = begin // self.batch % p.WINDOW
         arguments = (
             self.job,
             params,

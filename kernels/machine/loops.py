@@ -297,12 +297,12 @@ def score_by_lane(pairs):
     return score
 
 
-def step_by_code(rules, places, penalized, by_lane=False):
+def step_by_code(rules, places, penalized, by_lane=False, measured=False):
     """Return step(code, size, numbers, params, grad, state, g0, start, stop, factors): params[start:stop] after a step.
 
     Their gradient is grad[g0:], penalized and scaled by factors = (l1, l2, scale). `size` is the length of one state
     array, `numbers` the step's coefficients. If they differ `by_lane`, `numbers` and `factors` are arrays that hold a
-    vector of each.
+    vector of each. If `measured` it returns the sum of the squares of params[start:stop] before the step.
 
     Parameters
     ----------
@@ -319,8 +319,10 @@ def step_by_code(rules, places, penalized, by_lane=False):
         number = functools.partial(_vector_twin if by_lane else _number_twin, params.dtype)
         l1, l2, scale = (number(factors, k) for k in range(3))
         given = {name: number(numbers, places[name]) for name in names if name in places}
+        squares = fill_twin(params, 0.0)
         for j in range(start, stop, lanes_of(params)):
             theta = load_twin(params, j)
+            squares = fma(theta, theta, squares)
             g = penalized(theta, load_twin(grad, g0 + j - start), l1, l2) * scale
             g = fma(theta, number(numbers, places["decay"]), g)
             old = [load_twin(state, k * size + j) for k in range(slots)]
@@ -328,6 +330,7 @@ def step_by_code(rules, places, penalized, by_lane=False):
             store_twin(params, j, theta)
             for k, value in enumerate(new):
                 store_twin(state, k * size + j, value)
+        return float(total(squares)) if measured else None
 
     @operation(twin=twin)
     def step(typingctx, code, size, numbers, params, grad, state, g0, start, stop, factors):
@@ -339,6 +342,8 @@ def step_by_code(rules, places, penalized, by_lane=False):
             grad_base = w.pointer(sig.args[4], grad, g0, span)
             wide = w.width if by_lane else 1
             number_base = w.pointer(sig.args[2], numbers, w.word(0), w.word(wide * len(places)))
+            nothing = w.spread(context.get_constant(F, 0.0)).value
+            squares = cgutils.alloca_once_value(builder, nothing) if measured else None
             if by_lane:
                 factor_base = w.pointer(sig.args[9], factors, w.word(0), w.word(3 * wide))
                 l1, l2, scale = (w.load(factor_base, w.word(k * wide)) for k in range(3))
@@ -359,6 +364,9 @@ def step_by_code(rules, places, penalized, by_lane=False):
                 bases = [w.pointer(sig.args[5], state, offset, span) for offset in offsets]
                 with w.vectors(span) as (j, _):
                     theta = w.load(theta_base, j)
+                    if measured:
+                        before = Lanes(builder, builder.load(squares))
+                        builder.store(fma(theta, theta, before).value, squares)
                     g = fma(theta, decay, penalized(theta, w.load(grad_base, j), l1, l2) * scale)
                     theta, *new = rule(theta, g, *[w.load(base, j) for base in bases], **given)
                     w.store(theta_base, j, theta)
@@ -366,9 +374,11 @@ def step_by_code(rules, places, penalized, by_lane=False):
                         w.store(base, j, value)
 
             w.branch(code, rules, write)
+            if measured:
+                return context.cast(builder, total(Lanes(builder, builder.load(squares))), w.dtype, F)
             return context.get_dummy_value()
 
-        return types.void(P, P, numbers, params, grad, state, P, P, P, factors), codegen
+        return (F if measured else types.void)(P, P, numbers, params, grad, state, P, P, P, factors), codegen
 
     return step
 

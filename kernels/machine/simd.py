@@ -155,6 +155,15 @@ def store_at(builder, pointer, value):
     stored.align = 8 if isinstance(pointer.type.pointee, ir.DoubleType) else 4
 
 
+def prefetch_at(builder, pointer):
+    """Ask for the line at `pointer` to be brought to the second cache."""
+    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    read, second_cache, data = (ir.Constant(number, n) for n in (0, 2, 1))
+    builder.call(function, [builder.bitcast(pointer, byte), read, second_cache, data])
+
+
 def lanes_of(array):
     """Return how many elements of a NumPy array one vector holds."""
     return VECTOR_BYTES // array.dtype.itemsize
@@ -242,6 +251,18 @@ def store(typingctx, array, i, value):
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
+
+
+@operation(twin=lambda array, i: None)
+def prefetch(typingctx, array, i):
+    """prefetch(array, i): ask for the line of array[i], which may lie behind the end."""
+
+    def codegen(context, builder, sig, args):
+        base = context.make_array(sig.args[0])(context, builder, args[0]).data
+        prefetch_at(builder, builder.gep(base, [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
 
 
 def fill_twin(array, value):

@@ -8,10 +8,10 @@ shape of the tile, which is what makes results independent of how the work is sp
 """
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 
 from .lanes import call, splat
-from .simd import Vector, checked_pointer, operation
+from .simd import Vector, checked_pointer, operation, prefetch_at
 from .target import REGISTERS, VECTOR_BYTES
 
 # 8 x 2 keeps 16 of 32 registers busy, 6 x 2 keeps 12 of 16; both cover the latency of the multiply-add.
@@ -22,15 +22,6 @@ TILE_VECTORS = 2
 def _width(dtype, vectors, half):
     lanes = VECTOR_BYTES // dtype.itemsize
     return lanes // 2 if half else lanes * vectors
-
-
-def _prefetch(builder, pointer):
-    """Ask for the line at `pointer` to be brought to the second cache."""
-    byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    read, second_cache, data = (ir.Constant(number, n) for n in (0, 2, 1))
-    builder.call(function, [builder.bitcast(pointer, byte), read, second_cache, data])
 
 
 def make_tile(rows, vectors, *, half=False, asking=False):
@@ -106,7 +97,7 @@ def make_tile(rows, vectors, *, half=False, asking=False):
                 source = context.make_array(sig.args[14])(context, builder, asked[0]).data
                 way = builder.mul(k, asked[3])
                 for offset in asked[1:3]:
-                    _prefetch(builder, builder.gep(source, [builder.add(offset, way)]))
+                    prefetch_at(builder, builder.gep(source, [builder.add(offset, way)]))
             updated = []
             for m in range(rows):
                 scalar = builder.load(builder.gep(row_starts[m], [column_a]))

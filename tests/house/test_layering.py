@@ -23,6 +23,7 @@ FLOORS = {
         {"activations", "gather", "losses"},
         {"dense", "plain"},
         {"one", "rows", "weights"},
+        {"waiting"},
         {"compiled", "many", "network", "outside"},
         {"warm"},
         {"precompile"},

@@ -12,7 +12,7 @@ from tests.kernels.oracles import compiled
 @compiled
 def asked(job):
     call = plan.call_at(job, 0)
-    switches = call.team, call.row_block, call.sparse, call.codes, call.online
+    switches = call.team, call.row_block, call.sparse, call.codes, call.online, call.waits
     return call.mode, call.begin, call.end, call.span, call.layers, call.seed, *switches, call.mass
 
 
@@ -37,7 +37,7 @@ def test_a_name_is_the_place_of_its_number(record, size):
 
 def test_what_a_call_is_asked_for():
     job, *_ = plan.make_job(1, 1, 1, 1)
-    call = plan.GRADIENT, 3, 2**40, 7, 5, 2**63 - 1, 2, 64, 0, 1, 0, 0.1
+    call = plan.GRADIENT, 3, 2**40, 7, 5, 2**63 - 1, 2, 64, 0, 1, 0, 1, 0.1
     plan.ask(job, 0, *call)
     assert asked(job) == call
     assert not np.any(job[plan.SYNC :])
@@ -56,4 +56,14 @@ def test_parts_of_a_job_lie_side_by_side():
     numbers[[plan.LOSS_SUM, plan.SCALE]] = 3.5, math.pi
     assert parts(job) == (1.5, 2.5, 3.5, math.pi)
     assert plan.COEFFICIENTS > plan.SCALE
-    assert plan.COEFFICIENTS + optimizers.N_COEFFICIENTS <= plan.PASSES
+    assert plan.COEFFICIENTS + optimizers.UNIT <= plan.PASSES
+
+
+def test_a_job_has_room_for_rows_that_wait():
+    job, sync, words, numbers = plan.make_job(3, 7, 4, 2, 11)
+    front = plan.SYNC + sync.size + words.size + numbers.size + 2 * 7
+    assert job.size == front + plan.WAITING + 2 * 11
+    behind = plan.behind(job, 11)
+    behind[:] = 5
+    place = front + plan.WINDOW * (optimizers.UNIT + plan.TEAM_PIECES)
+    assert np.array_equal(np.flatnonzero(job), np.arange(place, place + 11))
