@@ -272,14 +272,16 @@ def test_ctrl_c_while_a_thread_starts(data, monkeypatch):
 
 def test_threads_do_the_work(data):
     class Where(fb.callbacks.Callback):
-        seen = set()
+        seen, both = set(), threading.Event()
 
         def __deepcopy__(self, memo):
             return self
 
         def on_epoch_end(self, epoch, logs):
             Where.seen.add(threading.get_ident())
-            time.sleep(0.05)
+            if len(Where.seen) == 2:
+                Where.both.set()
+            Where.both.wait(60)
 
     fb.fit_many(make(), *data, callbacks=Where(), n_threads=2)
     assert len(Where.seen) == 2
