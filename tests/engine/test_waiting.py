@@ -11,6 +11,7 @@ from fastbp.engine import session as sessions
 from fastbp.engine import teams as module
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
+from fastbp.engine.workspace import Workspace
 from fastbp.kernels import optimizers
 from fastbp.kernels import plan as p
 from fastbp.layers import Layer
@@ -273,6 +274,21 @@ def test_no_penalty_of_what_has_no_finite_square(name, dtype, waiting):
         run.x = run.x.tocsr()
         losses.append(run.train().losses)
     assert np.all(np.isfinite(losses)) and losses[0] == losses[1]
+
+
+def test_the_first_piece_can_be_given_up(dtype, monkeypatch):
+    """Sixteen batches of a wide text may take a second: before one was timed, the length of a piece is guessed."""
+    apart = []
+    monkeypatch.setattr(
+        Workspace,
+        "call",
+        lambda self, *_, begin, end, **options: apart.append(options["apart"]) or end - begin,
+    )
+    net = random_net(np.random.default_rng(0), 100_000, [Layer(32, "relu"), Layer(2)], dtype)
+    session = Session(net.engine, Objective(), Rule("adam"), batch_size=10)
+    x = scipy.sparse.csr_matrix((200, 100_000), dtype=dtype)
+    session.run(x, np.zeros((200, 2), dtype), np.arange(200), 0.01)
+    assert apart[0]
 
 
 def test_what_does_not_wait(dtype, rng, waiting):
