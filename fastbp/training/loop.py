@@ -1,7 +1,8 @@
 """The loop over epochs.
 
-A chunk is one compiled call of about 50 ms. Between two chunks Python calls the callbacks, among them the progress bar
-and time limits, and Ctrl-C takes effect. Several short epochs are one chunk if nobody looks at the model between them.
+A chunk is one compiled call of about 50 ms, or of 16 batches if they take longer and rows of a text's weights wait
+(`fastbp.kernels.waiting`). Between two chunks Python calls the callbacks, among them the progress bar and time limits,
+and Ctrl-C takes effect. Several short epochs are one chunk if nobody looks at the model between them.
 A subclass of `Loop` trains an epoch and measures what it has brought: `Sequential` has one
 (`fastbp.training.model_loop`), the estimators have two (`fastbp.estimators.stochastic`, `fastbp.estimators.lbfgs`).
 """
