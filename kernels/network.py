@@ -50,7 +50,7 @@ from .plan import (
 )
 from .rows import rows_phase
 from .tuples import Net, Part, Rows, Sums
-from .waiting import FIND, LEARN, SETTLE, waiting_phase
+from .waiting import FIND, LEARN, SETTLE, call_waiting_phase
 from .weights import clipped_phase, copies_phase, weights_phase
 
 
@@ -184,7 +184,7 @@ def phases(call, net, rows, sums, part, team, phase, out):
     """
     empty = call.mode == TRAIN and part.mass == 0.0
     if part.window >= 0 and not empty:
-        waiting_phase(net, rows, sums, part, team, phase, FIND, part.window, np.int64(0))
+        call_waiting_phase(call.waits, (net, rows, sums, part, team, phase, FIND, part.window, np.int64(0)))
         phase += 1
     # The first layer reads the caller's rows where they are, if they are wanted in their order. A copy, whose rows are
     # padded, is made for a layer that stores W' (its gradient delta' x runs along the rows of x), and for dropout.
@@ -199,7 +199,8 @@ def phases(call, net, rows, sums, part, team, phase, out):
         phase += 1
     if not stopped and call.mode < VALUE:
         if part.window >= 0:
-            waiting_phase(net, rows, sums, part, team, phase, LEARN, part.window + 1, np.int64(0))
+            ahead = part.window + 1
+            call_waiting_phase(call.waits, (net, rows, sums, part, team, phase, LEARN, ahead, np.int64(0)))
             phase += 1
         clipped = part.last and net.plan.clipped != 0
         weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped)
@@ -209,6 +210,6 @@ def phases(call, net, rows, sums, part, team, phase, out):
             phase += 1
     if part.window >= 0 and (stopped or part.settles):
         done = part.window if stopped else part.window + 1
-        waiting_phase(net, rows, sums, part, team, phase, SETTLE, done, np.int64(stopped))
+        call_waiting_phase(call.waits, (net, rows, sums, part, team, phase, SETTLE, done, np.int64(stopped)))
         phase += 1
     return -1 if stopped else phase

@@ -78,7 +78,7 @@ layer_of = record_behind(NETWORK, LAYER, "n_layers")
 # is none; whether several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the
 # call makes several, from row 0 on, each with its own part of the order; else 0.
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
-# Switches: CSR rows, class codes for targets, rows one by one, rows of W that wait (waiting.py).
+# Switches: CSR rows, class codes for targets, rows one by one. If rows of W wait, the address of `waiting_phase`.
 SPARSE, CODES, ONLINE, WAITS = range(8, 12)
 # The weight of all rows, over which GRADIENT and VALUE take the mean; for TRAIN, whether a batch counts in `loss_sum`
 # by the weight of its rows (1) or by their number (0).

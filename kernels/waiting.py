@@ -21,12 +21,14 @@ no clipping.
 import numpy as np
 
 from . import dense, optimizers, weights
-from .machine.jit import kernel
+from .machine.addressed import by_address
+from .machine.jit import entry, kernel
+from .machine.records import View
 from .machine.simd import fill, lanes, store
-from .machine.sync import advance, claim, finished, wait
+from .machine.sync import Team, advance, claim, finished, wait
 from .optimizers import TIMES, UNIT
-from .plan import TEAM_PIECES, WINDOW, ZEROS, layer_of
-from .tuples import Stretch
+from .plan import NETWORK, TEAM_PIECES, TOTALS, WINDOW, ZEROS, layer_of
+from .tuples import Net, Part, Rows, Stretch, Sums
 
 FIND, LEARN, SETTLE = range(3)
 # Added to what a row has had while it is noted as found.
@@ -61,7 +63,7 @@ def find(net, rows, part, waiting, begin, end):
     return last - first
 
 
-@kernel
+@entry
 def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
     """A stage for all pieces of W: rows are brought up to step `stop` of the window.
 
@@ -118,3 +120,18 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
             advance(team, phase, stopped)
         k = claim(team, phase, count, k)
     wait(team, phase)
+
+
+def example(dtype):
+    """Return arguments of `waiting_phase` that have the types of a call for a dtype."""
+    words, numbers, array = np.zeros(256, np.int64), np.zeros(0), np.zeros(0, dtype)
+    index = np.zeros(0, np.int32)
+    net = Net(View(words, 0, NETWORK), array, array, array, array)
+    rows = Rows(array, index, index, array, numbers, words, words)
+    sums = Sums(View(words, 0, TOTALS), *[numbers] * 7, words)
+    part = Part(0, 0, 0, 0.0, 0.0, 0, 0.0, False, False, False, 0, 0, False)
+    return net, rows, sums, part, Team(words, 1, 0), 0, 0, 0, 0
+
+
+# call_waiting_phase(call.waits, arguments)
+call_waiting_phase = by_address(example)

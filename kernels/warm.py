@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from . import compiled, many, network, outside, plain
+from . import compiled, many, network, outside, plain, waiting
 from . import plan as p
+from .machine.jit import compile_for
 
 
 def _smallest(dtype):
@@ -32,6 +33,7 @@ def calls(dtype):
         network.run,
         (job, params, none, work, none, index, index, none, number[:0], order, number, none),
     )
+    yield f"training on wide texts, {dtype}", waiting.waiting_phase, waiting.example(dtype)
     text = f"predictions from plain arrays, {dtype}"
     yield text, plain.forward, (row, 1, row, row, False, 0, work, 0, 0)
     yield text, plain.forward_sparse, (row, index, index, row, row, False, 0, work, 0, 0)
@@ -67,4 +69,4 @@ def warmup(dtypes=("float32", "float64"), progress=None):
             if progress and text != said:
                 progress(text)
             said = text
-            entry(*arguments)
+            compile_for(entry, arguments)

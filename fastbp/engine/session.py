@@ -327,9 +327,9 @@ class Session:
         size = int(order.size)
         if in_order:
             order = EMPTY_ORDER  # the kernel reads the rows in place
+        waits = self._waits(rows)
         if self._fresh and size:
             self._begin(float(rates[0]))
-        waits = self._waits(rows)
         workspace = self._workspace
         done = 0
         while done < size:

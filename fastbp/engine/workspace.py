@@ -15,9 +15,12 @@ from fastbp.engine.rows import Rows
 from fastbp.kernels import activations, losses, network
 from fastbp.kernels import plan as p
 from fastbp.kernels.machine import sync
+from fastbp.kernels.machine.addressed import address_of
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
+from fastbp.kernels.waiting import example as waiting_example
+from fastbp.kernels.waiting import waiting_phase
 from fastbp.objectives import GIVEN, OBJECTIVE_NAMES, Objective
 from fastbp.own import Loss
 
@@ -172,6 +175,7 @@ class Workspace:
         self.layers = len(layout.layers)
         self._row_block = made.row_block
         self.waits = waits
+        self._phase = address_of(waiting_phase, waiting_example(layout.dtype)) if waits else 0
         waiting = layout.n_inputs if waits else 0
         made_job = p.make_job(self.layers, self.part, layout.n_blocks, threads, waiting)
         self.job, self.sync, self.plan, self.numbers = made_job
@@ -251,7 +255,7 @@ class Workspace:
             sparse,
             codes,
             online,
-            waits,
+            self._phase if waits else 0,
             mass,
         )
 

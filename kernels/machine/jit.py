@@ -35,9 +35,9 @@ try:
     from .pipeline import EntryCompiler, PartCompiler, relies_on, with_less_work
 
     # Arrays are the caller's, and none is made: nothing to count references of.
-    _ENTRY = {**_PUBLIC, "pipeline_class": EntryCompiler, "_nrt": False}
-    # Kernels are called by kernels: machine code for calls from Python and C would double their compile time.
-    _PART = {**_ENTRY, "pipeline_class": PartCompiler, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    _ENTRY = {**_PUBLIC, "pipeline_class": EntryCompiler, "_nrt": False, "no_cfunc_wrapper": True}
+    # Kernels are called by kernels: machine code for calls from Python would double their compile time.
+    _PART = {**_ENTRY, "pipeline_class": PartCompiler, "no_cpython_wrapper": True}
     _check()
 except (ImportError, AttributeError, TypeError) as error:
     # Kernels are compiled by Numba as it is, which takes longer, and are never kept: Numba would serve stale numbers.
@@ -112,7 +112,8 @@ def kept():
 
 def compile_for(entry, arguments):
     """Compile an entry for the types of these arguments, or load it, without a call."""
-    entry.compile(tuple(numba.typeof(argument) for argument in arguments))
+    if not config.DISABLE_JIT:
+        entry.compile(tuple(numba.typeof(argument) for argument in arguments))
 
 
 def number_functions_from(start):

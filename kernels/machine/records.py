@@ -8,7 +8,13 @@ takes one: kernels kept on disk were twice as large. In the interpreter mode a r
 import numpy as np
 from llvmlite import ir
 from numba.core import config, types
-from numba.core.extending import lower_getattr_generic, lower_setattr_generic, models, register_model
+from numba.core.extending import (
+    lower_getattr_generic,
+    lower_setattr_generic,
+    models,
+    register_model,
+    typeof_impl,
+)
 from numba.core.typing.templates import AttributeTemplate, infer_getattr
 
 from .simd import checked_pointer, operation
@@ -76,6 +82,11 @@ class View:
 
     def __setattr__(self, name, value):
         self._word(name)[0] = value
+
+
+@typeof_impl.register(View)
+def _type_of(view, context):
+    return view.record
 
 
 def record_at(record):

@@ -38,7 +38,7 @@ FLOORS = {
         {"disk"},
         {"jit", "lanes"},
         {"simd"},
-        {"foreign", "loops", "peak", "records", "squares", "sync", "tile"},
+        {"addressed", "foreign", "loops", "peak", "records", "squares", "sync", "tile"},
         {"patch"},
         {"machine"},
     ],
