@@ -197,6 +197,7 @@ TABLE = {
     "exp": (exponential, exponential_prime),
 }
 CODES = {name: code for code, name in enumerate(TABLE)}
+RELU = CODES["relu"]
 # f' is a function of z, too.
 NEEDS_Z = frozenset(name for name, (_, slope) in TABLE.items() if slope and slope.__code__.co_argcount == 2)
 # f(0) != 0, in one precision at least: the padding of their outputs has to be cleared.

@@ -23,8 +23,10 @@ from typing import NamedTuple
 import numpy as np
 
 from . import activations, losses, optimizers
+from .activations import RELU
 from .machine.jit import entry, kernel
-from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, Grid, patch, patch_column, patch_element, patch_row
+from .machine.lanes import select
+from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, Grid, make_patches
 from .machine.records import Record, record_at
 from .machine.simd import fill, lanes, load, load_first, store
 from .machine.squares import pick, transpose_squares
@@ -56,44 +58,50 @@ class Data(NamedTuple):
     side: int
 
 
-@kernel(inline=True)
-def product(X, W, S, C, M, N, K):
-    """C = S + X W for M rows and N columns of vectors."""
-    r = 0
-    while r + PATCH_ROWS <= M:
-        row = Grid(X.data, X.start + r * X.down, X.down, X.right)
-        c = 0
-        while c + PATCH_COLUMNS <= N:
-            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
-            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
-            patch(row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K)
-            c += PATCH_COLUMNS
-        while c < N:
-            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
-            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
-            patch_column(
-                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
-            )
-            c += 1
-        r += PATCH_ROWS
-    while r < M:
-        row = Grid(X.data, X.start + r * X.down, X.down, X.right)
-        c = 0
-        while c + PATCH_COLUMNS <= N:
-            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
-            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
-            patch_row(
-                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
-            )
-            c += PATCH_COLUMNS
-        while c < N:
-            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
-            first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
-            patch_element(
-                row, column, first, Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right), K
-            )
-            c += 1
-        r += 1
+def _floor(z, t):
+    return select(z < t, t, z)
+
+
+def _mask(delta, t, a):
+    return select(a <= t, 0.0, delta)
+
+
+def make_product(finish=None):
+    """Return product(X, W, S, C, E, t, M, N, K): C = finish(S + X W, t, E) for M rows and N columns of vectors."""
+    patch, patch_row, patch_column, patch_element = make_patches(finish)
+
+    @kernel(inline=True)
+    def product(X, W, S, C, E, t, M, N, K):
+        r = 0
+        while r < M:
+            row = Grid(X.data, X.start + r * X.down, X.down, X.right)
+            full = r + PATCH_ROWS <= M
+            c = 0
+            while c < N:
+                column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+                first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+                result = Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right)
+                edge = Grid(E.data, E.start + r * E.down + c * E.right, E.down, E.right)
+                if c + PATCH_COLUMNS <= N:
+                    if full:
+                        patch(row, column, first, result, edge, t, K)
+                    else:
+                        patch_row(row, column, first, result, edge, t, K)
+                    c += PATCH_COLUMNS
+                else:
+                    if full:
+                        patch_column(row, column, first, result, edge, t, K)
+                    else:
+                        patch_element(row, column, first, result, edge, t, K)
+                    c += 1
+            r += PATCH_ROWS if full else 1
+
+    return product
+
+
+# z = b + x W, at least t; dW = x' delta; and delta W', 0 where a <= t. A t of 0 is relu on the fly, and its derivative;
+# one of -inf or NaN does nothing.
+outputs, slopes, deltas = make_product(_floor), make_product(), make_product(_mask)
 
 
 @kernel(inline=True)
@@ -227,10 +235,10 @@ def forward(net, m):
         start = Grid(work, 0, 0, 0)
         if layer.b >= 0:
             start = Grid(net.params, layer.b * side, 0, side)
-        product(
-            x, Grid(net.params, layer.w * side, o * side, side), start, Grid(work, z, o * side, side), m, o, i
-        )
-        if layer.activation != 0:
+        W, result = Grid(net.params, layer.w * side, o * side, side), Grid(work, z, o * side, side)
+        least = 0.0 if layer.activation == RELU else -np.inf
+        outputs(x, W, start, result, result, least, m, o, i)
+        if layer.activation != 0 and layer.activation != RELU:
             activations.forward(layer.activation, work, z, layer.a * side, m * o * side, True)
 
 
@@ -238,11 +246,29 @@ def forward(net, m):
 def add_rows(work, d, grad, b, m, o, accumulate):
     """db = sum over m rows of delta, added to what is there if `accumulate`."""
     side = lanes(work)
-    for j in range(o):
+    j = 0
+    # An addition waits for the one before it, so four sums take as long as one.
+    while j + 4 <= o:
+        g, zero = (b + j) * side, fill(work, 0.0)
+        s0, s1, s2, s3 = zero, zero, zero, zero
+        if accumulate:
+            s0, s1 = load(grad, g), load(grad, g + side)
+            s2, s3 = load(grad, g + 2 * side), load(grad, g + 3 * side)
+        for r in range(m):
+            place = (d + r * o + j) * side
+            s0, s1 = s0 + load(work, place), s1 + load(work, place + side)
+            s2, s3 = s2 + load(work, place + 2 * side), s3 + load(work, place + 3 * side)
+        store(grad, g, s0)
+        store(grad, g + side, s1)
+        store(grad, g + 2 * side, s2)
+        store(grad, g + 3 * side, s3)
+        j += 4
+    while j < o:
         acc = load(grad, (b + j) * side) if accumulate else fill(work, 0.0)
         for r in range(m):
             acc = acc + load(work, (d + r * o + j) * side)
         store(grad, (b + j) * side, acc)
+        j += 1
 
 
 @kernel(inline=True)
@@ -251,21 +277,24 @@ def backward(net, m, accumulate):
     work, grad, side = net.work, net.grad, lanes(net.work)
     zeros = Grid(work, 0, 0, 0)
     for down in range(net.plan.n_layers):
-        layer = layer_of(net.plan, net.plan.n_layers - 1 - down)
+        k = net.plan.n_layers - 1 - down
+        layer = layer_of(net.plan, k)
         i, o = layer.fan_in, layer.fan_out
         d, w = layer.d * side, layer.w * side
-        if layer.activation != 0:
+        # Below the last layer relu's derivative came with delta.
+        if layer.activation != 0 and (layer.activation != RELU or down == 0):
             z = (layer.a if layer.z < 0 else layer.z) * side
             activations.backward(layer.activation, work, z, layer.a * side, d, m * o * side, 1.0)
-        slopes = Grid(grad, w, o * side, side)
-        before = slopes if accumulate else zeros
+        delta, result = Grid(work, d, o * side, side), Grid(grad, w, o * side, side)
+        before = result if accumulate else zeros
         turned = Grid(work, layer.a_in * side, side, layer.ld_in * side)
-        product(turned, Grid(work, d, o * side, side), before, slopes, i, o, m)
+        slopes(turned, delta, before, result, result, 0.0, i, o, m)
         if layer.b >= 0:
             add_rows(work, layer.d, grad, layer.b, m, o, accumulate)
         if layer.d_in >= 0:
-            below = Grid(work, layer.d_in * side, i * side, side)
-            product(Grid(work, d, o * side, side), Grid(net.params, w, side, o * side), zeros, below, m, i, o)
+            W, a = Grid(net.params, w, side, o * side), Grid(work, layer.a_in * side, i * side, side)
+            most = 0.0 if layer_of(net.plan, k - 1).activation == RELU else np.nan
+            deltas(delta, W, zeros, Grid(work, layer.d_in * side, i * side, side), a, most, m, i, o)
 
 
 @kernel(inline=True)

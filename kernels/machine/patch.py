@@ -1,8 +1,9 @@
 """The product of matrices whose elements are vectors: one number of each of many models, a model per lane.
 
 C[r, c] = S[r, c] + sum_k X[r, k] W[k, c] for `rows` x `columns` elements at once, which stay in registers while k runs.
-Rows and columns of all four matrices may be any distance apart, so x W, x' delta and delta W' are the same loop. Every
-element is one chain of multiply-adds in the order of k.
+Rows and columns of all matrices may be any distance apart, so x W, x' delta and delta W' are the same loop. Every
+element is one chain of multiply-adds in the order of k. What follows it element by element, a floor or a mask, is done
+before it is written.
 """
 
 from typing import NamedTuple
@@ -28,35 +29,44 @@ class Grid(NamedTuple):
     right: int
 
 
-def make_patch(rows, columns):
-    """Return the operation for `rows` x `columns` elements."""
+def make_patch(rows, columns, finish=None):
+    """Return the operation for `rows` x `columns` elements.
+
+    Parameters
+    ----------
+    finish : callable, optional
+        C is finish(sum, t), or finish(sum, t, e) with an element of E. Left out, C is the sum.
+    """
+    wants_edge = finish is not None and finish.__code__.co_argcount == 3
 
     def place(grid, r, c):
         return grid.start + r * grid.down + c * grid.right
 
-    def twin(X, W, S, C, K):
+    def twin(X, W, S, C, E, t, K):
         made = {}
         for r in range(rows):
             for c in range(columns):
                 total = load_twin(S.data, place(S, r, c))
                 for k in range(K):
                     total = total + load_twin(X.data, place(X, r, k)) * load_twin(W.data, place(W, k, c))
-                made[r, c] = total
+                edge = (load_twin(E.data, place(E, r, c)),) if wants_edge else ()
+                made[r, c] = finish(total, S.data.dtype.type(t), *edge) if finish else total
         for (r, c), total in made.items():
             store_twin(C.data, place(C, r, c), total)
 
     @operation(twin=twin)
-    def patch(typingctx, X, W, S, C, K):
-        """patch(X, W, S, C, K): see the head of this file; X, W, S and C are grids, K is at least 1."""
+    def patch(typingctx, X, W, S, C, E, t, K):
+        """patch(X, W, S, C, E, t, K): see the head of this file; all but t and K are grids, K is at least 1."""
 
         def codegen(context, builder, sig, args):
-            *grids, K = args
+            *grids, t, K = args
             w = Writer(context, builder, sig.args[0][0].dtype)
             height, length = w.word(rows), w.word(columns)
             parts = [cgutils.unpack_tuple(builder, grid) for grid in grids]
+            whole = height, length
             bases = []
             for (data, start, down, right), kind, size in zip(
-                parts, sig.args, ((height, K), (K, length), (height, length), (height, length)), strict=False
+                parts, sig.args, ((height, K), (K, length), whole, whole, whole), strict=False
             ):
                 last = [builder.sub(count, w.word(1)) for count in size]
                 reach = builder.add(builder.mul(down, last[0]), builder.mul(right, last[1]))
@@ -80,16 +90,23 @@ def make_patch(rows, columns):
                     for c in range(columns):
                         before = Lanes(builder, builder.load(sums[r, c]))
                         builder.store(fma(of_x, of_w[c], before).value, sums[r, c])
+            limit = w.spread(t)
             for r, c in places:
-                w.store(bases[3], at(3, r, c), Lanes(builder, builder.load(sums[r, c])))
+                result = Lanes(builder, builder.load(sums[r, c]))
+                if finish:
+                    edge = (w.load(bases[4], at(4, r, c)),) if wants_edge else ()
+                    result = finish(result, limit, *edge)
+                w.store(bases[3], at(3, r, c), result)
             return context.get_dummy_value()
 
-        return types.void(X, W, S, C, types.intp), codegen
+        return types.void(X, W, S, C, E, types.float64, types.intp), codegen
 
     return patch
 
 
-patch = make_patch(PATCH_ROWS, PATCH_COLUMNS)
-patch_row = make_patch(1, PATCH_COLUMNS)
-patch_column = make_patch(PATCH_ROWS, 1)
-patch_element = make_patch(1, 1)
+def make_patches(finish=None):
+    """Return the operations for a patch, a row, a column and an element of one, with this `finish`."""
+    return tuple(
+        make_patch(rows, columns, finish)
+        for rows, columns in ((PATCH_ROWS, PATCH_COLUMNS), (1, PATCH_COLUMNS), (PATCH_ROWS, 1), (1, 1))
+    )

@@ -22,25 +22,43 @@ kinds = st.sampled_from([np.dtype(np.float32), np.dtype(np.float64)])
 MOST = 4 if INTERPRETED else 12
 
 
-@compiled
-def multiply(X, x0, xr, xk, W, w0, wk, wc, S, s0, sr, sc, C, c0, cr, cc, M, N, K):
-    many.product(Grid(X, x0, xr, xk), Grid(W, w0, wk, wc), Grid(S, s0, sr, sc), Grid(C, c0, cr, cc), M, N, K)
+def multiply_by(product):
+    """Return the product of flat arrays, each with its start and the distances of rows and columns."""
+
+    @compiled
+    def multiply(X, x0, xr, xk, W, w0, wk, wc, S, s0, sr, sc, C, c0, cr, cc, E, e0, er, ec, t, M, N, K):
+        grids = Grid(X, x0, xr, xk), Grid(W, w0, wk, wc), Grid(S, s0, sr, sc), Grid(C, c0, cr, cc)
+        product(grids[0], grids[1], grids[2], grids[3], Grid(E, e0, er, ec), t, M, N, K)
+
+    return multiply
+
+
+# What is done to the sums: a product, t, and the same of NumPy's arrays.
+FINISHES = {
+    "nothing": (multiply_by(many.slopes), 0.0, lambda z, e: z),
+    "relu": (multiply_by(many.outputs), 0.0, lambda z, e: np.maximum(z, 0.0)),
+    "no floor": (multiply_by(many.outputs), -np.inf, lambda z, e: z),
+    "relu's slope": (multiply_by(many.deltas), 0.0, lambda z, e: np.where(e > 0.0, z, 0.0)),
+    "no mask": (multiply_by(many.deltas), np.nan, lambda z, e: z),
+}
 
 
 @given(
+    finish=st.sampled_from(sorted(FINISHES)),
     size=st.tuples(*[st.integers(1, 2 * MOST)] * 3),
     turned=st.tuples(*[st.booleans()] * 2),
     bias=st.booleans(),
     dtype=kinds,
     seed=seeds,
 )
-def test_products(size, turned, bias, dtype, seed):
-    """x W, x' delta and delta W' of any size, from a row of biases or from what is there."""
+def test_products(finish, size, turned, bias, dtype, seed):
+    """x W, x' delta and delta W' of any size, from a row of biases or from what is there, and relu on the way."""
     rng, side = np.random.default_rng(seed), lanes_of(dtype)
     M, N, K = size
-    X, W, S = (rng.normal(size=(*shape, side)).astype(dtype) for shape in ((M, K), (K, N), (M, N)))
+    X, W, S, E = (rng.normal(size=(*shape, side)).astype(dtype) for shape in ((M, K), (K, N), (M, N), (M, N)))
     if bias:
         S[:] = S[:1]
+    E[rng.random(E.shape) < 0.2] = 0.0  # as relu leaves them
     flat_x = np.ascontiguousarray(X.swapaxes(0, 1) if turned[0] else X).reshape(-1)
     flat_w = np.ascontiguousarray(W.swapaxes(0, 1) if turned[1] else W).reshape(-1)
     steps_x = (side, M * side) if turned[0] else (K * side, side)
@@ -48,16 +66,38 @@ def test_products(size, turned, bias, dtype, seed):
     steps_s = (0, side) if bias else (N * side, side)
     C = Guarded(np.zeros((M, N, side), dtype))
     flat_s = np.ascontiguousarray(S).reshape(-1)
+    multiply, t, expected_of = FINISHES[finish]
     multiply(
         *(flat_x, 0, *steps_x),
         *(flat_w, 0, *steps_w),
         *(flat_s, 0, *steps_s),
         *(C.whole, C.start, N * side, side),
-        *(M, N, K),
+        *(E.reshape(-1), 0, N * side, side),
+        *(t, M, N, K),
     )
-    expected = S + np.einsum("rkl,kcl->rcl", X.astype(float), W.astype(float))
-    assert_near(C.content.reshape(M, N, side), expected, dtype, 2.5)
+    sums = S + np.einsum("rkl,kcl->rcl", X.astype(float), W.astype(float))
+    assert_near(C.content.reshape(M, N, side), expected_of(sums, E), dtype, 2.5)
     assert C.intact()
+
+
+def test_what_is_not_a_number_shows():
+    """A NaN passes relu; where it is the slope's argument, delta passes as it came."""
+    dtype = np.dtype(np.float32)
+    side = lanes_of(dtype)
+    one, nan, none = (np.full(side, v, dtype) for v in (1.0, np.nan, 0.0))
+    grid = (0, side, side)
+    for finish, x, edge, expected in (
+        ("relu", nan, one, nan),
+        ("no floor", nan, one, nan),
+        ("relu's slope", nan, one, nan),
+        ("relu's slope", one, nan, one),
+        ("no mask", nan, nan, nan),
+        ("relu's slope", one, none, none),
+    ):
+        multiply, t, _ = FINISHES[finish]
+        C = np.zeros(side, dtype)
+        multiply(x, *grid, one, *grid, none, *grid, C, *grid, edge, *grid, t, 1, 1, 1)
+        np.testing.assert_array_equal(C, expected, err_msg=finish)
 
 
 def specification(shape, theta):
