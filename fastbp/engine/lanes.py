@@ -25,6 +25,9 @@ from fastbp.optimizers import Rule
 
 # Of the parameters of a group: with more, they and the gradient and the state leave the second cache.
 MOST_BYTES = 2**18
+# Arrays of a group lie whole pages apart, or so many vectors more at least. The machine compares loads with stores by
+# the last 12 bits of their addresses: with a vector more, loads of one array would wait for stores into another.
+PAGE, APART = 4096, 16
 # The workspace of the rows of a part stays in the first one.
 PART_BYTES, LEAST_ROWS = 16384, 8
 # Rows of a group are kept turned if the order takes each of them so many times, unless they need more bytes.
@@ -100,7 +103,9 @@ class Plan:
         row_bytes = sum(widths) * VECTOR_BYTES
         part = min(batch_size, max(LEAST_ROWS, PART_BYTES // row_bytes))
         plan[p.N_LAYERS], plan[p.N_OUT], plan[p.BATCH], plan[p.PART] = n, shape.outputs, batch_size, part
-        plan[p.N_PARAMS] = shape.size * side
+        beyond = shape.size % (PAGE // VECTOR_BYTES)
+        self.distance = shape.size + (APART - beyond if 0 < beyond < APART else 0)
+        plan[p.N_PARAMS] = self.distance * side
         # Vector 0 stays zero. Rows that are turned take as many vectors as a padded row, and reach one further.
         plan[p.PARTIAL], plan[p.SLOT], plan[p.PANEL] = 1, 2, 2 + optimizers.N_COEFFICIENTS
         place = int(plan[p.PANEL]) + padded + 1
@@ -141,16 +146,16 @@ class Lanes:
         # The last group is filled up with copies of its last model.
         self._member = np.minimum(np.arange(groups * side), self.models - 1)
         self._size, self.step, self._momenta = size, 0, 1.0
-        self._params = aligned_zeros(groups * size * side, shape.dtype)
+        self._params = aligned_zeros(groups * plan.distance * side, shape.dtype)
         self._lanes(self._params)[...] = theta[self._member].reshape(groups, side, size).transpose(0, 2, 1)
-        self._state = aligned_zeros(groups * len(plan.slots) * size * side, shape.dtype)
+        self._state = aligned_zeros(groups * len(plan.slots) * plan.distance * side, shape.dtype)
         self._grad = aligned_zeros(size * side, shape.dtype)
         self._work = aligned_zeros(plan.work_size, shape.dtype)
         self._factors = self._penalties(layers)
 
     def _lanes(self, flat: Array) -> Array:
         """Return a view (groups, parameters, lanes) of numbers of all models."""
-        return flat.reshape(self.groups, self._size, self._plan.side)
+        return flat.reshape(self.groups, self._plan.distance, self._plan.side)[:, : self._size]
 
     def _penalties(self, layers: list[tuple[Layer, ...]] | None) -> Array:
         """Return l1, l2 and 1 of each layer of each model, then those of biases; the plan learns which there are."""
@@ -175,7 +180,7 @@ class Lanes:
     def begin(self, rates: Array) -> None:
         """Set what the state starts with, given each model's first learning rate."""
         plan = self._plan
-        state = self._state.reshape(self.groups, len(plan.slots), self._size, plan.side)
+        state = self._state.reshape(self.groups, len(plan.slots), plan.distance, plan.side)
         for k, name in enumerate(plan.slots):
             if name == "sum":
                 state[:, k] = plan.rule.initial_accumulator
