@@ -26,9 +26,9 @@ from . import activations, losses, optimizers
 from .activations import RELU
 from .machine.jit import entry, kernel
 from .machine.lanes import select
-from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, Grid, make_patches
+from .machine.patch import PATCH_COLUMNS, PATCH_ROWS, PATCH_TALL, Grid, make_patches
 from .machine.records import Record, record_at
-from .machine.simd import fill, lanes, load, load_first, store
+from .machine.simd import fill, lanes, load, load_first, store, traced
 from .machine.squares import pick, transpose_squares
 from .plan import HEADER, RECORD, layer_of, network_at
 from .tuples import Net
@@ -68,33 +68,40 @@ def _mask(delta, t, a):
 
 def make_product(finish=None):
     """Return product(X, W, S, C, E, t, M, N, K): C = finish(S + X W, t, E) for M rows and N columns of vectors."""
-    patch, patch_row, patch_column, patch_element = make_patches(finish)
+    patch, half_patch, patch_row, patch_column, patch_element = make_patches(finish)
 
     @kernel(inline=True)
     def product(X, W, S, C, E, t, M, N, K):
-        r = 0
-        while r < M:
+        r, c, wide = 0, 0, N // PATCH_COLUMNS * PATCH_COLUMNS
+        while r < M and wide > 0:
+            height = PATCH_ROWS if M - r >= PATCH_ROWS else PATCH_ROWS // 2 if M - r >= PATCH_ROWS // 2 else 1
             row = Grid(X.data, X.start + r * X.down, X.down, X.right)
-            full = r + PATCH_ROWS <= M
-            c = 0
-            while c < N:
+            for c in range(0, wide, PATCH_COLUMNS):
                 column = Grid(W.data, W.start + c * W.right, W.down, W.right)
                 first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
                 result = Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right)
                 edge = Grid(E.data, E.start + r * E.down + c * E.right, E.down, E.right)
-                if c + PATCH_COLUMNS <= N:
-                    if full:
-                        patch(row, column, first, result, edge, t, K)
-                    else:
-                        patch_row(row, column, first, result, edge, t, K)
-                    c += PATCH_COLUMNS
+                if height == PATCH_ROWS:
+                    patch(row, column, first, result, edge, t, K)
+                elif height > 1:
+                    half_patch(row, column, first, result, edge, t, K)
                 else:
-                    if full:
-                        patch_column(row, column, first, result, edge, t, K)
-                    else:
-                        patch_element(row, column, first, result, edge, t, K)
-                    c += 1
-            r += PATCH_ROWS if full else 1
+                    patch_row(row, column, first, result, edge, t, K)
+            r += height
+        for c in range(wide, N):
+            column = Grid(W.data, W.start + c * W.right, W.down, W.right)
+            r = 0
+            while r < M:
+                row = Grid(X.data, X.start + r * X.down, X.down, X.right)
+                first = Grid(S.data, S.start + r * S.down + c * S.right, S.down, S.right)
+                result = Grid(C.data, C.start + r * C.down + c * C.right, C.down, C.right)
+                edge = Grid(E.data, E.start + r * E.down + c * E.right, E.down, E.right)
+                if M - r >= PATCH_TALL:
+                    patch_column(row, column, first, result, edge, t, K)
+                    r += PATCH_TALL
+                else:
+                    patch_element(row, column, first, result, edge, t, K)
+                    r += 1
 
     return product
 
@@ -102,6 +109,13 @@ def make_product(finish=None):
 # z = b + x W, at least t; dW = x' delta; and delta W', 0 where a <= t. A t of 0 is relu on the fly, and its derivative;
 # one of -inf or NaN does nothing.
 outputs, slopes, deltas = make_product(_floor), make_product(), make_product(_mask)
+
+
+def _felt(delta, w, t, a):
+    return _mask(delta * w, t, a)
+
+
+felt = traced(_felt)
 
 
 @kernel(inline=True)
@@ -292,9 +306,19 @@ def backward(net, m, accumulate):
         if layer.b >= 0:
             add_rows(work, layer.d, grad, layer.b, m, o, accumulate)
         if layer.d_in >= 0:
-            W, a = Grid(net.params, w, side, o * side), Grid(work, layer.a_in * side, i * side, side)
+            a, below = layer.a_in * side, layer.d_in * side
             most = 0.0 if layer_of(net.plan, k - 1).activation == RELU else np.nan
-            deltas(delta, W, zeros, Grid(work, layer.d_in * side, i * side, side), a, most, m, i, o)
+            if o == 1:
+                # Nothing adds up.
+                for r in range(m):
+                    error = load(work, d + r * side)
+                    for j in range(0, i * side, side):
+                        place = r * i * side + j
+                        weight = load(net.params, w + j)
+                        store(work, below + place, felt(error, weight, most, load(work, a + place)))
+            else:
+                W, edge = Grid(net.params, w, side, o * side), Grid(work, a, i * side, side)
+                deltas(delta, W, zeros, Grid(work, below, i * side, side), edge, most, m, i, o)
 
 
 @kernel(inline=True)

@@ -16,8 +16,9 @@ from .loops import Writer
 from .simd import load_twin, operation, store_twin
 from .target import REGISTERS
 
-# 4 x 4 sums, 4 of W and 1 of X are 21 of 32 registers; 4 x 2, 2 and 1 are 11 of 16.
-PATCH_ROWS, PATCH_COLUMNS = 4, 4 if REGISTERS == 32 else 2
+# 4 x 4 sums, 4 of W and 1 of X are 21 of 32 registers; 4 x 2, 2 and 1 are 11 of 16. A column by itself waits for loads:
+# 8 of X and 1 of W for 8 sums.
+PATCH_ROWS, PATCH_COLUMNS, PATCH_TALL = 4, 4 if REGISTERS == 32 else 2, 8
 
 
 class Grid(NamedTuple):
@@ -105,8 +106,6 @@ def make_patch(rows, columns, finish=None):
 
 
 def make_patches(finish=None):
-    """Return the operations for a patch, a row, a column and an element of one, with this `finish`."""
-    return tuple(
-        make_patch(rows, columns, finish)
-        for rows, columns in ((PATCH_ROWS, PATCH_COLUMNS), (1, PATCH_COLUMNS), (PATCH_ROWS, 1), (1, 1))
-    )
+    """Return the operations for a patch of 4, 2 and 1 rows; and for several elements of a column, and one."""
+    wide = (make_patch(rows, PATCH_COLUMNS, finish) for rows in (PATCH_ROWS, PATCH_ROWS // 2, 1))
+    return *wide, make_patch(PATCH_TALL, 1, finish), make_patch(1, 1, finish)
