@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from typing import Any
 
 from numba.core.event import Listener, install_listener
@@ -48,10 +49,14 @@ def measure(dtype: str) -> None:
         warm.warmup((dtype,))
     total = time.perf_counter() - start
     print(f"{dtype}: {total:.1f} s for {len(watch.rows)} functions")
-    for seconds, name in sorted(watch.rows, reverse=True)[:25]:
+    # One that is compiled for several types, or made several times, is one line.
+    times: Counter[str] = Counter()
+    for seconds, name in watch.rows:
+        times[name] += seconds
+    longest = dict(times.most_common(25))
+    for name, seconds in longest.items():
         print(f"  {name:<36}{seconds:7.2f} s")
-    rest = sum(seconds for seconds, _ in sorted(watch.rows, reverse=True)[25:])
-    print(f"  {'all others':<36}{rest:7.2f} s")
+    print(f"  {'all others':<36}{times.total() - sum(longest.values()):7.2f} s")
 
 
 def main() -> None:
