@@ -10,7 +10,7 @@ import numba
 import numpy as np
 import pytest
 
-from fastbp.kernels import network, waiting
+from fastbp.kernels import waiting
 from fastbp.kernels.machine.addressed import address_of, by_address
 from fastbp.kernels.machine.records import Record, View, record_at
 from tests.kernels.oracles import INTERPRETED, compiled
@@ -123,4 +123,3 @@ def test_the_phase_has_an_address_in_each_dtype():
         address_of(waiting.waiting_phase, waiting.example(dtype)) for dtype in ("float32", "float64")
     }
     assert 0 not in addresses and len(addresses) == (1 if INTERPRETED else 2)
-    assert network.call_waiting_phase is waiting.call_waiting_phase
