@@ -72,7 +72,7 @@ def make_product(finish=None):
 
     @kernel(inline=True)
     def product(X, W, S, C, E, t, M, N, K):
-        r, c, wide = 0, 0, N // PATCH_COLUMNS * PATCH_COLUMNS
+        r, wide = 0, N // PATCH_COLUMNS * PATCH_COLUMNS
         while r < M and wide > 0:
             height = PATCH_ROWS if M - r >= PATCH_ROWS else PATCH_ROWS // 2 if M - r >= PATCH_ROWS // 2 else 1
             row = Grid(X.data, X.start + r * X.down, X.down, X.right)
@@ -260,29 +260,11 @@ def forward(net, m):
 def add_rows(work, d, grad, b, m, o, accumulate):
     """db = sum over m rows of delta, added to what is there if `accumulate`."""
     side = lanes(work)
-    j = 0
-    # An addition waits for the one before it, so four sums take as long as one.
-    while j + 4 <= o:
-        g, zero = (b + j) * side, fill(work, 0.0)
-        s0, s1, s2, s3 = zero, zero, zero, zero
-        if accumulate:
-            s0, s1 = load(grad, g), load(grad, g + side)
-            s2, s3 = load(grad, g + 2 * side), load(grad, g + 3 * side)
-        for r in range(m):
-            place = (d + r * o + j) * side
-            s0, s1 = s0 + load(work, place), s1 + load(work, place + side)
-            s2, s3 = s2 + load(work, place + 2 * side), s3 + load(work, place + 3 * side)
-        store(grad, g, s0)
-        store(grad, g + side, s1)
-        store(grad, g + 2 * side, s2)
-        store(grad, g + 3 * side, s3)
-        j += 4
-    while j < o:
+    for j in range(o):
         acc = load(grad, (b + j) * side) if accumulate else fill(work, 0.0)
         for r in range(m):
             acc = acc + load(work, (d + r * o + j) * side)
         store(grad, (b + j) * side, acc)
-        j += 1
 
 
 @kernel(inline=True)
@@ -380,8 +362,8 @@ def train(job, params, state, grad, work, x, y, order, base, rates, factors, num
 
     Parameters
     ----------
-    job : int64, TASK, from PLAN on a plan, and room for `part` * lanes row numbers; the plan's `n_params` is the length
-        of one array of the state of a group
+    job : int64, TASK, from PLAN on a plan, and room for `part` * lanes row numbers; the plan's `n_params` is how far
+        arrays of a group, its parameters and each one of its state, lie apart
     params, state : (groups, ...) lane-minor, flat
     grad : as the parameters of one group
     work : see the head of this file; behind what the plan asks for, room for the rows of a group that are kept turned
