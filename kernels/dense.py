@@ -4,8 +4,6 @@ Equations as in Nielsen (2015), ch. 2, for row batches; BP1 is in losses.py. Ref
 the layer's record (plan.py): it says where in `params` and `work` everything lies.
 """
 
-import numpy as np
-
 from . import activations
 from .machine.jit import kernel
 from .machine.simd import fill, fma, lanes, load, load_first, store, total
@@ -85,51 +83,6 @@ def forward(layer, params, work, x, block, rows, next_row):
 
 
 @kernel(inline=True)
-def forward_sparse(layer, params, work, rows, first, block):
-    """The first layer on CSR rows: z = b + sum over the row's entries of x_k W[k, :], no densification."""
-    o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
-    z0 = (layer.a if layer.z < 0 else layer.z) + block.row * ld
-    w0, b0 = layer.w, layer.b
-    x, indices = rows.x, rows.indices
-    for r in range(block.m):
-        source = rows.order[first + r] if rows.order.size > 0 else first + r
-        begin, end = rows.indptr[source], rows.indptr[source + 1]
-        z = z0 + r * ld
-        if layer.transposed != 0:
-            for j in range(o):
-                # One number takes all products of the row, however many: in float64.
-                acc = np.float64(params[b0 + j]) if b0 >= 0 else 0.0
-                for k in range(begin, end):
-                    acc += x[k] * params[w0 + j * ldw + indices[k]]
-                work[z + j] = acc
-        else:
-            j, side = 0, lanes(work)
-            # Rows of W lie anywhere: as much of one as there are registers for is read at once.
-            while j + 4 * side <= ld:
-                first_acc = load(params, b0 + j) if b0 >= 0 else fill(work, 0.0)
-                second_acc = load(params, b0 + j + side) if b0 >= 0 else fill(work, 0.0)
-                third_acc = load(params, b0 + j + 2 * side) if b0 >= 0 else fill(work, 0.0)
-                fourth_acc = load(params, b0 + j + 3 * side) if b0 >= 0 else fill(work, 0.0)
-                for k in range(begin, end):
-                    w = w0 + indices[k] * ldw + j
-                    first_acc = first_acc + load(params, w) * x[k]
-                    second_acc = second_acc + load(params, w + side) * x[k]
-                    third_acc = third_acc + load(params, w + 2 * side) * x[k]
-                    fourth_acc = fourth_acc + load(params, w + 3 * side) * x[k]
-                store(work, z + j, first_acc)
-                store(work, z + j + side, second_acc)
-                store(work, z + j + 2 * side, third_acc)
-                store(work, z + j + 3 * side, fourth_acc)
-                j += 4 * side
-            while j < ld:
-                acc = load(params, b0 + j) if b0 >= 0 else fill(work, 0.0)
-                for k in range(begin, end):
-                    acc = acc + load(params, w0 + indices[k] * ldw + j) * x[k]
-                store(work, z + j, acc)
-                j += side
-
-
-@kernel(inline=True)
 def propagate(layer, params, work, block):
     """Error felt by the layer's input: delta W'  (the first half of BP2)."""
     ld, ld_in = layer.ld, layer.ld_in
@@ -180,47 +133,6 @@ def weight_gradients(layer, x, row, work, target, t0, begin, end, m):
     product(
         A, a0 + begin, 1, sak, B, b0, ldb, work, ZEROS, 0, target, t0, ldw, end - begin, width, m, work, -1
     )
-
-
-@kernel
-def weight_gradients_sparse(layer, rows, first, row, work, grad, g0, begin, end, m, accumulate):
-    """Rows [begin, end) of dW for CSR rows, to grad[g0:]: every entry x_k of a row adds x_k delta to row k.
-
-    The sum is over m rows, from `row` of the part on, which is row `first` of the order. The columns of a row rise, and
-    so do the blocks that a thread takes in a phase: rows.cursors holds the first entry of each row of the part that may
-    belong to this block. Looking for it anew in each of a thousand blocks would take longer than the sums.
-    """
-    o, ld, ldw = layer.fan_out, layer.ld, layer.ldw
-    x, indices, indptr, cursors = rows.x, rows.indices, rows.indptr, rows.cursors
-    if not accumulate:
-        for j in range(g0, g0 + (end - begin) * ldw):
-            grad[j] = 0.0
-    for r in range(m):
-        source = rows.order[first + r] if rows.order.size > 0 else first + r
-        d = layer.d + (row + r) * ld
-        if layer.transposed != 0:
-            for j in range(begin, end):
-                for k in range(indptr[source], indptr[source + 1]):
-                    grad[g0 + (j - begin) * ldw + indices[k]] += x[k] * work[d + j]
-        else:
-            k, stop = cursors[row + r], indptr[source + 1]
-            # Other threads took the blocks between the last one of this thread and this one.
-            while k < stop and indices[k] < begin:
-                k += 1
-            while k < stop and indices[k] < end:
-                for j in range(0, o, lanes(work)):
-                    g = g0 + (indices[k] - begin) * ldw + j
-                    store(grad, g, load(grad, g) + load(work, d + j) * x[k])
-                k += 1
-            cursors[row + r] = k
-
-
-@kernel
-def begin_rows(rows, first, m):
-    """Set the cursors of m rows of the order, from row `first` on, to the rows' first entries."""
-    for r in range(m):
-        source = rows.order[first + r] if rows.order.size > 0 else first + r
-        rows.cursors[r] = rows.indptr[source]
 
 
 @kernel(inline=True)

@@ -24,9 +24,12 @@ does it (machine/sync.py). Blocks are the same for any number of threads and eve
 are the same, too. Kernels trust their callers: fastbp.engine checks shapes, dtypes and ranges.
 """
 
+import functools
+
 import numpy as np
 
-from . import gather, one, optimizers
+from . import gather, one, optimizers, sparse, waiting, weights
+from .machine import addressed
 from .machine.jit import entry, kernel
 from .machine.sync import MEMBERS, Team, fetch_add
 from .plan import (
@@ -51,7 +54,22 @@ from .plan import (
 from .rows import rows_phase
 from .tuples import Net, Part, Rows, Sums
 from .waiting import FIND, LEARN, SETTLE, call_waiting_phase
-from .weights import clipped_phase, copies_phase, weights_phase
+from .weights import call_clipped_phase, copies_phase, weights_phase
+
+# Entries that not every call needs, by the field of a call or a plan that holds their address; and their arguments.
+ON_DEMAND = {
+    "sparse": (sparse.first_layer, sparse.example),
+    "online": (one.train_rows, one.example),
+    "waits": (waiting.waiting_phase, waiting.example),
+    "clipped": (weights.clipped_phase, weights.example),
+}
+
+
+@functools.cache
+def address_for(field, dtype):
+    """Compile what a field needs, for a dtype, or load it; return the field's value."""
+    entry, example = ON_DEMAND[field]
+    return addressed.address_of(entry, example(dtype))
 
 
 @entry
@@ -99,7 +117,8 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     # Some copies T are read by the backward pass only. The modes are in order: TRAIN and GRADIENT have one.
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
     if call.mode == TRAIN and call.online != 0:
-        return one.train_rows(call, net, rows, sums, rates)
+        one.call_train_rows(call.online, (call, net, rows, sums, rates))
+        return int(sums.totals.steps - sums.totals.steps_before)
     return batches(call, net, rows, sums, team, rates, out)
 
 
@@ -206,7 +225,7 @@ def phases(call, net, rows, sums, part, team, phase, out):
         weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped)
         phase += 1
         if clipped:
-            clipped_phase(net, sums, part, team, phase)
+            call_clipped_phase(net.plan.clipped, (net, sums, part, team, phase))
             phase += 1
     if part.window >= 0 and (stopped or part.settles):
         done = part.window if stopped else part.window + 1

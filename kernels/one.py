@@ -6,9 +6,10 @@ plain SGD). Neither needs a transposed copy. Memory is on the stack of the calle
 threads.
 """
 
-from . import dense, gather, losses
+from . import dense, examples, gather, losses
 from .dense import dot
-from .machine.jit import kernel
+from .machine.addressed import by_address
+from .machine.jit import entry, kernel
 from .machine.simd import fill, fma, lanes, load, store
 from .machine.tile import tile_1_1, tile_1_2, tile_1_4
 from .plan import ZEROS, layer_of
@@ -140,11 +141,11 @@ def train_row(plan, params, work, weight, value, rate):
     descend(plan, params, work, rate)
 
 
-@kernel(inline=True)
+@entry
 def train_rows(call, net, rows, sums, rates):
-    """Stochastic descent by the book on rows [begin, end) of the order; returns how many are done.
+    """Stochastic descent by the book on rows [begin, end) of the order, or up to a row that has no weight.
 
-    That is fewer than asked for if a row has no weight.
+    As many steps are added to the total as rows are done.
     """
     weight, value, totals = sums.weights, sums.values, sums.totals
     weight[0] = 1.0
@@ -153,7 +154,7 @@ def train_rows(call, net, rows, sums, rates):
     for row in range(begin, end):
         if rows.weight.size > 0 and rows.weight[gather.source(rows, place)] == 0.0:
             totals.steps += row - begin
-            return row - begin
+            return
         gather.inputs(net, rows, place, 0, 1)
         gather.targets(call, net, rows, place, 0, 1)
         rate = rates[row - begin if rates.size > 1 else 0]
@@ -171,4 +172,12 @@ def train_rows(call, net, rows, sums, rates):
             if rows.order.size == 0:
                 place -= call.span
     totals.steps += end - begin
-    return end - begin
+
+
+def example(dtype):
+    """Return arguments of `train_rows` that have the types of a call for a dtype."""
+    return examples.CALLED, examples.net(dtype), examples.rows(dtype), examples.SUMS, examples.RATES
+
+
+# call_train_rows(call.online, arguments)
+call_train_rows = by_address(example)

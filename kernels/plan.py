@@ -37,7 +37,7 @@ N_LAYERS, N_PARAMS, N_OUT, N_BLOCKS, WORK_SIZE = range(5)
 BATCH, PART = range(5, 7)
 # Codes of the loss and the rule.
 LOSS, RULE = range(7, 9)
-# Switches: the gradient of the inputs too, clipping by global norm.
+# Whether the gradient of the inputs is wanted too; clipping by global norm: the address of `clipped_phase`, or 0.
 WANT_INPUTS, CLIPPED = range(9, 11)
 # `slot`: size of a thread's own place for the gradient of a block, 0 if the gradient is written whole. `panel`,
 # `panel_size`: a thread's place in `work` for copied weights, -1 if none are copied.
@@ -78,7 +78,8 @@ layer_of = record_behind(NETWORK, LAYER, "n_layers")
 # is none; whether several threads (2) or one (1) are at it; rows of a block of phase 1. `span`: rows of a pass, if the
 # call makes several, from row 0 on, each with its own part of the order; else 0.
 MODE, BEGIN, END, SPAN, LAYERS, SEED, TEAM, ROW_BLOCK = range(8)
-# Switches: CSR rows, class codes for targets, rows one by one. If rows of W wait, the address of `waiting_phase`.
+# Whether targets are class codes. Addresses of entries that only some calls need, or 0 (machine/addressed.py): of
+# `sparse.first_layer` for CSR rows, of `one.train_rows` for rows one by one, of `waiting_phase` if rows of W wait.
 SPARSE, CODES, ONLINE, WAITS = range(8, 12)
 # The weight of all rows, over which GRADIENT and VALUE take the mean; for TRAIN, whether a batch counts in `loss_sum`
 # by the weight of its rows (1) or by their number (0).

@@ -9,7 +9,7 @@ Reference: `forward`, LOSSES and `backward` in fastbp/reference.py.
 
 import numpy as np
 
-from . import dense, gather, losses, optimizers, random
+from . import dense, gather, losses, optimizers, random, sparse
 from .machine.jit import kernel
 from .machine.sync import STOP, STOPPED, advance, claim, finished, publish, read, wait
 from .plan import GRADIENT, PREDICT, VALUE, layer_of
@@ -30,7 +30,8 @@ def forward(call, net, rows, part, block, in_place, ahead):
     for k in range(call.layers):
         layer = layer_of(plan, k)
         if k == 0 and call.sparse != 0:
-            dense.forward_sparse(layer, net.params, net.work, rows, first, block)
+            arguments = (net, rows, sparse.FORWARD, first, block.row, block.m, net.work, 0, 0, 0, False)
+            sparse.call_first_layer(call.sparse, arguments)
         else:
             a = Matrix(net.work, layer.a_in + block.row * layer.ld_in, layer.ld_in)
             if k == 0 and in_place:

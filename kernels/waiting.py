@@ -20,15 +20,14 @@ no clipping.
 
 import numpy as np
 
-from . import dense, optimizers, weights
+from . import dense, examples, gather, optimizers, sparse, weights
 from .machine.addressed import by_address
 from .machine.jit import entry, kernel
-from .machine.records import View
 from .machine.simd import fill, lanes, store
-from .machine.sync import Team, advance, claim, finished, wait
+from .machine.sync import advance, claim, finished, wait
 from .optimizers import TIMES, UNIT
-from .plan import NETWORK, TEAM_PIECES, TOTALS, WINDOW, ZEROS, layer_of
-from .tuples import Net, Part, Rows, Stretch, Sums
+from .plan import TEAM_PIECES, WINDOW, ZEROS, layer_of
+from .tuples import Stretch
 
 FIND, LEARN, SETTLE = range(3)
 # Added to what a row has had while it is noted as found.
@@ -42,7 +41,7 @@ def find(net, rows, part, waiting, begin, end):
     first = layer.fan_in + begin
     last = first
     for r in range(part.m):
-        source = rows.order[part.first + r] if rows.order.size > 0 else part.first + r
+        source = gather.source(rows, part.first + r)
         k, stop = cursors[r], indptr[source + 1]
         while k < stop and indices[k] < begin:
             k += 1
@@ -78,7 +77,7 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
     height = (n + TEAM_PIECES - 1) // TEAM_PIECES
     count = (n + height - 1) // height
     if stage != SETTLE:
-        dense.begin_rows(rows, part.first, part.m)
+        sparse.begin_rows(rows, part.first, part.m)
     k = claim(team, phase, count, -1)
     while k < count:
         begin, end = k * height, min((k + 1) * height, n)
@@ -91,7 +90,7 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
         if stage == LEARN:
             grad, g0, ldg = net.grad, layer.w, layer.ldw
             start = layer.w + begin * ldg
-            dense.weight_gradients_sparse(
+            sparse.weight_gradients(
                 layer, rows, part.first, 0, net.work, grad, start, begin, end, part.m, True
             )
             if k == 0 and layer.b >= 0:
@@ -124,13 +123,17 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
 
 def example(dtype):
     """Return arguments of `waiting_phase` that have the types of a call for a dtype."""
-    words, numbers, array = np.zeros(256, np.int64), np.zeros(0), np.zeros(0, dtype)
-    index = np.zeros(0, np.int32)
-    net = Net(View(words, 0, NETWORK), array, array, array, array)
-    rows = Rows(array, index, index, array, numbers, words, words)
-    sums = Sums(View(words, 0, TOTALS), *[numbers] * 7, words)
-    part = Part(0, 0, 0, 0.0, 0.0, 0, 0.0, False, False, False, 0, 0, False)
-    return net, rows, sums, part, Team(words, 1, 0), 0, 0, 0, 0
+    return (
+        examples.net(dtype),
+        examples.rows(dtype),
+        examples.SUMS,
+        examples.PART,
+        examples.TEAM,
+        0,
+        0,
+        0,
+        0,
+    )
 
 
 # call_waiting_phase(call.waits, arguments)

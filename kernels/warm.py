@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import compiled, many, network, outside, plain, waiting
+from . import compiled, many, network, outside, plain
 from . import plan as p
 from .machine.jit import compile_for
 
@@ -33,7 +33,8 @@ def calls(dtype):
         network.run,
         (job, params, none, work, none, index, index, none, number[:0], order, number, none),
     )
-    yield f"training on wide texts, {dtype}", waiting.waiting_phase, waiting.example(dtype)
+    for demanded, example in network.ON_DEMAND.values():
+        yield text, demanded, example(dtype)
     text = f"predictions from plain arrays, {dtype}"
     yield text, plain.forward, (row, 1, row, row, False, 0, work, 0, 0)
     yield text, plain.forward_sparse, (row, index, index, row, row, False, 0, work, 0, 0)

@@ -10,8 +10,9 @@ import math
 
 import numpy as np
 
-from . import dense, optimizers
-from .machine.jit import kernel
+from . import dense, examples, optimizers, sparse
+from .machine.addressed import by_address
+from .machine.jit import entry, kernel
 from .machine.simd import lanes, load, store
 from .machine.sync import advance, claim, finished, wait
 from .plan import SUM_ROWS, TEAM_PIECES, layer_of
@@ -35,24 +36,15 @@ def gradient(call, net, rows, part, piece, in_place):
 @kernel(inline=True)
 def sum_rows(call, net, rows, part, piece, in_place, row, m, accumulate):
     """`gradient` over m rows, from `row` of the part on: summed from zero, then added if there are others before."""
-    layer, sparse = piece.layer, piece.k == 0 and call.sparse != 0
+    layer, scattered = piece.layer, piece.k == 0 and call.sparse != 0
     # Of CSR rows with fewer entries than W has rows, most rows of W have at most one: that is added where it belongs.
-    apart = accumulate and not (sparse and entries(rows, part.first + row, m) < layer.fan_in)
+    first = part.first + row
+    apart = accumulate and not (scattered and sparse.entries(rows, first, m) < layer.fan_in)
     target, t0 = (net.work, net.plan.partial + piece.g0) if apart else (net.grad, piece.g0)
-    if sparse:
-        dense.weight_gradients_sparse(
-            layer,
-            rows,
-            part.first + row,
-            row,
-            net.work,
-            target,
-            t0,
-            piece.begin,
-            piece.end,
-            m,
-            accumulate and not apart,
-        )
+    if scattered:
+        adds = accumulate and not apart
+        arguments = (net, rows, sparse.GRADIENT, first, row, m, target, t0, piece.begin, piece.end, adds)
+        sparse.call_first_layer(call.sparse, arguments)
     else:
         x = Matrix(net.work, layer.a_in, layer.ld_in)
         if piece.k == 0 and in_place:
@@ -64,16 +56,6 @@ def sum_rows(call, net, rows, part, piece, in_place, row, m, accumulate):
             store(net.grad, g, load(net.grad, g) + load(target, t0 + j))
     if piece.biased:
         dense.bias_gradients(layer, row, net.work, net.grad, piece.gb, m, accumulate)
-
-
-@kernel(inline=True)
-def entries(rows, first, m):
-    """Return how many entries m CSR rows of the order have, from row `first` on."""
-    count = 0
-    for r in range(first, first + m):
-        source = rows.order[r] if rows.order.size > 0 else r
-        count += rows.indptr[source + 1] - rows.indptr[source]
-    return count
 
 
 @kernel(inline=True)
@@ -214,7 +196,7 @@ def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     taken = at_once(call, net, part, team)
     count = pieces(net, taken)
     if call.sparse != 0:
-        dense.begin_rows(rows, part.first, part.m)
+        sparse.begin_rows(rows, part.first, part.m)
     k = claim(team, phase, count, -1)
     while k < count:
         piece = piece_of(net, k, team.member, taken)
@@ -234,7 +216,7 @@ def weights_phase(call, net, rows, sums, part, team, phase, in_place, clipped):
     wait(team, phase)
 
 
-@kernel(inline=True)
+@entry
 def clipped_phase(net, sums, part, team, phase):
     """Blocks of weights once more: the update with the whole gradient scaled to its largest norm."""
     blocks = net.plan.n_blocks
@@ -246,6 +228,15 @@ def clipped_phase(net, sums, part, team, phase):
             advance(team, phase, 0)
         k = claim(team, phase, blocks, k)
     wait(team, phase)
+
+
+def example(dtype):
+    """Return arguments of `clipped_phase` that have the types of a call for a dtype."""
+    return examples.net(dtype), examples.SUMS, examples.PART, examples.TEAM, 0
+
+
+# call_clipped_phase(plan.clipped, arguments)
+call_clipped_phase = by_address(example)
 
 
 @kernel(inline=True)

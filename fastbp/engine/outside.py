@@ -123,8 +123,7 @@ class Outside:
             _parts(*engine.views(self._buffer)), _parts(*engine.views(gradient)), strict=True
         ):
             place[...] = values
-        if session._fresh:
-            session._begin(learning_rate)
+        session._begin(learning_rate)
         outside.apply(
             session._workspace.job, engine.params, self._buffer, session._state, float(learning_rate)
         )
@@ -153,7 +152,6 @@ class Outside:
         for name, values in state.items():
             session.slots[name][...] = values
         session._workspace.numbers[p.STEPS] += 1
-        session._fresh = False
 
     def _team(self, rows: Rows) -> int:
         return self.session._team_for(self.session._pace.team, rows.n, rows)

@@ -16,7 +16,7 @@ from fastbp.engine.memory import Array, aligned_zeros, flat
 from fastbp.engine.prepared import Step, like, step_of
 from fastbp.engine.rows import Rows
 from fastbp.engine.workspace import EMPTY_ORDER, Workspace
-from fastbp.kernels import optimizers
+from fastbp.kernels import network, optimizers
 from fastbp.kernels import plan as p
 from fastbp.objectives import Objective
 from fastbp.optimizers import RULE_NAMES, Rule
@@ -106,7 +106,6 @@ class Session:
         self._seed = int(seed) & 0x7FFFFFFFFFFFFFFF
         if "sum" in self.slots:
             self.slots["sum"][...] = self._rule.initial_accumulator
-        self._fresh = True
         self._seconds_per_row = 0.0
 
     def resize(self, batch_size: int) -> None:
@@ -133,7 +132,7 @@ class Session:
             threads=team,
             waits=waits,
         )
-        workspace.plan[p.CLIPPED] = clipped
+        workspace.plan[p.CLIPPED] = network.address_for("clipped", layout.dtype) if clipped else 0
         workspace.hyper[p.MAX_NORM] = self.max_grad_norm or 0.0
         workspace.hyper[p.L2_PER_ROW] = self.alpha
         workspace.out = self._state
@@ -185,7 +184,6 @@ class Session:
     def step(self, value: int) -> None:
         self._workspace.numbers[p.STEPS] = value
         self.product = _product(self._rule, value) if self._rule.kind == "nadam" else 1.0
-        self._fresh = value == 0
         self.prepared = None
 
     @property
@@ -247,8 +245,7 @@ class Session:
     def update(self, rows: Rows, learning_rate: float) -> float:
         """Do what `train_batch` does, on rows that are checked already."""
         workspace, n = self._workspace_for(rows, one_batch=True), rows.n
-        if self._fresh:
-            self._begin(learning_rate)
+        self._begin(learning_rate)
         losses = workspace.losses
         before, losses[p.LOSS_SUM] = losses[p.LOSS_SUM], 0.0
         self._rate[0] = learning_rate
@@ -304,10 +301,12 @@ class Session:
         return self._workspace
 
     def _begin(self, learning_rate: float) -> None:
-        """Set what the state takes from the first learning rate: Rprop's steps start from it."""
-        if self._rule.kind == "rprop":
+        """Before the first batch, set what the state takes from its learning rate: Rprop's steps start from that.
+
+        A call that is refused, or gives up before its first batch is done, leaves `step` at 0: the next comes here.
+        """
+        if self._rule.kind == "rprop" and self.step == 0:
             self.slots["step_size"][...] = learning_rate
-        self._fresh = False
 
     def chunks(self, rows: Rows, order: Array, learning_rate: float | Array) -> Iterator[tuple[int, float]]:
         """Train on rows[order] in pieces of about 50 ms: yields (rows done, sum of loss times rows) of each.
@@ -328,7 +327,7 @@ class Session:
         if in_order:
             order = EMPTY_ORDER  # the kernel reads the rows in place
         waits = self._waits(rows)
-        if self._fresh and size:
+        if size:
             self._begin(float(rates[0]))
         workspace = self._workspace
         done = 0
@@ -436,8 +435,7 @@ class Session:
             rates = self._rate
         else:
             rates = learning_rate
-        if self._fresh:
-            self._begin(float(rates[0]))
+        self._begin(float(rates[0]))
         losses = workspace.losses
         losses[p.LOSS_SUM] = 0.0
         team, _ = self._pace.choose()
@@ -464,14 +462,14 @@ class Session:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return list(losses[p.PASSES : p.PASSES + count])
 
-    def _remember(self) -> tuple[Array, Array, Array, bool]:
+    def _remember(self) -> tuple[Array, Array, Array]:
         """Return all that training changes, for `_go_back`."""
         numbers = self._workspace.numbers[_RUNNING]
-        return self.engine.theta.copy(), self._state.copy(), numbers, self._fresh
+        return self.engine.theta.copy(), self._state.copy(), numbers
 
-    def _go_back(self, before: tuple[Array, Array, Array, bool]) -> None:
+    def _go_back(self, before: tuple[Array, Array, Array]) -> None:
         """Return to what `_remember` returned."""
-        theta, state, numbers, self._fresh = before
+        theta, state, numbers = before
         self.engine.theta[:], self._state[:] = theta, state
         self._workspace.numbers[_RUNNING] = numbers
         self.prepared = None

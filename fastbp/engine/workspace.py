@@ -15,12 +15,9 @@ from fastbp.engine.rows import Rows
 from fastbp.kernels import activations, losses, network
 from fastbp.kernels import plan as p
 from fastbp.kernels.machine import sync
-from fastbp.kernels.machine.addressed import address_of
 from fastbp.kernels.machine.target import VECTOR_BYTES
 from fastbp.kernels.machine.tile import TILE_ROWS, TILE_VECTORS
 from fastbp.kernels.matmul import PACKED_BYTES, PACKED_ROWS
-from fastbp.kernels.waiting import example as waiting_example
-from fastbp.kernels.waiting import waiting_phase
 from fastbp.objectives import GIVEN, OBJECTIVE_NAMES, Objective
 from fastbp.own import Loss
 
@@ -175,7 +172,6 @@ class Workspace:
         self.layers = len(layout.layers)
         self._row_block = made.row_block
         self.waits = waits
-        self._phase = address_of(waiting_phase, waiting_example(layout.dtype)) if waits else 0
         waiting = layout.n_inputs if waits else 0
         made_job = p.make_job(self.layers, self.part, layout.n_blocks, threads, waiting)
         self.job, self.sync, self.plan, self.numbers = made_job
@@ -242,7 +238,7 @@ class Workspace:
         if self._foreign:
             # What the user's function makes of a row may depend on the rows beside it, by a bit.
             height = min(self._row_block, FOREIGN_ROWS)
-        threads = 1 if alone else 2
+        threads, dtype = 1 if alone else 2, self.layout.dtype
         return (
             mode,
             begin,
@@ -252,10 +248,10 @@ class Workspace:
             seed,
             threads,
             height,
-            sparse,
+            network.address_for("sparse", dtype) if sparse else 0,
             codes,
-            online,
-            self._phase if waits else 0,
+            network.address_for("online", dtype) if online else 0,
+            network.address_for("waits", dtype) if waits else 0,
             mass,
         )
 

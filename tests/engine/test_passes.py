@@ -127,7 +127,7 @@ def prepared(rng, dtype, **options):
 
 def everything(session):
     numbers = session._workspace.numbers[plan.LOSS_SUM : plan.PRODUCT + 1]
-    return [session.engine.theta.copy(), session._state.copy(), numbers.copy(), session.step, session._fresh]
+    return [session.engine.theta.copy(), session._state.copy(), numbers.copy(), session.step]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

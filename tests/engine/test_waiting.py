@@ -9,7 +9,6 @@ import scipy.sparse
 
 from fastbp.engine import session as sessions
 from fastbp.engine import teams as module
-from fastbp.engine import workspace as workspaces
 from fastbp.engine.rows import Rows
 from fastbp.engine.session import Session
 from fastbp.engine.workspace import Workspace
@@ -321,32 +320,6 @@ def test_rows_wait_where_memory_is_the_limit(dtype):
         )
         rows = Rows(net.engine.layout, x, np.zeros((20, 1), dtype))
         assert session._waits(rows) == session._workspace.waits == want
-
-
-def test_a_phase_that_cannot_be_compiled_changes_nothing(dtype, rng, waiting, monkeypatch):
-    """The session goes on as if it had not been asked: Rprop takes its first steps from the rate of the next call."""
-    rows = order = None
-    done = []
-    for refused in (True, False):
-        net = random_net(np.random.default_rng(0), WORDS, [Layer(20, "relu"), Layer(1)], dtype)
-        session = Session(net.engine, Objective(), Rule("rprop"), batch_size=7)
-        if rows is None:
-            rows = Rows(net.engine.layout, text(rng, 30, WORDS, dtype), np.ones((30, 1), dtype))
-            order = rng.permutation(30)
-        before = net.engine.theta.copy()
-        if refused:
-            with monkeypatch.context() as patch:
-                patch.setattr(workspaces, "address_of", _refuse)
-                with pytest.raises(RuntimeError, match="never"):
-                    session.train(rows, order, 0.5)
-            np.testing.assert_array_equal(net.engine.theta, before)
-        session.train(rows, order, 1e-3)
-        done.append(net.engine.theta.copy())
-    assert_same_bits(*done)
-
-
-def _refuse(entry, arguments):
-    raise RuntimeError("FASTBP_COMPILE is never")
 
 
 def test_rules_that_move_nothing_without_a_gradient():
