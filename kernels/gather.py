@@ -1,5 +1,7 @@
 """Rows between the caller's arrays, unpadded and in any order, and the workspace, where rows are padded."""
 
+import numpy as np
+
 from .machine.jit import kernel
 from .machine.simd import fill, lanes, load, load_first, store
 from .plan import layer_of
@@ -43,7 +45,7 @@ def targets(call, net, rows, first, row, m):
         if call.codes != 0:
             for j in range(0, o, lanes(net.work)):
                 store(net.work, d0 + r * ld + j, fill(net.work, 0.0))
-            net.work[d0 + r * ld + int(rows.y[place])] = 1.0
+            net.work[d0 + r * ld + np.int64(rows.y[place])] = 1.0
         else:
             copy_row(net.work, d0 + r * ld, rows.y, place * o, o)
 

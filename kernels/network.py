@@ -31,11 +31,12 @@ import numpy as np
 from . import gather, one, optimizers, sparse, waiting, weights
 from .machine import addressed
 from .machine.jit import entry, kernel
-from .machine.sync import MEMBERS, Team, fetch_add
+from .machine.sync import MEMBERS, SYNC_SIZE, Team, fetch_add
 from .plan import (
     COEFFICIENTS,
     GRADIENT,
     HEADER,
+    MOST_PASSES,
     PASSES,
     PLAN,
     RECORD,
@@ -49,7 +50,9 @@ from .plan import (
     call_at,
     layer_of,
     network_at,
+    numbers_at,
     totals_at,
+    words_at,
 )
 from .rows import rows_phase
 from .tuples import Net, Part, Rows, Sums
@@ -95,30 +98,31 @@ def run(job, params, grad, work, x, indices, indptr, y, weight, order, rates, ou
     # taken apart here and not in a function, which would have to count references of arrays.
     call, plan = call_at(job, 0), network_at(job, PLAN)
     end = PLAN + HEADER + plan.n_layers * RECORD
-    numbers = job[end:].view(np.float64)
-    coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.UNIT]
-    passes = numbers[PASSES:ROWS]
-    values = numbers[ROWS : ROWS + plan.part]
-    weights = numbers[ROWS + plan.part : ROWS + 2 * plan.part]
-    ahead = ROWS + 2 * plan.part
-    blocks = numbers[ahead : ahead + 2 * plan.n_blocks]
+    coefficients = numbers_at(job, end + COEFFICIENTS, optimizers.UNIT)
+    passes = numbers_at(job, end + PASSES, MOST_PASSES)
+    values = numbers_at(job, end + ROWS, plan.part)
+    weights = numbers_at(job, end + ROWS + plan.part, plan.part)
+    ahead = end + ROWS + 2 * plan.part
+    blocks = numbers_at(job, ahead, 2 * plan.n_blocks)
     # At the end of a job with room for rows of W that wait.
-    window = numbers.size - WAITING - 2 * layer_of(plan, 0).fan_in if call.waits != 0 else 0
-    units = numbers[window : window + WINDOW * optimizers.UNIT]
-    costs = numbers[window + WINDOW * optimizers.UNIT : window + WINDOW * (optimizers.UNIT + TEAM_PIECES)]
-    waiting = job[end + window + WINDOW * (optimizers.UNIT + TEAM_PIECES) :]
+    room = 0 if call.waits == 0 else 1
+    fan_in = room * layer_of(plan, 0).fan_in
+    window = job.size - room * WAITING - 2 * fan_in
+    units = numbers_at(job, window, room * WINDOW * optimizers.UNIT)
+    costs = numbers_at(job, window + units.size, room * WINDOW * TEAM_PIECES)
+    waiting = words_at(job, window + units.size + costs.size, room * TEAM_PIECES + 2 * fan_in)
     sums = Sums(totals_at(job, end), passes, coefficients, values, weights, blocks, units, costs, waiting)
     # `out` is the state if this call trains; otherwise nothing looks at a state.
     net = Net(plan, params, grad, out, work)
-    sync = job[SYNC:PLAN]
+    sync = words_at(job, SYNC, SYNC_SIZE)
     team = Team(sync, call.team, fetch_add(sync, MEMBERS, np.int64(1)) if call.team > 1 else 0)
-    cursors = job[end + ahead + 2 * plan.n_blocks + team.member * plan.part :]
+    cursors = words_at(job, ahead + blocks.size + team.member * plan.part, plan.part)
     rows = Rows(x, indices, indptr, y, weight, order, cursors)
     # Some copies T are read by the backward pass only. The modes are in order: TRAIN and GRADIENT have one.
     copies_phase(net, sums, team, 0, call.mode <= GRADIENT)
     if call.mode == TRAIN and call.online != 0:
         one.call_train_rows(call.online, (call, net, rows, sums, rates))
-        return int(sums.totals.steps - sums.totals.steps_before)
+        return np.int64(sums.totals.steps - sums.totals.steps_before)
     return batches(call, net, rows, sums, team, rates, out)
 
 
@@ -152,7 +156,7 @@ def batches(call, net, rows, sums, team, rates, out):
             rate = rates[count if rates.size > 1 else 0]
         # Counted from `steps_before`, which stays: others may have finished this batch before this thread comes here,
         # and `steps` would count it already.
-        t = int(totals.steps_before) + count + 1
+        t = np.int64(totals.steps_before) + count + 1
         # A batch goes in parts if the workspace has no room for all of its rows. The gradient adds up over them.
         offset = 0
         while offset < m:
@@ -178,7 +182,7 @@ def batches(call, net, rows, sums, team, rates, out):
             phase = phases(call, net, rows, sums, part, team, phase, out)
             if phase < 0:
                 # Others may have come further than this thread.
-                return rows_of(call, plan, int(totals.steps - totals.steps_before))
+                return rows_of(call, plan, np.int64(totals.steps - totals.steps_before))
             offset += height
         count += 1
         done += m

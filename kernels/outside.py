@@ -11,7 +11,7 @@ import numpy as np
 
 from . import dense, optimizers
 from .machine.jit import entry
-from .plan import COEFFICIENTS, HEADER, PLAN, RECORD, layer_of, network_at, totals_at
+from .plan import COEFFICIENTS, HEADER, PLAN, RECORD, layer_of, network_at, numbers_at, totals_at
 from .tuples import Net
 from .weights import piece_of, shortening
 
@@ -36,10 +36,9 @@ def apply(job, params, grad, state, rate):
     """One step of the job's optimizer with the whole gradient, which has the penalties' part already."""
     plan = network_at(job, PLAN)
     end = PLAN + HEADER + plan.n_layers * RECORD
-    numbers = job[end:].view(np.float64)
-    coefficients = numbers[COEFFICIENTS : COEFFICIENTS + optimizers.N_COEFFICIENTS]
+    coefficients = numbers_at(job, end + COEFFICIENTS, optimizers.N_COEFFICIENTS)
     totals = totals_at(job, end)
-    t = int(totals.steps) + 1
+    t = np.int64(totals.steps) + 1
     totals.product = optimizers.coefficients(plan, rate, t, totals.product, coefficients)
     scale = 1.0
     if plan.clipped != 0:

@@ -18,7 +18,7 @@ import struct
 
 import numpy as np
 
-from .machine.records import Record, record_at, record_behind
+from .machine.records import Record, record_at, record_behind, stretches
 from .machine.sync import SYNC_SIZE
 from .optimizers import HYPER, SWITCHES, UNIT
 
@@ -119,6 +119,9 @@ ask = struct.Struct(
     "=" + "".join("qd"[place >= CALL.first_float] for place in CALL.fields.values())
 ).pack_into
 
+
+# Parts of a job as arrays: numbers_at(job, place, count), words_at(job, place, count).
+numbers_at, words_at = stretches("float64"), stretches("int64")
 
 # At the end of a job if rows of W may wait: the steps of a window, the penalties of its pieces; two integers for each
 # row; one for each piece.
