@@ -11,7 +11,17 @@ _WORDS, _NUMBERS, _INDEX = np.zeros(256, np.int64), np.zeros(0), np.zeros(0, np.
 
 RATES, TEAM = _NUMBERS, Team(_WORDS, 1, 0)
 CALLED = View(_WORDS, 0, CALL)
-SUMS = Sums(View(_WORDS, 0, TOTALS), *[_NUMBERS] * 7, _WORDS)
+SUMS = Sums(
+    totals=View(_WORDS, 0, TOTALS),
+    passes=_NUMBERS,
+    coefficients=_NUMBERS,
+    values=_NUMBERS,
+    weights=_NUMBERS,
+    blocks=_NUMBERS,
+    units=_NUMBERS,
+    costs=_NUMBERS,
+    waiting=_WORDS,
+)
 PART = Part(0, 0, 0, 0.0, 0.0, 0, 0.0, False, False, False, 0, 0, False)
 
 
