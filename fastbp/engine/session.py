@@ -229,10 +229,12 @@ class Session:
     def train(self, rows: Rows, order: Array, learning_rate: float | Array) -> float:
         """Do what `run` does, on rows that are checked already."""
         before, self.loss_sum = self.loss_sum, 0.0
-        for _ in self.chunks(rows, order, learning_rate):
-            pass
-        total, self.loss_sum = self.loss_sum, before
-        return total
+        try:
+            for _ in self.chunks(rows, order, learning_rate):
+                pass
+            return self.loss_sum
+        finally:
+            self.loss_sum = before
 
     def train_batch(self, x: Any, y: Any, learning_rate: float, sample_weight: Any = None) -> float:
         """Train on all rows of x as one batch of at most `batch_size` rows; return its mean loss, penalties included.
@@ -252,19 +254,22 @@ class Session:
         team, _ = self._pace.choose()
         team = self._team_for(team, n, rows)
         begun = time.perf_counter()
-        done = workspace.call(
-            p.TRAIN,
-            self.engine.params,
-            rows,
-            begin=0,
-            end=n,
-            rates=self._rate,
-            seed=self._seed,
-            online=self._online and not rows.sparse,
-            team=team,
-        )
+        try:
+            done = workspace.call(
+                p.TRAIN,
+                self.engine.params,
+                rows,
+                begin=0,
+                end=n,
+                rates=self._rate,
+                seed=self._seed,
+                online=self._online and not rows.sparse,
+                team=team,
+            )
+            total = losses[p.LOSS_SUM]
+        finally:
+            losses[p.LOSS_SUM] = before
         self._pace.note(team, time.perf_counter() - begun, n)
-        total, losses[p.LOSS_SUM] = losses[p.LOSS_SUM], before
         if done < n:
             raise ZeroDivisionError("Weights sum to zero, can't be normalized")
         return total / n
