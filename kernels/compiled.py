@@ -51,7 +51,7 @@ def _targets(plan, work, y):
     if plan.loss == CROSS_ENTROPY and y.size == 1 and o > 1:
         for j in range(o):
             work[d0 + j] = 0.0
-        work[d0 + int(y[0])] = 1.0
+        work[d0 + np.int64(y[0])] = 1.0
     else:
         for j in range(o):
             work[d0 + j] = y[j]

@@ -191,7 +191,7 @@ def turn(task, net, data, m):
             for j in range(o):
                 store(work, target + j * side, fill(work, 0.0))
             for lane in range(side):
-                work[target + int(data.y[data.found[r * side + lane]]) * side + lane] = 1.0
+                work[target + np.int64(data.y[data.found[r * side + lane]]) * side + lane] = 1.0
         elif task.same != 0:
             row = data.found[r * side] * o
             for j in range(o):

@@ -123,17 +123,7 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
 
 def example(dtype):
     """Return arguments of `waiting_phase` that have the types of a call for a dtype."""
-    return (
-        examples.net(dtype),
-        examples.rows(dtype),
-        examples.SUMS,
-        examples.PART,
-        examples.TEAM,
-        0,
-        0,
-        0,
-        0,
-    )
+    return examples.net(dtype), examples.rows(dtype), examples.SUMS, examples.PART, examples.TEAM, 0, 0, 0, 0
 
 
 # call_waiting_phase(call.waits, arguments)
