@@ -125,8 +125,8 @@ _TAKEN = [name for name in HYPER if name not in _COMPUTED and any(name in a for 
 _GIVEN = {name: len(_COMPUTED) + number for number, name in enumerate(_TAKEN)}
 PLACE = _COMPUTED | _GIVEN
 N_COEFFICIENTS = len(PLACE)
-# A step that is kept for later: its coefficients, the mass of its batch, and how often its mean loss counts.
-MASS, TIMES = N_COEFFICIENTS, N_COEFFICIENTS + 1
+# A step that is kept for later: its coefficients, its share of scikit-learn's l2, and how often its mean loss counts.
+SHARE, TIMES = N_COEFFICIENTS, N_COEFFICIENTS + 1
 UNIT = N_COEFFICIENTS + 2
 SLOTS = {name: tuple(part for part in a[2:] if part not in PLACE) for name, a in _ARGUMENTS.items()}
 MOMENTUM_RULE, RMSPROP, ADAM, ADAMW, NADAM = (
@@ -288,43 +288,51 @@ def penalty(params, start, stop, l1, l2):
     return cost
 
 
-# So many rows ahead, rows are asked for.
-ROWS_AHEAD = 2
+# Rows are asked for so many vectors ahead of what they are needed, but two rows at least.
+VECTORS_AHEAD, LEAST_AHEAD = 64, 2
 
 
 @kernel(inline=True)
-def ask_for(net, stretch, row):
-    """Ask for a row of parameters, its state and its gradient: they come from memory while others are computed."""
-    place, size = stretch.start + row * stretch.ld, net.plan.n_params
+def rows_ahead(vectors):
+    """Return how many rows ahead rows of so many vectors are asked for."""
+    return max(LEAST_AHEAD, VECTORS_AHEAD // vectors)
+
+
+@kernel(inline=True)
+def ask_for(net, stretch, row, slots):
+    """Ask for a row of parameters, its gradient and its state: they come from memory while others are computed."""
+    place = stretch.start + row * stretch.ld
     for j in range(0, stretch.ld, lanes(net.params)):
         prefetch(net.params, place + j)
-        for p in range(place + j, net.state.size, size):
-            prefetch(net.state, p)
         prefetch(stretch.grad, stretch.g0 + row * stretch.ldg + j)
+    for k in range(slots):
+        for j in range(0, stretch.ld, lanes(net.params)):
+            prefetch(net.state, place + k * net.plan.n_params + j)
 
 
 @kernel
 def catch_up(net, stretch, units, stop, factors, waiting, listed, costs, c0):
     """Give rows of parameters the steps up to `stop` that are kept in `units`, one after the other, as `update` does.
 
-    factors = (l1, l2, share, scale): of a step l2 is l2 + share / mass. If c0 is negative, all steps. Else each row
-    begins with the step that waiting[row] holds, and the penalty before step s is added to costs[c0 + s]. The rows are
-    those listed at waiting[listed:], if that is not 0.
+    factors = (l1, l2, shares, scale): to l2 comes the step's share, if `shares` is 1 and not 0. If c0 is negative, all
+    steps. Else each row begins with the step that waiting[row] holds, and the penalty before step s is added to
+    costs[c0 + s]. The rows are those listed at waiting[listed:], if that is not 0.
 
     Whatever is not worth a copy of all rules in its place calls this.
     """
-    l1, l2, share, scale = factors
+    l1, l2, shares, scale = factors
+    slots, reach = net.state.size // net.plan.n_params, rows_ahead(stretch.ld // lanes(net.params))
     for i in range(stretch.first, stretch.last):
-        ahead, row, begin = min(i + ROWS_AHEAD, stretch.last - 1), i, np.int64(0)
+        ahead, row, begin = min(i + reach, stretch.last - 1), i, np.int64(0)
         if listed != 0:
             ahead, row = waiting[listed + ahead], waiting[listed + i]
         if c0 >= 0:
-            ask_for(net, stretch, ahead)
+            ask_for(net, stretch, ahead, slots)
             begin, waiting[row] = waiting[row], stop
         place, g0 = stretch.start + row * stretch.ld, stretch.g0 + row * stretch.ldg
         for s in range(begin, stop):
             unit = units[s * UNIT : (s + 1) * UNIT]
-            decay = l2 + share / unit[MASS]
+            decay = l2 + shares * unit[SHARE]
             cost = penalty(net.params, place, place + stretch.ld, l1, 0.0) if l1 != 0.0 else 0.0
             squares = measured_step(
                 net.plan.rule,

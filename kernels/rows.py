@@ -121,7 +121,7 @@ def finish(call, net, sums, part):
     if part.last:
         product, unit = sums.totals.product, sums.coefficients
         sums.totals.product = optimizers.coefficients(net.plan, part.rate, part.t, product, unit)
-        unit[optimizers.MASS], unit[optimizers.TIMES] = part.mass, part.times
+        unit[optimizers.SHARE], unit[optimizers.TIMES] = net.plan.l2_per_row / part.mass, part.times
         if part.window >= 0:
             for k in range(optimizers.UNIT):
                 sums.units[part.window * optimizers.UNIT + k] = unit[k]

@@ -71,7 +71,7 @@ def waiting_phase(net, rows, sums, part, team, phase, stage, stop, stopped):
     plan, waiting, units, costs = net.plan, sums.waiting, sums.units, sums.costs
     layer = layer_of(plan, 0)
     n = layer.fan_in
-    factors = (layer.l1, layer.l2, plan.l2_per_row, 1.0)
+    factors = (layer.l1, layer.l2, 1.0, 1.0)
     penalized = layer.l1 != 0.0 or layer.l2 != 0.0 or plan.l2_per_row != 0.0 or plan.weight_decay != 0.0
     still = plan.rule in optimizers.STILL and not penalized
     height = (n + TEAM_PIECES - 1) // TEAM_PIECES

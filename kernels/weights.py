@@ -98,7 +98,7 @@ def update(net, sums, part, piece):
 def scaled_update(net, sums, part, piece, scale):
     """`update` with the gradient scaled."""
     layer, units = piece.layer, sums.coefficients
-    factors = (layer.l1, layer.l2, net.plan.l2_per_row, scale)
+    factors = (layer.l1, layer.l2, 1.0, scale)
     stretch = Stretch(piece.start, piece.stop - piece.start, net.grad, piece.g0, 0, 0, 1)
     for _ in range(2 if piece.biased else 1):
         optimizers.catch_up(net, stretch, units, 1, factors, sums.waiting, 0, sums.costs, -1)
