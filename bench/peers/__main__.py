@@ -46,7 +46,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--quick", action="store_true", help="tiny data, two short repeats: tries everything, says nothing"
     )
     parser.add_argument("--repeats", type=int, default=None, help="rounds per case (7)")
-    parser.add_argument("--seconds", type=float, default=None, help="length of one repeat (0.5)")
+    parser.add_argument(
+        "--seconds", type=float, default=None, help="length of one repeat (the suite's: 0.5 or 10)"
+    )
     parser.add_argument("--timeout", type=float, default=600.0, help="longest wait for one peer (600)")
     parser.add_argument("--budget", type=float, default=None, help="start no case after so many seconds")
     parser.add_argument("--list", action="store_true", help="say what would be measured, and stop")

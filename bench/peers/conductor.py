@@ -26,8 +26,8 @@ class Settings:
 
     repeats: int = 7
     """Rounds."""
-    seconds: float = 0.5
-    """Length of one repeat; a subject whose single run takes longer is repeated three times only."""
+    seconds: float | None = None
+    """Length of one repeat, or None: the suite's. A subject whose single run takes longer has three repeats only."""
     timeout: float = 600.0
     """Longest wait for one answer of a peer (compilation included)."""
     stolen: float = stolen.LIMIT
@@ -147,6 +147,7 @@ def run_case(
     turns: dict[str, Turns] = {}
     workers: list[Worker] = []
     processor = fair.level()
+    length = suite.seconds if settings.seconds is None else settings.seconds
     try:
         for peer in peers:
             if module := peer.missing():
@@ -168,8 +169,8 @@ def run_case(
                 worker.close()
                 continue
             once = max(ready["once"], 1e-9)
-            times = max(1, round(settings.seconds / once))
-            rounds = min(3, settings.repeats) if once > 2 * settings.seconds else settings.repeats
+            times = max(1, round(length / once))
+            rounds = min(3, settings.repeats) if once > 2 * length else settings.repeats
             entries[peer.name]["check"] = ready["check"]
             turns[peer.name] = Turns(worker, times, stolen.Tally(rounds, settings.stolen))
         judge(entries, suite.tolerance[case.dtype == "float64"])

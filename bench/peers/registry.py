@@ -36,6 +36,7 @@ class Suite:
     `cases` are the names of its rows, `unit` what a rate counts, `tolerance` how far the peers' checks may differ
     (relative; float32, float64). `threads` and `dtypes` are the defaults of the suite, `exceptions` the dtypes of
     cases that differ. If `time` says what one unit takes, the report shows durations under that name instead of rates.
+    A repeat lasts so many `seconds`, about.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Suite:
     dtypes: tuple[str, ...] = ("float32",)
     exceptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     time: str = ""
+    seconds: float = 0.5
 
     def dtypes_of(self, case: str) -> tuple[str, ...]:
         """The default dtypes of a case."""
@@ -102,6 +104,8 @@ SUITES = {
                 Peer("sklearn", "text:Theirs", ("sklearn",)),
             ),
             threads=(1,),
+            # Two epochs of scikit-learn's Adam, twenty iterations of L-BFGS: a fit of one is mostly its first weights.
+            seconds=10.0,
         ),
         Suite(
             "many-models",
@@ -118,7 +122,6 @@ SUITES = {
                 Peer("jax-vmap", "many_models:JaxVmap", _JAX),
                 Peer("jax-map", "many_models:JaxMap", _JAX),
             ),
-            threads=(2,),
         ),
         Suite(
             "search",
