@@ -293,12 +293,6 @@ VECTORS_AHEAD, LEAST_AHEAD = 64, 2
 
 
 @kernel(inline=True)
-def rows_ahead(vectors):
-    """Return how many rows ahead rows of so many vectors are asked for."""
-    return max(LEAST_AHEAD, VECTORS_AHEAD // vectors)
-
-
-@kernel(inline=True)
 def ask_for(net, stretch, row, slots):
     """Ask for a row of parameters, its gradient and its state: they come from memory while others are computed."""
     place = stretch.start + row * stretch.ld
@@ -321,7 +315,10 @@ def catch_up(net, stretch, units, stop, factors, waiting, listed, costs, c0):
     Whatever is not worth a copy of all rules in its place calls this.
     """
     l1, l2, shares, scale = factors
-    slots, reach = net.state.size // net.plan.n_params, rows_ahead(stretch.ld // lanes(net.params))
+    slots, reach = np.int64(0), np.int64(0)
+    if c0 >= 0:
+        slots = net.state.size // net.plan.n_params
+        reach = max(LEAST_AHEAD, VECTORS_AHEAD * lanes(net.params) // stretch.ld)
     for i in range(stretch.first, stretch.last):
         ahead, row, begin = min(i + reach, stretch.last - 1), i, np.int64(0)
         if listed != 0:
