@@ -47,7 +47,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--repeats", type=int, default=None, help="rounds per case (7)")
     parser.add_argument(
-        "--seconds", type=float, default=None, help="length of one repeat (the suite's: 0.5 or 10)"
+        "--seconds", type=float, default=None, help="length of one repeat; default: the suite's"
     )
     parser.add_argument("--timeout", type=float, default=600.0, help="longest wait for one peer (600)")
     parser.add_argument("--budget", type=float, default=None, help="start no case after so many seconds")

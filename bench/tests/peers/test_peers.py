@@ -171,15 +171,14 @@ def test_a_peer_that_is_not_installed_is_skipped_with_a_line():
 
 
 @pytest.mark.parametrize(("asked", "length"), [(None, 0.05), (0.01, 0.01)])
-def test_a_repeat_is_as_long_as_its_suite_says_unless_told_otherwise(asked, length):
+def test_a_repeat_is_as_long_as_its_suite_says_unless_told_otherwise(asked, length, monkeypatch):
     suite = replace(SUITES["training"], seconds=0.05)
     case = Case("training", "tabular-small", 1, "float32", quick=True)
     ran, ready, run = [], conductor.Worker.answer, conductor.Worker.run
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conductor.Worker, "answer", lambda self: ready(self) | {"once": 0.001})
-        patch.setattr(conductor.Worker, "run", lambda self, times: ran.append(times) or run(self, 1))
-        peer = Peer("numpy-hand", "numpy_peer:NumpyHand", ())
-        conductor.run_case(suite, case, [peer], replace(QUICK, seconds=asked), quiet)
+    monkeypatch.setattr(conductor.Worker, "answer", lambda self: ready(self) | {"once": 0.001})
+    monkeypatch.setattr(conductor.Worker, "run", lambda self, times: ran.append(times) or run(self, 1))
+    peer = Peer("numpy-hand", "numpy_peer:NumpyHand", ())
+    conductor.run_case(suite, case, [peer], replace(QUICK, seconds=asked), quiet)
     assert set(ran) == {round(length / 0.001)}
 
 
